@@ -1,0 +1,2 @@
+//! Declares every setting of pgskein once.
+#![forbid(unsafe_code)]

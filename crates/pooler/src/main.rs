@@ -1,0 +1,2 @@
+//! The pgskein program.
+fn main() {}

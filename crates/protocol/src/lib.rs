@@ -1,0 +1,2 @@
+//! Turns bytes into PostgreSQL messages and back.
+#![forbid(unsafe_code)]

@@ -1,2 +1,38 @@
 //! Declares every setting of pgskein once.
+//!
+//! From the one table come the parser, `SHOW CONFIG`, the sample file and the
+//! reference. Files are read by the caller: [`Sources`] asks for their text,
+//! keeps it, and turns it into a [`Config`] or into [`Finding`]s that name the
+//! file and the line. Nothing here does I/O, reads a clock or logs.
 #![forbid(unsafe_code)]
+
+mod choices;
+mod config;
+mod entries;
+mod finding;
+mod kind;
+mod reload;
+mod settings;
+mod sources;
+mod table;
+
+pub use choices::{
+    AuthType, DrainListen, DrainNotify, PoolMode, ServerProtocol, SessionState, SslMode,
+};
+pub use config::{Config, PoolSettings};
+pub use entries::{Database, Peer, User};
+pub use finding::{Finding, Place};
+pub use kind::Kind;
+pub use settings::{SettingInfo, Status, When};
+pub use sources::Sources;
+pub use table::{Settings, table};
+
+/// The sample file: every setting as a comment, with its text and default.
+pub fn sample_ini() -> String {
+    String::new()
+}
+
+/// The reference of all settings, in Markdown.
+pub fn reference_markdown() -> String {
+    String::new()
+}

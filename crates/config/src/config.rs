@@ -1,0 +1,209 @@
+//! A whole configuration, and the settings that hold for one pool.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::choices::PoolMode;
+use crate::entries::{Database, Peer, User};
+use crate::finding::{Finding, Place};
+use crate::table::Settings;
+
+/// Everything that the files of a configuration say.
+#[derive(Clone, Default, PartialEq)]
+pub struct Config {
+    /// The settings of `[pgskein]`.
+    pub settings: Settings,
+    /// The entries of `[databases]` by their names, without `*`.
+    pub databases: BTreeMap<String, Database>,
+    /// The entry `*` of `[databases]`, which serves all other names.
+    pub wildcard: Option<Database>,
+    /// The entries of `[users]` by their names.
+    pub users: BTreeMap<String, User>,
+    /// The entries of `[peers]` by their ids.
+    pub peers: BTreeMap<u16, Peer>,
+    /// The users of `auth_file` with the texts of their secrets.
+    pub auth: BTreeMap<String, String>,
+    /// What is accepted, but worth a word in the log.
+    pub warnings: Vec<Finding>,
+    /// Where the settings that are in the files were set.
+    pub places: BTreeMap<&'static str, Place>,
+}
+
+/// The settings that hold for one pool: the user's before the database's
+/// before those of `[pgskein]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PoolSettings {
+    /// When a server goes back to the pool.
+    pub pool_mode: PoolMode,
+    /// Server connections of the pool.
+    pub pool_size: u32,
+    /// Server connections of the database; 0 means no limit.
+    pub max_db_connections: u32,
+    /// Server connections of the user; 0 means no limit.
+    pub max_user_connections: u32,
+    /// Longest time that a query may run; 0 means any time.
+    pub query_timeout: Duration,
+    /// Longest time that a client waits for a server; 0 waits for ever.
+    pub query_wait_timeout: Duration,
+    /// Longest time of idleness in a transaction; 0 means any time.
+    pub idle_transaction_timeout: Duration,
+    /// Longest time that a transaction may last; 0 means any time.
+    pub transaction_timeout: Duration,
+    /// Longest time of idleness of a client; 0 means any time.
+    pub client_idle_timeout: Duration,
+    /// Age at which server connections are closed when they are free.
+    pub server_lifetime: Duration,
+}
+
+impl Config {
+    /// The entry that serves clients who ask for the database `name`: the one
+    /// of that name, else the one made from `*`.
+    pub fn database(&self, name: &str) -> Option<Cow<'_, Database>> {
+        if RESERVED.contains(&name) {
+            return None;
+        }
+        if let Some(database) = self.databases.get(name) {
+            return Some(Cow::Borrowed(database));
+        }
+        let mut database = self.wildcard.clone()?;
+        name.clone_into(&mut database.name);
+        if database.dbname.is_empty() {
+            name.clone_into(&mut database.dbname);
+        }
+        Some(Cow::Owned(database))
+    }
+
+    /// The settings of the pool of `database`, an entry's name, and `user`.
+    pub fn pool(&self, database: &str, user: &str) -> PoolSettings {
+        let settings = &self.settings;
+        let database = self.databases.get(database).or(self.wildcard.as_ref());
+        let user = self.users.get(user);
+        PoolSettings {
+            pool_mode: first(
+                user.and_then(|u| u.pool_mode),
+                database.and_then(|d| d.pool_mode),
+                settings.pool_mode,
+            ),
+            pool_size: first(
+                user.and_then(|u| u.pool_size),
+                database.and_then(|d| d.pool_size),
+                settings.default_pool_size,
+            ),
+            max_db_connections: first(
+                None,
+                database.and_then(|d| d.max_db_connections),
+                settings.max_db_connections,
+            ),
+            max_user_connections: first(
+                user.and_then(|u| u.max_user_connections),
+                None,
+                settings.max_user_connections,
+            ),
+            query_timeout: first(
+                user.and_then(|u| u.query_timeout),
+                None,
+                settings.query_timeout,
+            ),
+            query_wait_timeout: first(
+                user.and_then(|u| u.query_wait_timeout),
+                database.and_then(|d| d.query_wait_timeout),
+                settings.query_wait_timeout,
+            ),
+            idle_transaction_timeout: first(
+                user.and_then(|u| u.idle_transaction_timeout),
+                None,
+                settings.idle_transaction_timeout,
+            ),
+            transaction_timeout: first(
+                user.and_then(|u| u.transaction_timeout),
+                None,
+                settings.transaction_timeout,
+            ),
+            client_idle_timeout: first(
+                user.and_then(|u| u.client_idle_timeout),
+                None,
+                settings.client_idle_timeout,
+            ),
+            server_lifetime: first(
+                None,
+                database.and_then(|d| d.server_lifetime),
+                settings.server_lifetime,
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    /// Shows names, and no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("databases", &self.databases.keys())
+            .field("wildcard", &self.wildcard)
+            .field("users", &self.users.keys())
+            .field("peers", &self.peers)
+            .field("auth", &self.auth.len())
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was set nearest to the user.
+fn first<T>(user: Option<T>, database: Option<T>, global: T) -> T {
+    user.or(database).unwrap_or(global)
+}
+
+/// Names of databases that are the console's.
+pub(crate) const RESERVED: [&str; 2] = ["pgskein", "pgbouncer"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serves_unknown_names_from_the_wildcard() {
+        let mut config = Config::default();
+        assert_eq!(config.database("shop"), None);
+        config.wildcard = Some(Database {
+            name: "*".to_owned(),
+            port: 7000,
+            ..Database::default()
+        });
+        let shop = config.database("shop").unwrap();
+        assert_eq!(
+            (shop.name.as_str(), shop.dbname.as_str(), shop.port),
+            ("shop", "shop", 7000)
+        );
+        assert_eq!(config.database("pgskein"), None);
+    }
+
+    #[test]
+    fn prefers_the_user_to_the_database_to_the_setting() {
+        let mut config = Config::default();
+        let database = Database {
+            pool_size: Some(7),
+            ..Database::default()
+        };
+        config.databases.insert("shop".to_owned(), database);
+        let user = User {
+            pool_size: Some(3),
+            ..User::default()
+        };
+        config.users.insert("alice".to_owned(), user);
+        assert_eq!(config.pool("shop", "alice").pool_size, 3);
+        assert_eq!(config.pool("shop", "bob").pool_size, 7);
+        assert_eq!(config.pool("other", "bob").pool_size, 20);
+    }
+
+    #[test]
+    fn shows_no_secret_in_debug_output() {
+        let mut config = Config::default();
+        config.auth.insert("alice".to_owned(), "hunter2".to_owned());
+        config.wildcard = Some(Database {
+            password: Some("hunter2".to_owned()),
+            ..Database::default()
+        });
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,148 @@
+//! What the sections `[databases]`, `[users]` and `[peers]` hold.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::choices::PoolMode;
+
+/// An entry of `[databases]`: where clients of this name are connected to.
+///
+/// A field that is `None` takes the value of the setting with the same name.
+#[derive(Clone, PartialEq)]
+pub struct Database {
+    /// Name by which clients ask for it; `*` for the entry that serves all
+    /// other names.
+    pub name: String,
+    /// Name of the database on the server. Empty in the entry `*` when it is
+    /// the name that the client asks for.
+    pub dbname: String,
+    /// Hosts to try in turn: names, addresses, or folders of unix sockets.
+    /// Empty means `unix_socket_dir`.
+    pub hosts: Vec<String>,
+    /// Port on these hosts.
+    pub port: u16,
+    /// User of every connection to the server, whoever the client is.
+    pub user: Option<String>,
+    /// Password of that user.
+    pub password: Option<String>,
+    /// Server connections of each of its pools.
+    pub pool_size: Option<u32>,
+    /// Server connections of all its pools together.
+    pub max_db_connections: Option<u32>,
+    /// When a server goes back to its pool.
+    pub pool_mode: Option<PoolMode>,
+    /// Longest time that a client waits for a server.
+    pub query_wait_timeout: Option<Duration>,
+    /// Age at which server connections are closed.
+    pub server_lifetime: Option<Duration>,
+    /// Query that is run once on every new server connection.
+    pub connect_query: Option<String>,
+    /// Startup parameter for the server.
+    pub client_encoding: Option<String>,
+    /// Startup parameter for the server.
+    pub datestyle: Option<String>,
+    /// Startup parameter for the server.
+    pub timezone: Option<String>,
+    /// Startup parameter for the server.
+    pub application_name: Option<String>,
+}
+
+impl Database {
+    /// Whether connections to `other` reach the same server in the same way.
+    pub fn connects_like(&self, other: &Self) -> bool {
+        let facts = |d: &Self| {
+            let Self {
+                dbname,
+                hosts,
+                port,
+                user,
+                password,
+                connect_query,
+                ..
+            } = d.clone();
+            let startup = (
+                d.client_encoding.clone(),
+                d.datestyle.clone(),
+                d.timezone.clone(),
+            );
+            let login = (user, password, d.application_name.clone());
+            (dbname, hosts, port, connect_query, startup, login)
+        };
+        facts(self) == facts(other)
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            dbname: String::new(),
+            hosts: Vec::new(),
+            port: 5432,
+            user: None,
+            password: None,
+            pool_size: None,
+            max_db_connections: None,
+            pool_mode: None,
+            query_wait_timeout: None,
+            server_lifetime: None,
+            connect_query: None,
+            client_encoding: None,
+            datestyle: None,
+            timezone: None,
+            application_name: None,
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    /// Shows where it leads, and no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("name", &self.name)
+            .field("dbname", &self.dbname)
+            .field("hosts", &self.hosts)
+            .field("port", &self.port)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An entry of `[users]`: settings that hold for one user.
+///
+/// A field that is `None` takes the value of the database or of the setting
+/// with the same name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct User {
+    /// The user as clients name it.
+    pub name: String,
+    /// Server connections of each of its pools.
+    pub pool_size: Option<u32>,
+    /// When a server goes back to its pool.
+    pub pool_mode: Option<PoolMode>,
+    /// Server connections of all its pools together.
+    pub max_user_connections: Option<u32>,
+    /// Longest time that a query may run.
+    pub query_timeout: Option<Duration>,
+    /// Longest time that a client waits for a server.
+    pub query_wait_timeout: Option<Duration>,
+    /// Longest time that a client may be idle in a transaction.
+    pub idle_transaction_timeout: Option<Duration>,
+    /// Longest time that a transaction may last.
+    pub transaction_timeout: Option<Duration>,
+    /// Longest time that a client may be idle.
+    pub client_idle_timeout: Option<Duration>,
+}
+
+/// An entry of `[peers]`: another host of the group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    /// Its `peer_id`, 1 to 16383.
+    pub id: u16,
+    /// Name, address, or folder of its unix socket.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Cancel requests that may be on their way to it at once.
+    pub pool_size: Option<u32>,
+}

@@ -1,0 +1,110 @@
+//! What a new configuration changes in a running group.
+
+use std::collections::BTreeSet;
+
+use crate::config::Config;
+use crate::finding::{Finding, Place};
+use crate::settings::When;
+use crate::table::{Settings, table};
+
+impl Config {
+    /// Names of the databases that clients of `old` may be connected to and
+    /// that now lead elsewhere, or nowhere. `*` stands for all that have no
+    /// entry of their own.
+    pub fn changed_databases(&self, old: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.databases.keys().chain(old.databases.keys()).collect();
+        let mut changed: Vec<String> = names
+            .into_iter()
+            .filter(|name| match (old.database(name), self.database(name)) {
+                (Some(old), Some(new)) => !new.connects_like(&old),
+                (old, _) => old.is_some(),
+            })
+            .cloned()
+            .collect();
+        let moved = match (&old.wildcard, &self.wildcard) {
+            (Some(old), Some(new)) => !new.connects_like(old),
+            (old, _) => old.is_some(),
+        };
+        if moved {
+            changed.push("*".to_owned());
+        }
+        changed
+    }
+
+    /// Gives every setting that takes effect at the start only the value that
+    /// it has in `running`, and says which of them were another one.
+    pub fn keep_restart_settings(&mut self, running: &Settings) -> Vec<Finding> {
+        let mut kept = Vec::new();
+        for setting in table().iter().filter(|s| s.takes_effect == When::Restart) {
+            if !self.settings.copy(setting.name, running) {
+                continue;
+            }
+            let value = running.value(setting.name).unwrap_or_default();
+            let problem = format!("takes effect at the next start; \"{value}\" stays in force");
+            let place = self.places.get(setting.name);
+            let place = place.cloned().unwrap_or_else(|| Place {
+                file: "default".to_owned(),
+                line: 0,
+            });
+            kept.push(place.finding(setting.name, problem));
+        }
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entries::Database;
+
+    fn config(entries: &[(&str, u16)]) -> Config {
+        let mut config = Config::default();
+        for (name, port) in entries {
+            let database = Database {
+                name: (*name).to_owned(),
+                port: *port,
+                ..Database::default()
+            };
+            match *name {
+                "*" => config.wildcard = Some(database),
+                name => drop(config.databases.insert(name.to_owned(), database)),
+            }
+        }
+        config
+    }
+
+    #[test]
+    fn names_databases_that_lead_elsewhere_or_nowhere() {
+        let old = config(&[("a", 1), ("b", 1), ("c", 1)]);
+        let new = config(&[("a", 1), ("b", 2), ("d", 1)]);
+        assert_eq!(new.changed_databases(&old), ["b", "c"]);
+    }
+
+    #[test]
+    fn names_databases_that_the_wildcard_no_longer_serves() {
+        let old = config(&[("*", 1)]);
+        assert_eq!(config(&[("*", 1), ("a", 2)]).changed_databases(&old), ["a"]);
+        assert_eq!(config(&[("*", 2)]).changed_databases(&old), ["*"]);
+        assert_eq!(config(&[("*", 1)]).changed_databases(&old), [""; 0]);
+    }
+
+    #[test]
+    fn ignores_changes_of_limits() {
+        let mut new = config(&[("a", 1)]);
+        new.databases.get_mut("a").unwrap().pool_size = Some(3);
+        assert_eq!(new.changed_databases(&config(&[("a", 1)])), [""; 0]);
+    }
+
+    #[test]
+    fn keeps_what_only_a_start_can_change() {
+        let running = Settings::default();
+        let mut new = Config::default();
+        new.settings.listen_port = 7000;
+        new.settings.max_client_conn = 7;
+        let kept = new.keep_restart_settings(&running);
+        assert_eq!(new.settings.listen_port, 6432);
+        assert_eq!(new.settings.max_client_conn, 7);
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].setting, "listen_port");
+    }
+}

@@ -1,2 +1,11 @@
 //! Decides who waits, who is linked and what is forwarded.
 #![forbid(unsafe_code)]
+
+pub mod control;
+pub mod drain_order;
+pub mod flow;
+mod octets;
+pub mod parameters;
+pub mod peer;
+pub mod pools;
+pub mod slab;

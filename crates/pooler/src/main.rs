@@ -1,2 +1,9 @@
 //! The pgskein program.
+
+mod link;
+mod runtime_dir;
+mod scoreboard;
+mod sys;
+mod worker;
+
 fn main() {}

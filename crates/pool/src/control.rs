@@ -1,0 +1,435 @@
+//! Messages of the control link between the supervisor and a worker.
+//!
+//! A frame is Int32 length of what follows, one byte version (1), one byte
+//! kind, one byte number of descriptors that travel with it, body. Whoever
+//! sends the frame fills in the number of descriptors. The processes of a
+//! group may be of two versions of the program: an unknown version or kind is
+//! an error that names it.
+
+use std::fmt;
+use std::time::Duration;
+
+use pgskein_protocol::key::Slot;
+
+use crate::drain_order::DrainOrder;
+use crate::octets::{Octets, Truncated, put_bytes, put_duration};
+
+/// A pool's name: servers of one database entry and one server-side user.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PoolKey {
+    /// Name of the entry in `[databases]`, or what a client asked `*` for.
+    pub database: String,
+    /// User the pool's servers log in as.
+    pub user: String,
+}
+
+/// The name of one lease.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LeaseId {
+    /// Number of the lease, never used twice by one group.
+    pub id: u64,
+    /// Changes whenever the lease changes hands, so that a late message about
+    /// an earlier holder finds nothing.
+    pub epoch: u32,
+}
+
+/// What a worker tells the supervisor.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ToSupervisor {
+    /// Serving and accepting.
+    Ready,
+    /// How many more servers the pool could use now; replaces what was said
+    /// before, 0 withdraws it.
+    Wanted {
+        /// The pool.
+        pool: PoolKey,
+        /// Leases wanted beyond those held.
+        wanted: u32,
+        /// How long the oldest waiting client waits already.
+        oldest_wait: Duration,
+    },
+    /// The lease's server has logged in.
+    Held {
+        /// The lease.
+        lease: LeaseId,
+        /// First half of the server's cancel key; 0 when it sent none.
+        process_id: u32,
+        /// Second half of the server's cancel key.
+        secret: Vec<u8>,
+    },
+    /// The lease's server was told to go and still counts.
+    Closing {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The lease's server is gone, or never was.
+    Returned {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The configuration was understood and can be put into effect.
+    Prepared {
+        /// Version of the configuration.
+        version: u64,
+    },
+    /// The configuration cannot be put into effect.
+    Refused {
+        /// Version of the configuration.
+        version: u64,
+        /// Why, as text for the log.
+        reason: String,
+    },
+    /// The console asks to read the configuration again.
+    Reload {
+        /// Number that the answer carries.
+        request: u64,
+    },
+    /// Accepting from the listeners of this slot as well.
+    Adopted {
+        /// The slot.
+        slot: Slot,
+    },
+    /// No longer accepting from the listeners of this slot.
+    DroppedListener {
+        /// The slot.
+        slot: Slot,
+    },
+}
+
+/// What the supervisor tells a worker.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ToWorker {
+    /// One server connection may be opened.
+    Grant {
+        /// The lease for it.
+        lease: LeaseId,
+        /// The pool it is for.
+        pool: PoolKey,
+    },
+    /// Servers of the pool to give up; replaces what was said before.
+    Recall {
+        /// The pool.
+        pool: PoolKey,
+        /// How many, 0 withdraws it.
+        count: u32,
+    },
+    /// Get ready to put this configuration into effect.
+    Prepare {
+        /// Version of the configuration.
+        version: u64,
+        /// Every file of it, encoded.
+        sources: Vec<u8>,
+    },
+    /// Put the prepared configuration into effect.
+    Commit {
+        /// Version of the configuration.
+        version: u64,
+    },
+    /// Forget the prepared configuration.
+    Abandon {
+        /// Version of the configuration.
+        version: u64,
+    },
+    /// Accept from the TCP listeners of this slot as well; they come along as
+    /// descriptors.
+    Adopt {
+        /// The slot.
+        slot: Slot,
+    },
+    /// Stop accepting from an adopted slot; it has an acceptor again.
+    DropListener {
+        /// The slot.
+        slot: Slot,
+    },
+    /// Drain.
+    Drain(DrainOrder),
+    /// The supervisor has closed its TCP listeners: accept what is queued,
+    /// then close yours.
+    StopAccepting,
+    /// End at once.
+    Exit,
+    /// Open the log file again: it may have been moved away. A
+    /// [`ToWorker::Commit`] asks for the same, with the new settings.
+    ReopenLog,
+    /// The configuration was read again, or not.
+    Reloaded {
+        /// Number from the request.
+        request: u64,
+        /// A notice, may be empty, or why the old configuration stays.
+        outcome: Result<String, String>,
+    },
+}
+
+/// Why a frame is not a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ControlError {
+    /// The frame's length field does not fit the frame.
+    Length,
+    /// The frame is of a version that is not known here.
+    Version(u8),
+    /// The frame is of a kind that is not known here.
+    Kind(u8),
+    /// The body does not fit the kind.
+    Body(u8),
+}
+
+/// Length of the frame's header, in bytes.
+pub const CONTROL_HEADER_LEN: usize = 7;
+
+/// Where in a frame the number of its descriptors is.
+pub const DESCRIPTORS_AT: usize = 6;
+
+impl ToSupervisor {
+    /// Appends the message as one frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Ready => put_frame(out, 1, |_| {}),
+            Self::Wanted {
+                pool,
+                wanted,
+                oldest_wait,
+            } => put_frame(out, 2, |out| {
+                put_pool(out, pool);
+                out.extend_from_slice(&wanted.to_be_bytes());
+                put_duration(out, *oldest_wait);
+            }),
+            Self::Held {
+                lease,
+                process_id,
+                secret,
+            } => put_frame(out, 3, |out| {
+                put_lease(out, *lease);
+                out.extend_from_slice(&process_id.to_be_bytes());
+                put_bytes(out, secret);
+            }),
+            Self::Closing { lease } => put_frame(out, 4, |out| put_lease(out, *lease)),
+            Self::Returned { lease } => put_frame(out, 5, |out| put_lease(out, *lease)),
+            Self::Prepared { version } => put_number(out, 6, *version),
+            Self::Refused { version, reason } => put_frame(out, 7, |out| {
+                out.extend_from_slice(&version.to_be_bytes());
+                put_bytes(out, reason.as_bytes());
+            }),
+            Self::Reload { request } => put_number(out, 8, *request),
+            Self::Adopted { slot } => put_frame(out, 9, |out| out.push(slot.get())),
+            Self::DroppedListener { slot } => put_frame(out, 10, |out| out.push(slot.get())),
+        }
+    }
+
+    /// Reads the message of one whole frame.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; the frame can be skipped, the link is still good.
+    pub fn decode(frame: &[u8]) -> Result<Self, ControlError> {
+        read_frame(frame, |kind, octets| {
+            Ok(Some(match kind {
+                1 => Self::Ready,
+                2 => Self::Wanted {
+                    pool: pool(octets)?,
+                    wanted: octets.u32()?,
+                    oldest_wait: octets.duration()?,
+                },
+                3 => Self::Held {
+                    lease: lease(octets)?,
+                    process_id: octets.u32()?,
+                    secret: octets.bytes()?.to_vec(),
+                },
+                4 => Self::Closing {
+                    lease: lease(octets)?,
+                },
+                5 => Self::Returned {
+                    lease: lease(octets)?,
+                },
+                6 => Self::Prepared {
+                    version: octets.u64()?,
+                },
+                7 => Self::Refused {
+                    version: octets.u64()?,
+                    reason: octets.text()?,
+                },
+                8 => Self::Reload {
+                    request: octets.u64()?,
+                },
+                9 => Self::Adopted {
+                    slot: slot(octets)?,
+                },
+                10 => Self::DroppedListener {
+                    slot: slot(octets)?,
+                },
+                _ => return Ok(None),
+            }))
+        })
+    }
+}
+
+impl ToWorker {
+    /// Appends the message as one frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Grant { lease, pool } => put_frame(out, 65, |out| {
+                put_lease(out, *lease);
+                put_pool(out, pool);
+            }),
+            Self::Recall { pool, count } => put_frame(out, 66, |out| {
+                put_pool(out, pool);
+                out.extend_from_slice(&count.to_be_bytes());
+            }),
+            Self::Prepare { version, sources } => put_frame(out, 67, |out| {
+                out.extend_from_slice(&version.to_be_bytes());
+                put_bytes(out, sources);
+            }),
+            Self::Commit { version } => put_number(out, 68, *version),
+            Self::Abandon { version } => put_number(out, 69, *version),
+            Self::Adopt { slot } => put_frame(out, 70, |out| out.push(slot.get())),
+            Self::DropListener { slot } => put_frame(out, 71, |out| out.push(slot.get())),
+            Self::Drain(order) => put_frame(out, 72, |out| order.encode(out)),
+            Self::StopAccepting => put_frame(out, 73, |_| {}),
+            Self::Exit => put_frame(out, 74, |_| {}),
+            Self::Reloaded { request, outcome } => put_frame(out, 75, |out| {
+                out.extend_from_slice(&request.to_be_bytes());
+                out.push(u8::from(outcome.is_ok()));
+                let (Ok(text) | Err(text)) = outcome;
+                put_bytes(out, text.as_bytes());
+            }),
+            Self::ReopenLog => put_frame(out, 76, |_| {}),
+        }
+    }
+
+    /// Reads the message of one whole frame.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; the frame can be skipped, the link is still good.
+    pub fn decode(frame: &[u8]) -> Result<Self, ControlError> {
+        read_frame(frame, |kind, octets| {
+            Ok(Some(match kind {
+                65 => Self::Grant {
+                    lease: lease(octets)?,
+                    pool: pool(octets)?,
+                },
+                66 => Self::Recall {
+                    pool: pool(octets)?,
+                    count: octets.u32()?,
+                },
+                67 => Self::Prepare {
+                    version: octets.u64()?,
+                    sources: octets.bytes()?.to_vec(),
+                },
+                68 => Self::Commit {
+                    version: octets.u64()?,
+                },
+                69 => Self::Abandon {
+                    version: octets.u64()?,
+                },
+                70 => Self::Adopt {
+                    slot: slot(octets)?,
+                },
+                71 => Self::DropListener {
+                    slot: slot(octets)?,
+                },
+                72 => Self::Drain(DrainOrder::decode(octets)?),
+                73 => Self::StopAccepting,
+                74 => Self::Exit,
+                75 => Self::Reloaded {
+                    request: octets.u64()?,
+                    outcome: match octets.u8()? {
+                        0 => Err(octets.text()?),
+                        _ => Ok(octets.text()?),
+                    },
+                },
+                76 => Self::ReopenLog,
+                _ => return Ok(None),
+            }))
+        })
+    }
+}
+
+impl fmt::Display for PoolKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.database, self.user)
+    }
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length => f.write_str("control message of a wrong length"),
+            Self::Version(version) => write!(f, "control message of unknown version {version}"),
+            Self::Kind(kind) => write!(f, "control message of unknown kind {kind}"),
+            Self::Body(kind) => write!(f, "invalid body of control message {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for ControlError {}
+
+fn put_frame(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    let mut frame = vec![VERSION, kind, 0];
+    body(&mut frame);
+    put_bytes(out, &frame);
+}
+
+fn put_number(out: &mut Vec<u8>, kind: u8, number: u64) {
+    put_frame(out, kind, |out| {
+        out.extend_from_slice(&number.to_be_bytes());
+    });
+}
+
+fn put_pool(out: &mut Vec<u8>, pool: &PoolKey) {
+    put_bytes(out, pool.database.as_bytes());
+    put_bytes(out, pool.user.as_bytes());
+}
+
+fn put_lease(out: &mut Vec<u8>, lease: LeaseId) {
+    out.extend_from_slice(&lease.id.to_be_bytes());
+    out.extend_from_slice(&lease.epoch.to_be_bytes());
+}
+
+fn read_frame<T>(
+    frame: &[u8],
+    message: impl FnOnce(u8, &mut Octets<'_>) -> Result<Option<T>, Truncated>,
+) -> Result<T, ControlError> {
+    let mut outer = Octets(frame);
+    let (Ok(inner), Ok(())) = (outer.bytes(), outer.end()) else {
+        return Err(ControlError::Length);
+    };
+    let Some((&[version, kind, _descriptors], body)) = inner.split_first_chunk::<3>() else {
+        return Err(ControlError::Length);
+    };
+    if version != VERSION {
+        return Err(ControlError::Version(version));
+    }
+    let mut octets = Octets(body);
+    let read = message(kind, &mut octets)
+        .and_then(|message| match message {
+            Some(message) => octets.end().map(|()| Some(message)),
+            None => Ok(None),
+        })
+        .map_err(|Truncated| ControlError::Body(kind))?;
+    read.ok_or(ControlError::Kind(kind))
+}
+
+fn pool(octets: &mut Octets<'_>) -> Result<PoolKey, Truncated> {
+    Ok(PoolKey {
+        database: octets.text()?,
+        user: octets.text()?,
+    })
+}
+
+fn lease(octets: &mut Octets<'_>) -> Result<LeaseId, Truncated> {
+    Ok(LeaseId {
+        id: octets.u64()?,
+        epoch: octets.u32()?,
+    })
+}
+
+fn slot(octets: &mut Octets<'_>) -> Result<Slot, Truncated> {
+    octets
+        .u8()
+        .and_then(|number| Slot::new(number).ok_or(Truncated))
+}
+
+const VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests;

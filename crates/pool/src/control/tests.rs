@@ -1,0 +1,205 @@
+//! Recorded frames of every version, and what is refused.
+
+use std::time::Duration;
+
+use super::*;
+use crate::drain_order::DrainKind;
+
+fn pool() -> PoolKey {
+    PoolKey {
+        database: "shop".to_owned(),
+        user: "bob".to_owned(),
+    }
+}
+
+const LEASE: LeaseId = LeaseId { id: 7, epoch: 2 };
+
+/// Version 1 as it was first written; it never changes.
+fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
+    vec![
+        (ToSupervisor::Ready, b"\0\0\0\x03\x01\x01\0"),
+        (
+            ToSupervisor::Wanted {
+                pool: pool(),
+                wanted: 3,
+                oldest_wait: Duration::from_micros(258),
+            },
+            b"\0\0\0\x1e\x01\x02\0\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x03\0\0\0\0\0\0\x01\x02",
+        ),
+        (
+            ToSupervisor::Held {
+                lease: LEASE,
+                process_id: 4711,
+                secret: b"\x01\x02\x03\x04".to_vec(),
+            },
+            b"\0\0\0\x1b\x01\x03\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\x12\x67\0\0\0\x04\x01\x02\x03\x04",
+        ),
+        (
+            ToSupervisor::Closing { lease: LEASE },
+            b"\0\0\0\x0f\x01\x04\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
+        ),
+        (
+            ToSupervisor::Returned { lease: LEASE },
+            b"\0\0\0\x0f\x01\x05\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
+        ),
+        (
+            ToSupervisor::Prepared { version: 9 },
+            b"\0\0\0\x0b\x01\x06\0\0\0\0\0\0\0\0\x09",
+        ),
+        (
+            ToSupervisor::Refused {
+                version: 9,
+                reason: "no".to_owned(),
+            },
+            b"\0\0\0\x11\x01\x07\0\0\0\0\0\0\0\0\x09\0\0\0\x02no",
+        ),
+        (
+            ToSupervisor::Reload { request: 1 },
+            b"\0\0\0\x0b\x01\x08\0\0\0\0\0\0\0\0\x01",
+        ),
+        (
+            ToSupervisor::Adopted { slot: slot(3) },
+            b"\0\0\0\x04\x01\x09\0\x03",
+        ),
+        (
+            ToSupervisor::DroppedListener { slot: slot(3) },
+            b"\0\0\0\x04\x01\x0a\0\x03",
+        ),
+    ]
+}
+
+/// Version 1 as it was first written; it never changes.
+fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
+    vec![
+        (
+            ToWorker::Grant {
+                lease: LEASE,
+                pool: pool(),
+            },
+            b"\0\0\0\x1e\x01\x41\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x04shop\0\0\0\x03bob",
+        ),
+        (
+            ToWorker::Recall {
+                pool: pool(),
+                count: 2,
+            },
+            b"\0\0\0\x16\x01\x42\0\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x02",
+        ),
+        (
+            ToWorker::Prepare {
+                version: 9,
+                sources: b"xyz".to_vec(),
+            },
+            b"\0\0\0\x12\x01\x43\0\0\0\0\0\0\0\0\x09\0\0\0\x03xyz",
+        ),
+        (
+            ToWorker::Commit { version: 9 },
+            b"\0\0\0\x0b\x01\x44\0\0\0\0\0\0\0\0\x09",
+        ),
+        (
+            ToWorker::Abandon { version: 9 },
+            b"\0\0\0\x0b\x01\x45\0\0\0\0\0\0\0\0\x09",
+        ),
+        (
+            ToWorker::Adopt { slot: slot(2) },
+            b"\0\0\0\x04\x01\x46\0\x02",
+        ),
+        (
+            ToWorker::DropListener { slot: slot(2) },
+            b"\0\0\0\x04\x01\x47\0\x02",
+        ),
+        (
+            ToWorker::Drain(DrainOrder {
+                id: *b"0123456789abcdef",
+                kind: DrainKind::Immediate,
+                delay: Duration::ZERO,
+                timeout: Duration::from_micros(1),
+                kill_timeout: Duration::from_micros(2),
+            }),
+            b"\0\0\0\x2c\x01\x48\x000123456789abcdef\x03\0\0\0\0\0\0\0\0\
+              \0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02",
+        ),
+        (ToWorker::StopAccepting, b"\0\0\0\x03\x01\x49\0"),
+        (ToWorker::Exit, b"\0\0\0\x03\x01\x4a\0"),
+        (ToWorker::ReopenLog, b"\0\0\0\x03\x01\x4c\0"),
+        (
+            ToWorker::Reloaded {
+                request: 1,
+                outcome: Err("bad".to_owned()),
+            },
+            b"\0\0\0\x13\x01\x4b\0\0\0\0\0\0\0\0\x01\0\0\0\0\x03bad",
+        ),
+        (
+            ToWorker::Reloaded {
+                request: 1,
+                outcome: Ok(String::new()),
+            },
+            b"\0\0\0\x10\x01\x4b\0\0\0\0\0\0\0\0\x01\x01\0\0\0\0",
+        ),
+    ]
+}
+
+fn slot(number: u8) -> Slot {
+    Slot::new(number).unwrap()
+}
+
+#[test]
+fn writes_and_accepts_the_recorded_frames_to_the_supervisor() {
+    for (message, bytes) in to_supervisor() {
+        let mut out = Vec::new();
+        message.encode(&mut out);
+        assert_eq!(out, bytes, "{message:?}");
+        assert_eq!(ToSupervisor::decode(bytes), Ok(message));
+    }
+}
+
+#[test]
+fn writes_and_accepts_the_recorded_frames_to_a_worker() {
+    for (message, bytes) in to_worker() {
+        let mut out = Vec::new();
+        message.encode(&mut out);
+        assert_eq!(out, bytes, "{message:?}");
+        assert_eq!(ToWorker::decode(bytes), Ok(message));
+    }
+}
+
+#[test]
+fn rejects_unknown_kinds_and_versions_with_their_number() {
+    assert_eq!(
+        ToWorker::decode(b"\0\0\0\x03\x01\xc8\0"),
+        Err(ControlError::Kind(200))
+    );
+    assert_eq!(
+        ToWorker::decode(b"\0\0\0\x03\x02\x4a\0"),
+        Err(ControlError::Version(2))
+    );
+    assert_eq!(
+        ToSupervisor::decode(b"\0\0\0\x03\x01\x4a\0"),
+        Err(ControlError::Kind(74))
+    );
+}
+
+#[test]
+fn rejects_bodies_that_are_short_or_long() {
+    for (_, bytes) in to_worker() {
+        for change in [-1_isize, 1] {
+            let mut frame = bytes.to_vec();
+            frame.resize(bytes.len().checked_add_signed(change).unwrap(), 0);
+            let length = u32::try_from(frame.len() - 4).unwrap();
+            frame[..4].copy_from_slice(&length.to_be_bytes());
+            let error = ToWorker::decode(&frame).unwrap_err();
+            assert!(
+                matches!(error, ControlError::Body(_) | ControlError::Length),
+                "{error:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rejects_slot_zero() {
+    assert_eq!(
+        ToWorker::decode(b"\0\0\0\x04\x01\x46\0\0"),
+        Err(ControlError::Body(70))
+    );
+}

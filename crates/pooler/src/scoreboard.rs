@@ -1,0 +1,371 @@
+//! The scoreboard: what each worker is doing, in memory that all of them see.
+//!
+//! It is a memfd mapped by the supervisor before the first fork. A versioned
+//! header comes first, then the one sequence of ids for clients and servers on
+//! a cache line of its own, then two cells for each slot, one for even and one
+//! for odd generations. A cell has one writer: its worker, and the supervisor
+//! once that one is dead. Everything is a word of 64 bits.
+//!
+//! ```text
+//! word 0       magic and version
+//! word 1       words in a cell
+//! word 2       number of cells
+//! word 16      last id given out
+//! word 32 + 16 i   cell i = 2 (slot - 1) + generation mod 2:
+//!              pid, slot, generation, started, state, running since,
+//!              clients, waiting clients, servers
+//! ```
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::ftruncate;
+use pgskein_protocol::key::Slot;
+
+use crate::sys::shared_memory;
+
+/// The memory that all processes of the group share.
+#[derive(Debug)]
+pub(crate) struct Scoreboard {
+    words: &'static [AtomicU64],
+    fd: OwnedFd,
+}
+
+/// One worker's place on the scoreboard.
+///
+/// Copies are the same place. Only its worker writes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell {
+    words: &'static [AtomicU64; CELL_WORDS],
+}
+
+/// What one cell says, read word by word.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct CellView {
+    /// Position on the scoreboard.
+    pub index: usize,
+    /// Process id of the worker.
+    pub pid: u32,
+    /// Slot that the worker serves.
+    pub slot: Slot,
+    /// Generation of the worker.
+    pub generation: u32,
+    /// When the process was started, in seconds since 1970.
+    pub started_unix: u64,
+    /// What the worker is doing.
+    pub state: WorkerState,
+    /// What [`Cell::loop_running`] was told last, 0 while the loop waits.
+    pub loop_running_since: u64,
+    /// Clients that count towards `max_client_conn`.
+    pub clients: u32,
+    /// Clients that wait for a server.
+    pub waiting: u32,
+    /// Server connections.
+    pub servers: u32,
+}
+
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum WorkerState {
+    /// Nobody has used the cell yet.
+    Empty,
+    /// Forked, not ready yet.
+    Starting,
+    /// Serving and accepting.
+    Ready,
+    /// Waiting for its clients to leave.
+    Draining,
+    /// Gone.
+    Dead,
+}
+
+impl Scoreboard {
+    /// Makes the scoreboard of a new group.
+    ///
+    /// # Errors
+    ///
+    /// The error of `memfd_create(2)`, `ftruncate(2)`, `fcntl(2)` or
+    /// `mmap(2)`.
+    pub(crate) fn create() -> io::Result<Self> {
+        let fd = memfd_create(NAME, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        let length = i64::try_from(WORDS * size_of::<u64>()).map_err(io::Error::other)?;
+        ftruncate(&fd, length)?;
+        // A page that is cut off under a mapping kills whoever touches it.
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+        let words = shared_memory::map(&fd, WORDS)?;
+        for (word, value) in words.iter().zip(HEADER) {
+            word.store(value, Ordering::Relaxed);
+        }
+        Ok(Self { words, fd })
+    }
+
+    /// Every cell that some worker has used.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = CellView> {
+        self.cell_words()
+            .enumerate()
+            .filter_map(|(index, words)| CellView::read(index, words))
+    }
+
+    /// Takes the next id of the group's one sequence for clients and servers.
+    ///
+    /// The first is 1.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.words
+            .get(LAST_ID)
+            .map_or(0, |word| word.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Clients of all workers that count towards `max_client_conn`.
+    ///
+    /// Exact for whoever added to its own cell before: of two workers that add
+    /// at the same time, at least one sees both.
+    pub(crate) fn clients_total(&self) -> u32 {
+        self.cell_words()
+            .map(|words| narrow(words[CLIENTS].load(Ordering::SeqCst)))
+            .fold(0, u32::saturating_add)
+    }
+
+    /// The cell of the worker of `slot` with this generation.
+    ///
+    /// Of three generations in a row the first and the third share a cell; at
+    /// most two of them live.
+    pub(crate) fn cell(&self, slot: Slot, generation: u32) -> Option<Cell> {
+        let index = (usize::from(slot.get()) - 1) * 2 + (generation % 2) as usize;
+        self.cell_words().nth(index).map(|words| Cell { words })
+    }
+
+    fn cell_words(&self) -> impl Iterator<Item = &'static [AtomicU64; CELL_WORDS]> {
+        let cells = self.words.get(FIRST_CELL..).unwrap_or_default();
+        cells.as_chunks::<CELL_WORDS>().0.iter()
+    }
+}
+
+impl AsFd for Scoreboard {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Cell {
+    /// Takes the cell for a worker that is about to be forked.
+    pub(crate) fn claim(&self, slot: Slot, generation: u32) {
+        self.set(PID, 0);
+        self.set(SLOT, slot.get().into());
+        self.set(GENERATION, generation.into());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.set(STARTED, now.map_or(0, |age| age.as_secs()));
+        self.clear_counts();
+        self.set_state(WorkerState::Starting);
+    }
+
+    /// Writes down the process id of the worker.
+    pub(crate) fn set_pid(&self, pid: u32) {
+        self.set(PID, pid.into());
+    }
+
+    /// Marks the worker as gone; for the supervisor after it was reaped.
+    pub(crate) fn bury(&self) {
+        self.clear_counts();
+        self.set_state(WorkerState::Dead);
+    }
+
+    /// Says what the worker is doing.
+    pub(crate) fn set_state(&self, state: WorkerState) {
+        self.set(STATE, state.number());
+    }
+
+    /// Adds to the clients that count towards `max_client_conn`.
+    pub(crate) fn add_clients(&self, delta: i32) {
+        // Adding a negative number is adding its two's complement.
+        let delta = i64::from(delta).cast_unsigned();
+        self.words[CLIENTS].fetch_add(delta, Ordering::SeqCst);
+    }
+
+    /// Says how many clients wait for a server.
+    pub(crate) fn set_waiting(&self, waiting: u32) {
+        self.set(WAITING, waiting.into());
+    }
+
+    /// Says how many server connections there are.
+    pub(crate) fn set_servers(&self, servers: u32) {
+        self.set(SERVERS, servers.into());
+    }
+
+    /// Clients of this worker that count towards `max_client_conn`.
+    pub(crate) fn clients(&self) -> u32 {
+        narrow(self.load(CLIENTS))
+    }
+
+    /// Says that a turn of the loop has begun; `since` is any clock that all
+    /// processes share and is not 0.
+    pub(crate) fn loop_running(&self, since: u64) {
+        self.set(RUNNING_SINCE, since);
+    }
+
+    /// Says that the loop waits for events.
+    pub(crate) fn loop_waiting(&self) {
+        self.set(RUNNING_SINCE, 0);
+    }
+
+    fn clear_counts(&self) {
+        for word in [RUNNING_SINCE, CLIENTS, WAITING, SERVERS] {
+            self.set(word, 0);
+        }
+    }
+
+    fn set(&self, word: usize, value: u64) {
+        if let Some(word) = self.words.get(word) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self, word: usize) -> u64 {
+        self.words
+            .get(word)
+            .map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+}
+
+impl CellView {
+    fn read(index: usize, words: &'static [AtomicU64; CELL_WORDS]) -> Option<Self> {
+        let cell = Cell { words };
+        let state = WorkerState::of_number(cell.load(STATE))?;
+        Some(Self {
+            index,
+            pid: narrow(cell.load(PID)),
+            slot: u8::try_from(cell.load(SLOT)).ok().and_then(Slot::new)?,
+            generation: narrow(cell.load(GENERATION)),
+            started_unix: cell.load(STARTED),
+            state,
+            loop_running_since: cell.load(RUNNING_SINCE),
+            clients: cell.clients(),
+            waiting: narrow(cell.load(WAITING)),
+            servers: narrow(cell.load(SERVERS)),
+        })
+    }
+}
+
+impl WorkerState {
+    fn number(self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Starting => 1,
+            Self::Ready => 2,
+            Self::Draining => 3,
+            Self::Dead => 4,
+        }
+    }
+
+    fn of_number(number: u64) -> Option<Self> {
+        [Self::Starting, Self::Ready, Self::Draining, Self::Dead]
+            .into_iter()
+            .find(|state| state.number() == number)
+    }
+}
+
+/// A count as its readers want it; more than fits is the most that fits.
+fn narrow(word: u64) -> u32 {
+    u32::try_from(word).unwrap_or(u32::MAX)
+}
+
+const NAME: &CStr = c"pgskein-scoreboard";
+
+/// Magic with the version in its last byte, words in a cell, cells.
+const HEADER: [u64; 3] = [0x7067_736b_6569_6e01, CELL_WORDS as u64, CELLS as u64];
+
+/// Two generations of each of 127 slots.
+const CELLS: usize = 2 * 127;
+const LAST_ID: usize = 16;
+const FIRST_CELL: usize = 32;
+
+/// Two cache lines, because processors fetch them in pairs.
+const CELL_WORDS: usize = 16;
+const WORDS: usize = FIRST_CELL + CELLS * CELL_WORDS;
+
+const PID: usize = 0;
+const SLOT: usize = 1;
+const GENERATION: usize = 2;
+const STARTED: usize = 3;
+const STATE: usize = 4;
+const RUNNING_SINCE: usize = 5;
+const CLIENTS: usize = 6;
+const WAITING: usize = 7;
+const SERVERS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(number: u8) -> Slot {
+        Slot::new(number).unwrap()
+    }
+
+    #[test]
+    fn writes_the_header_of_version_1() {
+        let board = Scoreboard::create().unwrap();
+        let header: Vec<u64> = board.words[..3].iter().map(load).collect();
+        assert_eq!(header, [0x7067_736b_6569_6e01, 16, 254]);
+    }
+
+    #[test]
+    fn writes_a_cell_where_version_1_has_it() {
+        let board = Scoreboard::create().unwrap();
+        let cell = board.cell(slot(3), 5).unwrap();
+        cell.claim(slot(3), 5);
+        cell.set_pid(4711);
+        cell.set_state(WorkerState::Ready);
+        cell.loop_running(77);
+        cell.add_clients(9);
+        cell.set_waiting(8);
+        cell.set_servers(7);
+        let at = 32 + 16 * (2 * (3 - 1) + 1);
+        let words: Vec<u64> = board.words[at..at + 9].iter().map(load).collect();
+        let started = words[3];
+        assert_eq!(words, [4711, 3, 5, started, 2, 77, 9, 8, 7]);
+        let view = board.cells().next().unwrap();
+        assert_eq!((view.index, view.pid, view.servers), (5, 4711, 7));
+    }
+
+    #[test]
+    fn gives_every_worker_of_two_generations_its_own_cell() {
+        let board = Scoreboard::create().unwrap();
+        for number in 1..=127 {
+            for generation in [1, 2] {
+                let cell = board.cell(slot(number), generation).unwrap();
+                cell.claim(slot(number), generation);
+            }
+        }
+        assert_eq!(board.cells().count(), 254);
+    }
+
+    #[test]
+    fn sums_clients_and_forgets_those_of_the_dead() {
+        let board = Scoreboard::create().unwrap();
+        let (one, two) = (
+            board.cell(slot(1), 1).unwrap(),
+            board.cell(slot(2), 1).unwrap(),
+        );
+        one.add_clients(3);
+        two.add_clients(5);
+        two.add_clients(-1);
+        assert_eq!(board.clients_total(), 7);
+        one.bury();
+        assert_eq!(board.clients_total(), 4);
+    }
+
+    #[test]
+    fn counts_ids_from_1() {
+        let board = Scoreboard::create().unwrap();
+        assert_eq!([board.next_id(), board.next_id()], [1, 2]);
+    }
+
+    fn load(word: &AtomicU64) -> u64 {
+        word.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,46 @@
+//! What the supervisor hands to a worker at its fork.
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use pgskein_config::{Config, Sources};
+use pgskein_pool::drain_order::DrainOrder;
+use pgskein_protocol::key::Slot;
+
+use crate::link::Link;
+use crate::scoreboard::{Cell, Scoreboard};
+
+/// Everything that a worker begins with.
+///
+/// When it gets this, it is in its own process, every other descriptor is
+/// closed and the signals of the supervisor are ignored.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// The worker's place in the group.
+    pub slot: Slot,
+    /// 1 at the start of the group, one more at each restart.
+    pub generation: u32,
+    /// Listeners of the slot; they do not block. Empty in a drain.
+    pub listeners: Vec<TcpListener>,
+    /// The unix socket for clients that all workers share; it does not block.
+    pub unix: Option<UnixListener>,
+    /// The worker's own peer socket; it does not block.
+    pub peer: UnixListener,
+    /// This end of the control link.
+    pub control: Link,
+    /// What all workers are doing.
+    pub scoreboard: Scoreboard,
+    /// This worker's place on the scoreboard.
+    pub cell: Cell,
+    /// Version of the configuration in effect.
+    pub config_version: u64,
+    /// Every file of that configuration.
+    pub sources: Sources,
+    /// The configuration in effect.
+    pub config: Config,
+    /// The drain in force, if one is.
+    pub drain: Option<DrainOrder>,
+    /// Folder of the group's peer sockets.
+    pub runtime_dir: PathBuf,
+}

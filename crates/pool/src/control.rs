@@ -106,12 +106,16 @@ pub enum ToWorker {
         /// The pool it is for.
         pool: PoolKey,
     },
-    /// Servers of the pool to give up; replaces what was said before.
+    /// Servers of the pool to give up; replaces what was said before, and is
+    /// repeated after every server that was.
     Recall {
         /// The pool.
         pool: PoolKey,
-        /// How many, 0 withdraws it.
+        /// How many, 0 withdraws it: unused ones first, then those in use
+        /// after their quantum.
         count: u32,
+        /// How many more, but only of those that nobody uses.
+        unused: u32,
     },
     /// Get ready to put this configuration into effect.
     Prepare {
@@ -270,9 +274,14 @@ impl ToWorker {
                 put_lease(out, *lease);
                 put_pool(out, pool);
             }),
-            Self::Recall { pool, count } => put_frame(out, 66, |out| {
+            Self::Recall {
+                pool,
+                count,
+                unused,
+            } => put_frame(out, 66, |out| {
                 put_pool(out, pool);
                 out.extend_from_slice(&count.to_be_bytes());
+                out.extend_from_slice(&unused.to_be_bytes());
             }),
             Self::Prepare { version, sources } => put_frame(out, 67, |out| {
                 out.extend_from_slice(&version.to_be_bytes());
@@ -310,6 +319,7 @@ impl ToWorker {
                 66 => Self::Recall {
                     pool: pool(octets)?,
                     count: octets.u32()?,
+                    unused: octets.u32()?,
                 },
                 67 => Self::Prepare {
                     version: octets.u64()?,

@@ -82,8 +82,9 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
             ToWorker::Recall {
                 pool: pool(),
                 count: 2,
+                unused: 1,
             },
-            b"\0\0\0\x16\x01\x42\0\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x02",
+            b"\0\0\0\x1a\x01\x42\0\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x02\0\0\0\x01",
         ),
         (
             ToWorker::Prepare {

@@ -1,1 +1,32 @@
-//! Harness for scenarios.
+//! The harness: a real PostgreSQL, the real program, and clients that speak bytes.
+//!
+//! A scenario starts a [`Postgres`], puts a [`Pooler`] in front of it and talks
+//! to it with a [`Client`], with raw bytes over a [`Wire`], or with psql,
+//! pgbench and Python. Ports and folders are chosen here, everything is ended
+//! when it goes out of scope, and nothing waits without a deadline.
+
+mod account;
+mod client;
+mod folder;
+mod pgskein;
+mod pooler;
+mod postgres;
+mod process;
+mod route;
+mod template;
+mod tools;
+mod wait;
+mod wire;
+
+pub use account::Account;
+pub use client::{Client, Login, PendingQuery, SqlState};
+pub use folder::Folder;
+pub use nix::sys::signal::Signal;
+pub use pgskein::{Pgskein, Run};
+pub use pooler::Pooler;
+pub use postgres::Postgres;
+pub use process::{Descriptor, Process};
+pub use route::free_port;
+pub use tools::{Pgbench, Psql, RunningPsql, python};
+pub use wait::{PATIENCE, Ticker, wait_for, within};
+pub use wire::{ErrorFields, Message, Wire, startup_packet};

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Installs what the repository's commands need and does not find here.
+#
+# usage: scripts/setup.sh run|test|bench
+#
+# Silent when nothing is missing. Packages come from Debian through apt-get, as
+# root or with sudo. Rust 1.88 or later is taken as it is found: the toolchain of
+# a stable Debian may be too old for this project.
+set -euo pipefail
+
+readonly NEEDED_RUST=1.88
+
+purpose="${1:-test}"
+missing=()
+
+main() {
+    have cc || missing+=(gcc libc6-dev)
+    have cargo || rust_package
+    have_postgresql || missing+=(postgresql postgresql-client)
+    case "$purpose" in
+    run) ;;
+    test)
+        have psql || missing+=(postgresql-client)
+        have python3 || missing+=(python3)
+        debian_python_has psycopg psycopg2 || missing+=(python3-psycopg python3-psycopg2)
+        ;;
+    bench)
+        have python3 || missing+=(python3)
+        have valgrind || missing+=(valgrind)
+        have strace || missing+=(strace)
+        have_pgbouncer || missing+=(pgbouncer)
+        ;;
+    *)
+        die "unknown purpose: $purpose"
+        ;;
+    esac
+    if ((${#missing[@]} > 0)); then
+        install_missing
+    fi
+    check_rust
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+have_postgresql() {
+    have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null
+}
+
+have_pgbouncer() {
+    have pgbouncer || [[ -x /usr/sbin/pgbouncer ]]
+}
+
+debian_python_has() {
+    local imports
+    imports="import $(IFS=,; echo "$*")"
+    python3 -c "$imports" 2>/dev/null || /usr/bin/python3 -c "$imports" 2>/dev/null
+}
+
+# Debian's rustup brings a current toolchain; its own cargo may be too old.
+rust_package() {
+    if apt-cache show rustup >/dev/null 2>&1; then
+        missing+=(rustup)
+    else
+        missing+=(cargo rustc rustfmt rust-clippy)
+    fi
+}
+
+install_missing() {
+    have apt-get || die "missing here, and there is no apt-get: ${missing[*]}"
+    local as_root=()
+    if ((EUID != 0)); then
+        have sudo || die "needs root or sudo to install: ${missing[*]}"
+        as_root=(sudo)
+    fi
+    echo "installing ${missing[*]}" >&2
+    local log
+    log="$(mktemp)"
+    if ! {
+        "${as_root[@]}" apt-get update -qq &&
+            # Debian starts a server of its own for each of these; the tests start theirs.
+            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+                apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        die "could not install: ${missing[*]}"
+    fi
+    rm -f "$log"
+}
+
+check_rust() {
+    if have rustup && ! cargo --version >/dev/null 2>&1; then
+        rustup --quiet default stable >&2 || true
+    fi
+    local found
+    found="$(cargo --version 2>/dev/null | awk '{print $2}')" || true
+    if [[ -z "$found" ]] || ! version_at_least "$found" "$NEEDED_RUST"; then
+        die "Rust $NEEDED_RUST or later is needed with cargo, rustfmt and clippy, and ${found:-none} is here:" \
+            "install a current stable toolchain with rustup"
+    fi
+}
+
+version_at_least() {
+    [[ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" == "$2" ]]
+}
+
+die() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+main

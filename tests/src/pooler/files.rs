@@ -1,0 +1,79 @@
+//! The files of a pooler under test.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::account::Account;
+use crate::folder::Folder;
+
+/// Folder of the unix socket for clients.
+pub(super) const SOCKETS: &str = "sockets";
+/// Folder of the peer sockets; the pooler makes it.
+pub(super) const RUNTIME: &str = "state/run";
+/// The log.
+pub(super) const LOG: &str = "log/pgskein.log";
+/// The pid file.
+pub(super) const PIDFILE: &str = "state/pgskein.pid";
+
+/// Makes the folders and the file of users.
+pub(super) fn prepare(folder: &Folder, account: &Account) {
+    for name in [SOCKETS, "state", "log"] {
+        account.make_folder(&folder.join(name), 0o755);
+    }
+    write(folder, account, "users.txt", USERS);
+}
+
+/// Where the configuration is.
+pub(super) fn ini(folder: &Folder) -> PathBuf {
+    folder.join("pgskein.ini")
+}
+
+/// Writes the configuration: the harness's part, then the scenario's.
+pub(super) fn write_ini(
+    folder: &Folder,
+    account: &Account,
+    port: u16,
+    databases: &str,
+    settings: &str,
+) {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let mut text = format!("[databases]\n{databases}\n\n[pgskein]\n");
+    let mut set = |name: &str, value: &str| text.push_str(&format!("{name} = {value}\n"));
+    set("listen_addr", "127.0.0.1");
+    set("listen_port", &port.to_string());
+    set("unix_socket_dir", &path(SOCKETS));
+    set("runtime_dir", &path(RUNTIME));
+    set("logfile", &path(LOG));
+    set("pidfile", &path(PIDFILE));
+    set("auth_type", "trust");
+    set("auth_file", &path("users.txt"));
+    set("admin_users", "postgres");
+    set("stats_users", "carol");
+    set("workers", "2");
+    if account.is_switched() {
+        set("user", account.name());
+    }
+    text.push_str(settings);
+    text.push('\n');
+    write(folder, account, "pgskein.ini", &text);
+}
+
+/// Writes a file that the pooler may read, whole at once.
+pub(super) fn write(folder: &Folder, account: &Account, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    let new = folder.join(&format!("{name}.new"));
+    fs::write(&new, text).expect("a file can be written");
+    account.give(&new);
+    fs::rename(&new, &path).expect("a file can be put in place");
+    path
+}
+
+/// Everybody whom the test server knows.
+const USERS: &str = r#""postgres" ""
+"alice" ""
+"bob" ""
+"carol" ""
+"plain_user" "secret"
+"md5_user" "secret"
+"scram_user" "secret"
+"#;

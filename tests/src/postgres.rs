@@ -1,0 +1,218 @@
+//! A real PostgreSQL of a scenario's own.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+
+use nix::sys::signal::Signal;
+
+use crate::account::Account;
+use crate::client::{Client, Login};
+use crate::folder::Folder;
+use crate::process::Process;
+use crate::route::{Route, free_port};
+use crate::template::template;
+use crate::tools::{PROGRAM_DEADLINE, postgresql_program, quiet_environment, run};
+use crate::wait::{PATIENCE, wait_for};
+
+/// A server on a port and in a folder of its own, which ends with the scenario.
+///
+/// It holds the tables of pgbench, the users `postgres` (superuser), `alice`,
+/// `bob` and `carol` who need no password, and `plain_user`, `md5_user` and
+/// `scram_user` who log in as their names say, with the password `secret`.
+#[derive(Debug)]
+pub struct Postgres {
+    account: Account,
+    folder: Folder,
+    port: u16,
+    server: Mutex<Option<Server>>,
+}
+
+/// A running server process.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Postgres {
+    /// Starts a fresh one.
+    pub fn start() -> Self {
+        let account = Account::unprivileged();
+        let folder = Folder::make("pg", &account);
+        let data = folder.join("data");
+        let mut command = Command::new("cp");
+        command
+            .args(["-a", "--reflink=auto"])
+            .arg(template())
+            .arg(&data);
+        run(command, PROGRAM_DEADLINE).ok();
+        let server = Server::start(&data, folder.path(), &account);
+        Self {
+            account,
+            folder,
+            port: server.port,
+            server: Mutex::new(Some(server)),
+        }
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Folder of the unix socket.
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where it is, as a line of `[databases]` says it.
+    pub fn address(&self) -> String {
+        format!("host=127.0.0.1 port={}", self.port)
+    }
+
+    /// A connection of the superuser that bypasses the pooler.
+    pub fn connect(&self) -> Client {
+        let login = Login::new().parameter("application_name", DIRECT);
+        Client::log_in(Route::to(self.port).wire(), &login).expect("the server takes logins")
+    }
+
+    /// Runs a query as superuser on a connection of its own.
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        self.connect()
+            .query(sql)
+            .unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+    }
+
+    /// Runs a query that answers with one number.
+    pub fn number(&self, sql: &str) -> i64 {
+        self.connect()
+            .value(sql)
+            .parse()
+            .unwrap_or_else(|e| panic!("{sql}: {e}"))
+    }
+
+    /// Connections of clients that are not the harness's own.
+    pub fn connections(&self) -> i64 {
+        self.number(&format!("select count(*) {OTHERS}"))
+    }
+
+    /// Connections that run a query now and are not the harness's own.
+    pub fn busy_connections(&self) -> i64 {
+        self.number(&format!("select count(*) {OTHERS} and state = 'active'"))
+    }
+
+    /// Stops it as a crash would; what is connected is cut off.
+    pub fn crash(&self) {
+        if let Some(server) = self.server.lock().unwrap().take() {
+            server.stop(Signal::SIGQUIT);
+        }
+    }
+
+    /// Starts it again after [`Postgres::crash`], on the same port.
+    pub fn start_again(&self) {
+        let data = self.folder.join("data");
+        let server = Server::start_on(self.port, &data, self.folder.path(), &self.account);
+        *self.server.lock().unwrap() = Some(server);
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("postgresql.log")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.crash();
+        if thread::panicking() {
+            print_end("PostgreSQL", &self.log_file());
+        }
+    }
+}
+
+impl Server {
+    /// Starts a server over `data` on a free port, with socket and log in `folder`.
+    pub(crate) fn start(data: &Path, folder: &Path, account: &Account) -> Self {
+        Self::start_on(free_port(), data, folder, account)
+    }
+
+    fn start_on(port: u16, data: &Path, folder: &Path, account: &Account) -> Self {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("postgresql.log"))
+            .expect("a log can be opened");
+        let mut command = Command::new(postgresql_program("postgres"));
+        quiet_environment(&mut command);
+        command.arg("-D").arg(data).arg("-k").arg(folder);
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        // A Ctrl-C at the tests is no order to the server.
+        command.process_group(0).current_dir("/");
+        account.apply(&mut command);
+        let child = command.spawn().expect("PostgreSQL is installed");
+        let server = Self { child, port };
+        server.wait_ready(folder);
+        server
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Runs a query as superuser.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        let client = Client::log_in(Route::to(self.port).wire(), &Login::new());
+        let client = client.expect("the server takes logins");
+        client.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+    }
+
+    /// Stops it so that its files are whole.
+    pub(crate) fn stop_in_order(self) {
+        self.stop(Signal::SIGINT);
+    }
+
+    fn stop(mut self, signal: Signal) {
+        Process(i32::try_from(self.child.id()).unwrap()).signal(signal);
+        self.child.wait().expect("the server can be waited for");
+    }
+
+    fn wait_ready(&self, folder: &Path) {
+        let route = Route::to(self.port);
+        let process = Process(i32::try_from(self.child.id()).unwrap());
+        wait_for("PostgreSQL to take logins", PATIENCE, || {
+            if !process.is_alive() {
+                print_end("PostgreSQL", &folder.join("postgresql.log"));
+                panic!("PostgreSQL did not start");
+            }
+            route
+                .try_wire()
+                .is_ok_and(|wire| Client::log_in(wire, &Login::new()).is_ok())
+        });
+    }
+}
+
+/// Shows the end of a log on stderr.
+pub(crate) fn print_end(whose: &str, file: &Path) {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    eprintln!("---- end of the log of {whose}");
+    for line in &lines[lines.len().saturating_sub(SHOWN_LINES)..] {
+        eprintln!("{line}");
+    }
+    eprintln!("----");
+}
+
+/// Name of connections that bypass the pooler.
+const DIRECT: &str = "direct";
+/// Those that do not.
+const OTHERS: &str = "from pg_stat_activity where backend_type = 'client backend' \
+                      and application_name <> 'direct'";
+/// Lines of a log shown when a scenario fails.
+const SHOWN_LINES: usize = 60;

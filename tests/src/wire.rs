@@ -1,0 +1,364 @@
+//! A raw connection: bytes out, whole messages in, with a deadline.
+//!
+//! It knows where a message ends and no more, and shares no code with the
+//! pooler, so that both cannot be wrong in the same way.
+//!
+//! Source: PostgreSQL documentation, "Message Formats".
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::wait::PATIENCE;
+
+/// One message from the server.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Message {
+    /// Its type, such as `b'Z'` for ReadyForQuery.
+    pub tag: u8,
+    /// Everything after the length.
+    pub body: Vec<u8>,
+}
+
+/// What an ErrorResponse or a NoticeResponse says.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ErrorFields {
+    /// Field `S`, such as `FATAL`.
+    pub severity: String,
+    /// Field `C`, five characters.
+    pub sqlstate: String,
+    /// Field `M`.
+    pub message: String,
+    /// Field `H`, empty when absent.
+    pub hint: String,
+}
+
+/// A stream of messages.
+#[derive(Debug)]
+pub struct Wire {
+    stream: Stream,
+    inbox: Vec<u8>,
+    start: usize,
+}
+
+/// A startup packet with the given version word and parameters.
+pub fn startup_packet(version: u32, parameters: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = version.to_be_bytes().to_vec();
+    for (name, value) in parameters {
+        body.extend_from_slice(name.as_bytes());
+        body.push(0);
+        body.extend_from_slice(value.as_bytes());
+        body.push(0);
+    }
+    body.push(0);
+    with_length(&body)
+}
+
+impl Message {
+    /// Reads the body as that of an ErrorResponse or NoticeResponse.
+    pub fn error(&self) -> ErrorFields {
+        let mut fields = ErrorFields::default();
+        for field in self.body.split(|byte| *byte == 0) {
+            let Some((code, text)) = field.split_first() else {
+                break;
+            };
+            let text = String::from_utf8_lossy(text).into_owned();
+            match code {
+                b'S' => fields.severity = text,
+                b'C' => fields.sqlstate = text,
+                b'M' => fields.message = text,
+                b'H' => fields.hint = text,
+                _ => {}
+            }
+        }
+        fields
+    }
+
+    /// Reads the body as a sequence of strings that each end with a NUL.
+    pub fn strings(&self) -> Vec<String> {
+        let body = self.body.strip_suffix(b"\0").unwrap_or(&self.body);
+        body.split(|byte| *byte == 0)
+            .map(|part| String::from_utf8_lossy(part).into_owned())
+            .collect()
+    }
+
+    /// Reads the body as that of a DataRow.
+    pub fn columns(&self) -> Vec<Option<String>> {
+        let mut rest = &self.body[2..];
+        let mut columns = Vec::new();
+        while !rest.is_empty() {
+            let length = i32::from_be_bytes(rest[..4].try_into().unwrap());
+            rest = &rest[4..];
+            if length < 0 {
+                columns.push(None);
+                continue;
+            }
+            let (value, after) = rest.split_at(usize::try_from(length).unwrap());
+            columns.push(Some(String::from_utf8_lossy(value).into_owned()));
+            rest = after;
+        }
+        columns
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.body[..self.body.len().min(200)];
+        write!(
+            f,
+            "{:?} {:?}",
+            char::from(self.tag),
+            shown.escape_ascii().to_string()
+        )
+    }
+}
+
+impl Wire {
+    /// Takes over a connected TCP socket.
+    pub fn tcp(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("TCP_NODELAY can be set");
+        Self::new(Stream::Tcp(stream))
+    }
+
+    /// Takes over a connected unix socket.
+    pub fn unix(stream: UnixStream) -> Self {
+        Self::new(Stream::Unix(stream))
+    }
+
+    fn new(stream: Stream) -> Self {
+        let wire = Self {
+            stream,
+            inbox: Vec::new(),
+            start: 0,
+        };
+        wire.set_deadline(PATIENCE);
+        wire
+    }
+
+    /// Sets how long one read or write may take.
+    pub fn set_deadline(&self, deadline: Duration) {
+        self.stream
+            .set_timeout(deadline)
+            .expect("a timeout can be set");
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// That of the socket, when the other side is gone or does not read.
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).expect("the other side reads");
+    }
+
+    /// Sends one message.
+    pub fn send_message(&mut self, tag: u8, body: &[u8]) {
+        self.send(&message(tag, body));
+    }
+
+    /// Ends our side of the connection.
+    pub fn finish(&self) {
+        drop(self.stream.shutdown(Shutdown::Write));
+    }
+
+    /// Closes the connection with a reset instead of an orderly end.
+    pub fn reset(self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            SockRef::from(stream)
+                .set_linger(Some(Duration::ZERO))
+                .expect("SO_LINGER can be set");
+        }
+    }
+
+    /// Reads one byte, such as the answer to an SSLRequest; `None` at the end.
+    pub fn read_byte(&mut self) -> Option<u8> {
+        while self.start == self.inbox.len() {
+            if !self.fill() {
+                return None;
+            }
+        }
+        self.start += 1;
+        self.inbox.get(self.start - 1).copied()
+    }
+
+    /// Reads the next message; `None` when the connection has ended.
+    pub fn read_message(&mut self) -> Option<Message> {
+        loop {
+            if let Some(message) = self.buffered() {
+                return Some(message);
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    /// Reads the next message if it is there before `deadline` has passed.
+    pub fn poll_message(&mut self, deadline: Duration) -> Option<Message> {
+        let start = Instant::now();
+        loop {
+            if let Some(message) = self.buffered() {
+                return Some(message);
+            }
+            let left = deadline.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return None;
+            }
+            self.set_deadline(left.max(Duration::from_millis(1)));
+            let outcome = self.try_fill();
+            self.set_deadline(PATIENCE);
+            if matches!(outcome, Ok(false)) {
+                return None;
+            }
+        }
+    }
+
+    /// Reads every message up to the end of the connection.
+    pub fn read_to_end(&mut self) -> Vec<Message> {
+        std::iter::from_fn(|| self.read_message()).collect()
+    }
+
+    /// Reads and throws away `n` bytes; returns how many came before the end.
+    pub fn skip(&mut self, n: u64) -> u64 {
+        let mut skipped = 0;
+        while skipped < n {
+            if self.start == self.inbox.len() && !self.fill() {
+                break;
+            }
+            let here = (self.inbox.len() - self.start) as u64;
+            let take = here.min(n - skipped);
+            self.start += usize::try_from(take).unwrap();
+            skipped += take;
+        }
+        skipped
+    }
+
+    /// Reads the type of the next message and the length of its body, which
+    /// stays to be skipped.
+    pub fn read_header(&mut self) -> Option<(u8, u32)> {
+        while self.inbox.len() - self.start < HEADER_LEN {
+            if !self.fill() {
+                return None;
+            }
+        }
+        let header = &self.inbox[self.start..self.start + HEADER_LEN];
+        let length = u32::from_be_bytes(header[1..].try_into().unwrap());
+        let tag = header[0];
+        self.start += HEADER_LEN;
+        Some((tag, length - LENGTH_LEN))
+    }
+
+    fn buffered(&mut self) -> Option<Message> {
+        let bytes = &self.inbox[self.start..];
+        let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
+        let length = u32::from_be_bytes(header[1..].try_into().unwrap());
+        assert!(
+            length >= LENGTH_LEN,
+            "a length that counts itself: {header:?}"
+        );
+        let body_len = (length - LENGTH_LEN) as usize;
+        let body = rest.get(..body_len)?.to_vec();
+        self.start += HEADER_LEN + body_len;
+        Some(Message {
+            tag: header[0],
+            body,
+        })
+    }
+
+    /// Reads once; false at the end of the stream.
+    fn fill(&mut self) -> bool {
+        match self.try_fill() {
+            Ok(more) => more,
+            Err(e) => panic!("nothing came for {PATIENCE:?}: {e}"),
+        }
+    }
+
+    fn try_fill(&mut self) -> io::Result<bool> {
+        self.inbox.drain(..self.start);
+        self.start = 0;
+        let old = self.inbox.len();
+        self.inbox.resize(old + READ_LEN, 0);
+        let outcome = self.stream.read(&mut self.inbox[old..]);
+        self.inbox
+            .truncate(old + outcome.as_ref().map_or(0, |n| *n));
+        match outcome {
+            Ok(n) => Ok(n > 0),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(e),
+            // A reset is an end too.
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+/// A message with its type and length.
+pub(crate) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![tag];
+    bytes.extend_from_slice(&with_length(body));
+    bytes
+}
+
+fn with_length(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap() + LENGTH_LEN;
+    let mut bytes = length.to_be_bytes().to_vec();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// The two kinds of socket.
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(Some(timeout))?;
+                stream.set_write_timeout(Some(timeout))
+            }
+            Self::Unix(stream) => {
+                stream.set_read_timeout(Some(timeout))?;
+                stream.set_write_timeout(Some(timeout))
+            }
+        }
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(how),
+            Self::Unix(stream) => stream.shutdown(how),
+        }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(into),
+            Self::Unix(stream) => stream.read(into),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.write_all(bytes),
+            Self::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
+/// Bytes of a message's type and length.
+const HEADER_LEN: usize = 5;
+/// Bytes of a length field.
+const LENGTH_LEN: u32 = 4;
+/// Bytes asked for in one read.
+const READ_LEN: usize = 64 * 1024;

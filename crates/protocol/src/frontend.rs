@@ -1,0 +1,117 @@
+//! Views of messages from a client.
+//!
+//! Every function takes the body of a message whose tag the caller knows.
+//! Nothing is copied, and a body that does not have its form gives `None`.
+//!
+//! Source: PostgreSQL documentation, "Message Formats".
+
+use crate::read;
+
+/// The first message of a SASL exchange.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct SaslInitial<'a> {
+    /// The mechanism that the client chose.
+    pub mechanism: &'a [u8],
+    /// The mechanism's first message; `None` if the client waits for ours.
+    pub data: Option<&'a [u8]>,
+}
+
+impl<'a> SaslInitial<'a> {
+    /// Reads the body of SASLInitialResponse.
+    pub fn parse(body: &'a [u8]) -> Option<Self> {
+        let (mechanism, rest) = read::cstr(body)?;
+        let (length, data) = read::word(rest)?;
+        let data = match length {
+            u32::MAX => data.is_empty().then_some(None)?,
+            length => (u32::try_from(data.len()) == Ok(length)).then_some(Some(data))?,
+        };
+        Some(Self { mechanism, data })
+    }
+}
+
+/// Reads the body of PasswordMessage: the password, or its hash.
+pub fn password(body: &[u8]) -> Option<&[u8]> {
+    only_string(body)
+}
+
+/// Reads the body of Query: the text of the query.
+pub fn query(body: &[u8]) -> Option<&[u8]> {
+    only_string(body)
+}
+
+fn only_string(body: &[u8]) -> Option<&[u8]> {
+    match read::cstr(body)? {
+        (string, []) => Some(string),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::Frame;
+    use crate::write;
+
+    fn sasl(body: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+        SaslInitial::parse(body).map(|initial| (initial.mechanism, initial.data))
+    }
+
+    #[test]
+    fn reads_initial_response_with_and_without_data() {
+        assert_eq!(
+            sasl(b"X\0\0\0\0\x02ab"),
+            Some((&b"X"[..], Some(&b"ab"[..])))
+        );
+        assert_eq!(sasl(b"X\0\0\0\0\0"), Some((&b"X"[..], Some(&b""[..]))));
+        assert_eq!(sasl(b"X\0\xff\xff\xff\xff"), Some((&b"X"[..], None)));
+    }
+
+    #[test]
+    fn rejects_initial_response_whose_length_overflows_or_lies() {
+        for body in [
+            &b"X\0\x7f\xff\xff\xffab"[..],
+            b"X\0\x80\0\0\0ab",
+            b"X\0\xff\xff\xff\xfeab",
+            b"X\0\xff\xff\xff\xffab",
+            b"X\0\0\0\0\x03ab",
+            b"X\0\0\0\0\x01ab",
+            b"X\0\0\0\0",
+            b"X",
+            b"",
+        ] {
+            assert_eq!(sasl(body), None, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn rejects_strings_without_their_terminator_at_the_end() {
+        for body in [&b""[..], b"secret", b"sec\0ret\0", b"secret\0\0"] {
+            assert_eq!(password(body), None, "{body:?}");
+            assert_eq!(query(body), None, "{body:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_any_bytes(body: Vec<u8>) {
+            let _ = (sasl(&body), password(&body), query(&body));
+        }
+
+        #[test]
+        fn reads_what_the_writer_wrote(data: Vec<u8>, text in "[^\0]{0,20}") {
+            let mut out = Vec::new();
+            write::sasl_initial(&mut out, "SCRAM-SHA-256", &data);
+            write::password(&mut out, text.as_bytes());
+            write::query(&mut out, &text);
+            let (frame, rest) = Frame::split(&out, u32::MAX).unwrap().unwrap();
+            prop_assert_eq!(sasl(frame.body), Some((&b"SCRAM-SHA-256"[..], Some(&data[..]))));
+            let (frame, rest) = Frame::split(rest, u32::MAX).unwrap().unwrap();
+            prop_assert_eq!(password(frame.body), Some(text.as_bytes()));
+            let (frame, rest) = Frame::split(rest, u32::MAX).unwrap().unwrap();
+            prop_assert_eq!(query(frame.body), Some(text.as_bytes()));
+            prop_assert!(rest.is_empty());
+        }
+    }
+}

@@ -6,15 +6,22 @@
 //! file and the line. Nothing here does I/O, reads a clock or logs.
 #![forbid(unsafe_code)]
 
+mod check;
 mod choices;
 mod config;
+mod conninfo;
 mod entries;
 mod finding;
+mod ini;
+mod keys;
 mod kind;
+mod load;
+mod parse_entry;
 mod reload;
 mod settings;
 mod sources;
 mod table;
+mod userlist;
 
 pub use choices::{
     AuthType, DrainListen, DrainNotify, PoolMode, ServerProtocol, SessionState, SslMode,

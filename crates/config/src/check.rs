@@ -1,0 +1,201 @@
+//! Checks of values that only make sense in a range or together.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::choices::AuthType;
+use crate::config::Config;
+use crate::finding::{Finding, Place};
+
+/// What is wrong with `config`, and what is worth a warning.
+pub(crate) fn check(config: &Config, main: &Path) -> (Vec<Finding>, Vec<Finding>) {
+    let mut check = Check {
+        config,
+        main,
+        findings: Vec::new(),
+        warnings: Vec::new(),
+    };
+    check.ranges();
+    check.listeners();
+    check.log();
+    check.passwords();
+    check.drain();
+    (check.findings, check.warnings)
+}
+
+struct Check<'a> {
+    config: &'a Config,
+    main: &'a Path,
+    findings: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+impl Check<'_> {
+    fn ranges(&mut self) {
+        let settings = &self.config.settings;
+        if settings
+            .workers
+            .is_some_and(|n| !(1..=MOST_WORKERS).contains(&n))
+        {
+            self.wrong("workers", format!("expected auto or 1 to {MOST_WORKERS}"));
+        }
+        if settings
+            .cancel_key_length
+            .is_some_and(|n| !(4..=256).contains(&n))
+        {
+            self.wrong("cancel_key_length", "expected auto or 4 to 256");
+        }
+        if !(1..=MOST_ITERATIONS).contains(&settings.scram_iterations) {
+            self.wrong(
+                "scram_iterations",
+                format!("expected 1 to {MOST_ITERATIONS}"),
+            );
+        }
+        if settings.max_packet_size < SMALLEST_PACKET {
+            self.wrong(
+                "max_packet_size",
+                format!("expected {SMALLEST_PACKET} or more"),
+            );
+        }
+    }
+
+    fn listeners(&mut self) {
+        let settings = &self.config.settings;
+        if settings.listen_addr.is_empty() && settings.unix_socket_dir.is_empty() {
+            let problem = "is empty, and so is listen_addr: nobody could connect";
+            self.wrong("unix_socket_dir", problem);
+        }
+    }
+
+    fn log(&mut self) {
+        let facility = self.config.settings.syslog_facility.as_str();
+        if !FACILITIES.contains(&facility) {
+            let problem = format!("expected one of {}", FACILITIES.join(", "));
+            self.wrong("syslog_facility", problem);
+        }
+    }
+
+    fn passwords(&mut self) {
+        let settings = &self.config.settings;
+        let needed = !matches!(settings.auth_type, AuthType::Any | AuthType::Cert);
+        if needed && settings.auth_file.is_empty() {
+            let problem = format!(
+                "{} knows no user without auth_file: every login will fail",
+                settings.auth_type
+            );
+            self.warn("auth_type", problem);
+        }
+    }
+
+    fn drain(&mut self) {
+        let settings = &self.config.settings;
+        let [soft, hard] = [settings.drain_timeout, settings.drain_kill_timeout];
+        if hard != Duration::ZERO && hard < soft {
+            self.warn("drain_kill_timeout", "is shorter than drain_timeout");
+        }
+    }
+
+    fn wrong(&mut self, setting: &str, problem: impl Into<String>) {
+        let finding = self.place(setting).finding(setting, problem);
+        self.findings.push(finding);
+    }
+
+    fn warn(&mut self, setting: &str, problem: impl Into<String>) {
+        let warning = self.place(setting).finding(setting, problem);
+        self.warnings.push(warning);
+    }
+
+    /// Where `setting` is set, or the main file if nowhere.
+    fn place(&self, setting: &str) -> Place {
+        let place = self.config.places.get(setting).cloned();
+        place.unwrap_or_else(|| Place {
+            file: self.main.display().to_string(),
+            line: 0,
+        })
+    }
+}
+
+/// Slots have seven bits in a cancel key.
+const MOST_WORKERS: u32 = 127;
+
+/// Iterations beyond which a login would take seconds.
+const MOST_ITERATIONS: u32 = 1_000_000;
+
+/// A startup packet may be this long, in bytes.
+const SMALLEST_PACKET: u32 = 10_000;
+
+const FACILITIES: [&str; 12] = [
+    "auth", "authpriv", "daemon", "user", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let mut config = Config::default();
+        config.settings.auth_type = AuthType::Any;
+        config
+    }
+
+    fn texts(config: &Config) -> (Vec<String>, Vec<String>) {
+        let (findings, warnings) = check(config, Path::new("a.ini"));
+        let texts = |all: Vec<Finding>| all.iter().map(Finding::to_string).collect();
+        (texts(findings), texts(warnings))
+    }
+
+    #[test]
+    fn accepts_the_defaults() {
+        assert_eq!(texts(&config()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn rejects_values_out_of_range() {
+        let mut config = config();
+        config.settings.workers = Some(128);
+        config.settings.cancel_key_length = Some(3);
+        config.settings.scram_iterations = 0;
+        config.settings.max_packet_size = 5;
+        config.settings.syslog_facility = "mail".to_owned();
+        let place = Place {
+            file: "b.ini".to_owned(),
+            line: 7,
+        };
+        config.places.insert("workers", place);
+        let (findings, _) = texts(&config);
+        assert_eq!(findings.len(), 5);
+        assert_eq!(findings[0], "b.ini:7: workers: expected auto or 1 to 127");
+        assert_eq!(
+            findings[1],
+            "a.ini: cancel_key_length: expected auto or 4 to 256"
+        );
+    }
+
+    #[test]
+    fn rejects_a_group_that_listens_nowhere() {
+        let mut config = config();
+        config.settings.unix_socket_dir.clear();
+        assert_eq!(texts(&config).0.len(), 1);
+    }
+
+    #[test]
+    fn warns_when_no_password_can_be_known() {
+        let mut config = config();
+        config.settings.auth_type = AuthType::Md5;
+        let (findings, warnings) = texts(&config);
+        assert_eq!(findings, [""; 0]);
+        assert_eq!(
+            warnings,
+            ["a.ini: auth_type: md5 knows no user without auth_file: every login will fail"]
+        );
+    }
+
+    #[test]
+    fn warns_when_clients_are_killed_before_they_are_asked_twice() {
+        let mut config = config();
+        config.settings.drain_timeout = Duration::from_secs(10);
+        config.settings.drain_kill_timeout = Duration::from_secs(5);
+        assert_eq!(texts(&config).1.len(), 1);
+    }
+}

@@ -1,0 +1,160 @@
+//! The keys of an entry of `[databases]`, `[users]` and `[peers]`.
+
+/// A key that may stand in an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it is for.
+    pub(crate) text: &'static str,
+    /// What of it is built.
+    pub(crate) built: Built,
+}
+
+/// What of a key is built.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Built {
+    /// All of it.
+    Yes,
+    /// Nothing; these values say that it is not used.
+    Only(&'static [&'static str]),
+}
+
+const fn key(name: &'static str, text: &'static str) -> Key {
+    Key {
+        name,
+        text,
+        built: Built::Yes,
+    }
+}
+
+const fn later(name: &'static str, unused: &'static [&'static str], text: &'static str) -> Key {
+    Key {
+        name,
+        text,
+        built: Built::Only(unused),
+    }
+}
+
+const UNUSED_COUNT: &[&str] = &["0", "-1"];
+
+/// Keys of `[databases]`.
+pub(crate) const DATABASE: &[Key] = &[
+    key(
+        "dbname",
+        "Name of the database on the server; by default that of the entry.",
+    ),
+    key(
+        "host",
+        "Name, address, or folder of a unix socket; several, with commas between them, are tried in turn. By default `unix_socket_dir`.",
+    ),
+    key("port", "Port of the server; by default 5432."),
+    key(
+        "user",
+        "User of every connection to the server, whoever the client is.",
+    ),
+    key(
+        "password",
+        "Password of that user; by default the one in `auth_file`.",
+    ),
+    key(
+        "pool_size",
+        "Server connections of each pool; by default `default_pool_size`.",
+    ),
+    key(
+        "pool_mode",
+        "When a server goes back to its pool; by default the setting of that name.",
+    ),
+    key(
+        "max_db_connections",
+        "Server connections of all pools together; by default the setting of that name.",
+    ),
+    key(
+        "server_lifetime",
+        "Age at which server connections are closed; 0 means the setting of that name.",
+    ),
+    key(
+        "query_wait_timeout",
+        "Longest time that a client waits for a server; by default the setting of that name.",
+    ),
+    key(
+        "connect_query",
+        "Query that is run once on every new server connection.",
+    ),
+    key("client_encoding", "Startup parameter for the server."),
+    key("datestyle", "Startup parameter for the server."),
+    key("timezone", "Startup parameter for the server."),
+    key("application_name", "Startup parameter for the server."),
+    later("auth_user", &[], "As the setting of that name."),
+    later("auth_query", &[], "As the setting of that name."),
+    later("auth_dbname", &[], "As the setting of that name."),
+    later(
+        "min_pool_size",
+        UNUSED_COUNT,
+        "As the setting of that name.",
+    ),
+    later(
+        "reserve_pool_size",
+        UNUSED_COUNT,
+        "As the setting of that name.",
+    ),
+    later(
+        "reserve_pool",
+        UNUSED_COUNT,
+        "Another name of `reserve_pool_size`.",
+    ),
+    later(
+        "max_db_client_connections",
+        UNUSED_COUNT,
+        "As the setting of that name.",
+    ),
+    later(
+        "load_balance_hosts",
+        &["round-robin"],
+        "How connections are spread over several hosts.",
+    ),
+];
+
+/// Keys of `[users]`.
+pub(crate) const USER: &[Key] = &[
+    key(
+        "pool_size",
+        "Server connections of each pool of this user; by default the database's.",
+    ),
+    key(
+        "pool_mode",
+        "When a server goes back to its pool; by default the database's.",
+    ),
+    key(
+        "max_user_connections",
+        "Server connections of all pools of this user together; by default the setting of that name.",
+    ),
+    key("query_timeout", "As the setting of that name."),
+    key("query_wait_timeout", "As the setting of that name."),
+    key("idle_transaction_timeout", "As the setting of that name."),
+    key("transaction_timeout", "As the setting of that name."),
+    key("client_idle_timeout", "As the setting of that name."),
+    later(
+        "reserve_pool_size",
+        UNUSED_COUNT,
+        "As the setting of that name.",
+    ),
+    later(
+        "max_user_client_connections",
+        UNUSED_COUNT,
+        "As the setting of that name.",
+    ),
+];
+
+/// Keys of `[peers]`.
+pub(crate) const PEER: &[Key] = &[
+    key(
+        "host",
+        "Name, address, or folder of the unix socket of the other host.",
+    ),
+    key("port", "Its port; by default 6432."),
+    key(
+        "pool_size",
+        "Cancel requests that may be on their way to it at once; by default `default_pool_size`.",
+    ),
+];

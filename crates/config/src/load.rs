@@ -1,0 +1,308 @@
+//! From the entries of the files to a whole configuration.
+
+use std::path::Path;
+
+use crate::check;
+use crate::config::Config;
+use crate::finding::{Finding, unknown};
+use crate::ini::{Entry, Fetch, Section, scan};
+use crate::parse_entry::{self, WILDCARD};
+use crate::settings::{SetError, SettingInfo, Status};
+use crate::table::table;
+use crate::userlist;
+
+/// Reads the configuration whose main file is `main`.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, by file and line.
+pub(crate) fn load(main: &Path, fetch: &mut Fetch<'_>) -> Result<Config, Vec<Finding>> {
+    let (entries, findings) = scan(main, fetch);
+    let mut load = Load {
+        config: Config::default(),
+        findings,
+        peers_seen: false,
+    };
+    for entry in &entries {
+        load.entry(entry);
+    }
+    load.auth_file(fetch);
+    if load.findings.is_empty() {
+        let (findings, warnings) = check::check(&load.config, main);
+        load.findings = findings;
+        load.config.warnings.extend(warnings);
+    }
+    if load.findings.is_empty() {
+        return Ok(load.config);
+    }
+    let mut findings = load.findings;
+    findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    Err(findings)
+}
+
+struct Load {
+    config: Config,
+    findings: Vec<Finding>,
+    /// Whether the first line of `[peers]` was complained about.
+    peers_seen: bool,
+}
+
+impl Load {
+    /// Takes over one entry; a later one with the same name replaces it.
+    fn entry(&mut self, entry: &Entry) {
+        let result = match entry.section {
+            Section::Settings => self.setting(entry),
+            Section::Databases => self.database(entry),
+            Section::Users => parse_entry::user(entry).map(|user| {
+                self.config.users.insert(user.name.clone(), user);
+            }),
+            Section::Peers => self.peer(entry),
+        };
+        if let Err(findings) = result {
+            self.findings.extend(findings);
+        }
+    }
+
+    fn setting(&mut self, entry: &Entry) -> Result<(), Vec<Finding>> {
+        let Entry {
+            place, name, value, ..
+        } = entry;
+        let wrong = |problem: String| vec![place.finding(name, problem)];
+        let Some(info) = table().iter().find(|info| info.name == name) else {
+            let problem = unknown("setting", name, table().iter().map(|info| info.name));
+            return Err(wrong(problem));
+        };
+        let repeated = self
+            .config
+            .places
+            .insert(info.name, place.clone())
+            .is_some();
+        let result = self.config.settings.set(name, value);
+        if let Status::Obsolete(reason) = info.status {
+            if !repeated {
+                let problem = format!("is obsolete and has no effect: {reason}");
+                self.config.warnings.push(place.finding(name, problem));
+            }
+            return Ok(());
+        }
+        match result {
+            Ok(()) => self.built(info).map_err(wrong),
+            Err(SetError::Value(expected)) => {
+                Err(wrong(format!("bad value \"{value}\", expected {expected}")))
+            }
+            Err(SetError::Unknown) => Err(wrong("unknown setting".to_owned())),
+        }
+    }
+
+    /// Whether the value that `info` has now is built; if not, what to say.
+    fn built(&self, info: &SettingInfo) -> Result<(), String> {
+        let value = self.config.settings.value(info.name).unwrap_or_default();
+        match info.status {
+            Status::OnlyDefault if value != info.default => Err("not supported yet".to_owned()),
+            Status::Partly(values) if !values.contains(&value.as_str()) => {
+                Err(format!("{value} is not supported yet"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn database(&mut self, entry: &Entry) -> Result<(), Vec<Finding>> {
+        let database = parse_entry::database(entry)?;
+        if database.password.is_some() && database.user.is_none() {
+            let problem = "password: has no effect without user";
+            let warning = entry.place.finding(&entry.name, problem);
+            self.config.warnings.push(warning);
+        }
+        if entry.name == WILDCARD {
+            self.config.wildcard = Some(database);
+        } else {
+            self.config.databases.insert(entry.name.clone(), database);
+        }
+        Ok(())
+    }
+
+    fn peer(&mut self, entry: &Entry) -> Result<(), Vec<Finding>> {
+        let mut findings = Vec::new();
+        if !self.peers_seen {
+            findings.push(entry.place.finding("", "peers are not supported yet"));
+            self.peers_seen = true;
+        }
+        match parse_entry::peer(entry) {
+            Ok(peer) => drop(self.config.peers.insert(peer.id, peer)),
+            Err(more) => findings.extend(more),
+        }
+        Err(findings)
+    }
+
+    fn auth_file(&mut self, fetch: &mut Fetch<'_>) {
+        let file = &self.config.settings.auth_file;
+        let Some(place) = self
+            .config
+            .places
+            .get("auth_file")
+            .filter(|_| !file.is_empty())
+        else {
+            return;
+        };
+        match fetch(Path::new(file)) {
+            Ok(text) => {
+                let (users, findings) = userlist::parse(&text, file);
+                self.config.auth = users;
+                self.findings.extend(findings);
+            }
+            Err(reason) => {
+                let problem = format!("cannot read {file}: {reason}");
+                self.findings.push(place.finding("auth_file", problem));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn load_text(text: &str) -> Result<Config, Vec<String>> {
+        let mut fetch = |path: &Path| match path.to_str() {
+            Some("a.ini") => Ok(text.to_owned()),
+            Some("users.txt") => Ok("\"alice\" \"hunter2\"\n".to_owned()),
+            Some("broken.txt") => Ok("\nalice\n".to_owned()),
+            _ => Err("no such file".to_owned()),
+        };
+        load(Path::new("a.ini"), &mut fetch)
+            .map_err(|findings| findings.iter().map(Finding::to_string).collect())
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        load_text(text).err().unwrap_or_default()
+    }
+
+    fn warnings(text: &str) -> Vec<String> {
+        let config = load_text(text).unwrap();
+        config.warnings.iter().map(Finding::to_string).collect()
+    }
+
+    #[test]
+    fn reads_a_file_of_pgbouncer() {
+        let config = load_text(
+            "[databases]\n* = host=10.0.0.9\nshop = port=5433\n[users]\nbob = pool_size=2\n\
+             [pgbouncer]\nlisten_addr = *\nauth_file = users.txt\npool_mode = Transaction\n",
+        )
+        .unwrap();
+        assert_eq!(config.settings.pool_mode, crate::PoolMode::Transaction);
+        assert_eq!(config.settings.listen_addr, ["*"]);
+        assert_eq!(config.databases["shop"].port, 5433);
+        assert_eq!(config.wildcard.unwrap().hosts, ["10.0.0.9"]);
+        assert_eq!(config.users["bob"].pool_size, Some(2));
+        assert_eq!(config.auth["alice"], "hunter2");
+        assert_eq!(config.places["pool_mode"].line, 9);
+        assert_eq!(config.warnings, []);
+    }
+
+    #[test]
+    fn keeps_the_last_of_repeated_values() {
+        let config =
+            load_text("[pgskein]\nauth_type=trust\nlisten_port=1\n[pgbouncer]\nlisten_port=2\n");
+        assert_eq!(config.unwrap().settings.listen_port, 2);
+    }
+
+    #[test]
+    fn rejects_unknown_settings_with_a_suggestion() {
+        assert_eq!(
+            problems("[pgskein]\npool_siz = 1\n"),
+            ["a.ini:2: pool_siz: unknown setting, did you mean pool_mode?"]
+        );
+    }
+
+    #[test]
+    fn rejects_bad_values_and_says_what_is_expected() {
+        assert_eq!(
+            problems("[pgskein]\npool_mode = x\nlisten_port = 0\nworkers = many\n"),
+            [
+                "a.ini:2: pool_mode: bad value \"x\", expected one of session, transaction, statement",
+                "a.ini:3: listen_port: bad value \"0\", expected a port from 1 to 65535",
+                "a.ini:4: workers: bad value \"many\", expected a whole number or auto",
+            ]
+        );
+    }
+
+    #[test]
+    fn rejects_what_is_not_built_but_accepts_its_default() {
+        assert_eq!(
+            problems(
+                "[pgskein]\nmin_pool_size = 1\nauth_type = hba\nserver_tls_sslmode = require\n\
+                 max_prepared_statements = 7\nclient_tls_sslmode = prefer\n"
+            ),
+            [
+                "a.ini:2: min_pool_size: not supported yet",
+                "a.ini:3: auth_type: hba is not supported yet",
+                "a.ini:4: server_tls_sslmode: require is not supported yet",
+                "a.ini:5: max_prepared_statements: 7 is not supported yet",
+                "a.ini:6: client_tls_sslmode: not supported yet",
+            ]
+        );
+        let text = "[pgskein]\nauth_type = any\nmin_pool_size = 0\nmax_prepared_statements = 0\n\
+                    client_tls_sslmode = disable\nserver_tls_sslmode = allow\n";
+        assert_eq!(problems(text), [""; 0]);
+    }
+
+    #[test]
+    fn warns_once_of_an_obsolete_setting_whatever_its_value() {
+        assert_eq!(
+            warnings("[pgskein]\nauth_type=any\npkt_buf = big\npkt_buf = 1\n"),
+            [
+                "a.ini:3: pkt_buf: is obsolete and has no effect: an idle connection has no buffer here"
+            ]
+        );
+    }
+
+    #[test]
+    fn complains_once_about_peers_and_still_reads_them() {
+        assert_eq!(
+            problems("[peers]\n1 = host=a\n2 = port=x\n"),
+            [
+                "a.ini:2: peers are not supported yet",
+                "a.ini:3: 2: port: bad value \"x\", expected a port from 1 to 65535",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_the_line_of_a_missing_or_broken_auth_file() {
+        assert_eq!(
+            problems("[pgskein]\nauth_file = gone.txt\n"),
+            ["a.ini:2: auth_file: cannot read gone.txt: no such file"]
+        );
+        assert_eq!(
+            problems("[pgskein]\nauth_file = broken.txt\n"),
+            ["broken.txt:2: expected \"user\" \"secret\""]
+        );
+    }
+
+    #[test]
+    fn warns_of_a_password_that_nobody_uses_without_showing_it() {
+        assert_eq!(
+            warnings("[databases]\na = password=hunter2\n[pgskein]\nauth_type=any\n"),
+            ["a.ini:2: a: password: has no effect without user"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text: String) {
+            let _ = load_text(&text);
+        }
+
+        #[test]
+        fn never_panics_on_what_looks_like_a_configuration(
+            lines in proptest::collection::vec(
+                "(\\[(pgskein|databases|users|peers)\\]|[a-z_*\"]{1,12} ?[=:] ?[a-z0-9='\"\\\\ ]{0,20}|%include a.ini)",
+                0..12,
+            ),
+        ) {
+            let _ = load_text(&lines.join("\n"));
+        }
+    }
+}

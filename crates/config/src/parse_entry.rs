@@ -1,0 +1,288 @@
+//! An entry of `[databases]`, `[users]` or `[peers]`, from its text.
+
+use std::time::Duration;
+
+use crate::choices::PoolMode;
+use crate::config::RESERVED;
+use crate::conninfo;
+use crate::entries::{Database, Peer, User};
+use crate::finding::{Finding, unknown};
+use crate::ini::Entry;
+use crate::keys::{self, Built, Key};
+use crate::kind::{Count, Kind, Names, Port, Seconds};
+
+/// Reads an entry of `[databases]`.
+pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
+    if RESERVED.contains(&entry.name.as_str()) {
+        let problem = "this name is reserved for the console";
+        return Err(vec![entry.place.finding(&entry.name, problem)]);
+    }
+    let wildcard = entry.name == WILDCARD;
+    let mut database = Database {
+        name: entry.name.clone(),
+        dbname: if wildcard {
+            String::new()
+        } else {
+            entry.name.clone()
+        },
+        ..Database::default()
+    };
+    each_key(entry, keys::DATABASE, |key, value| {
+        let d = &mut database;
+        match key {
+            "dbname" => value.clone_into(&mut d.dbname),
+            "host" => d.hosts = read::<Names>(value)?,
+            "port" => d.port = read::<Port>(value)?,
+            "user" => d.user = Some(value.to_owned()),
+            "password" => d.password = Some(value.to_owned()),
+            "pool_size" => d.pool_size = count(value)?,
+            "pool_mode" => d.pool_mode = Some(read::<PoolMode>(value)?),
+            "max_db_connections" => d.max_db_connections = count(value)?.filter(|n| *n != 0),
+            "server_lifetime" => {
+                d.server_lifetime = Some(read::<Seconds>(value)?).filter(|t| *t != Duration::ZERO);
+            }
+            "query_wait_timeout" => d.query_wait_timeout = Some(read::<Seconds>(value)?),
+            "connect_query" => d.connect_query = Some(value.to_owned()),
+            "client_encoding" => d.client_encoding = Some(value.to_owned()),
+            "datestyle" => d.datestyle = Some(value.to_owned()),
+            "timezone" => d.timezone = Some(value.to_owned()),
+            "application_name" => d.application_name = Some(value.to_owned()),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(database)
+}
+
+/// Reads an entry of `[users]`.
+pub(crate) fn user(entry: &Entry) -> Result<User, Vec<Finding>> {
+    let mut user = User {
+        name: entry.name.clone(),
+        ..User::default()
+    };
+    each_key(entry, keys::USER, |key, value| {
+        let u = &mut user;
+        match key {
+            "pool_size" => u.pool_size = count(value)?,
+            "pool_mode" => u.pool_mode = Some(read::<PoolMode>(value)?),
+            "max_user_connections" => u.max_user_connections = count(value)?,
+            "query_timeout" => u.query_timeout = Some(read::<Seconds>(value)?),
+            "query_wait_timeout" => u.query_wait_timeout = Some(read::<Seconds>(value)?),
+            "idle_transaction_timeout" => {
+                u.idle_transaction_timeout = Some(read::<Seconds>(value)?);
+            }
+            "transaction_timeout" => u.transaction_timeout = Some(read::<Seconds>(value)?),
+            "client_idle_timeout" => u.client_idle_timeout = Some(read::<Seconds>(value)?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(user)
+}
+
+/// Reads an entry of `[peers]`.
+pub(crate) fn peer(entry: &Entry) -> Result<Peer, Vec<Finding>> {
+    let id = Port::parse(&entry.name).filter(|id| *id <= HIGHEST_PEER);
+    let Some(id) = id else {
+        let problem = format!("the id of a peer is a number from 1 to {HIGHEST_PEER}");
+        return Err(vec![entry.place.finding(&entry.name, problem)]);
+    };
+    let mut peer = Peer {
+        id,
+        host: String::new(),
+        port: 6432,
+        pool_size: None,
+    };
+    each_key(entry, keys::PEER, |key, value| {
+        match key {
+            "host" => value.clone_into(&mut peer.host),
+            "port" => peer.port = read::<Port>(value)?,
+            "pool_size" => peer.pool_size = count(value)?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if peer.host.is_empty() {
+        return Err(vec![entry.place.finding(&entry.name, "has no host")]);
+    }
+    Ok(peer)
+}
+
+/// What a value has to be that it is not.
+struct Expected(&'static str);
+
+/// Splits the entry into its keys and calls `set` with each that may be used.
+fn each_key(
+    entry: &Entry,
+    known: &[Key],
+    mut set: impl FnMut(&str, &str) -> Result<(), Expected>,
+) -> Result<(), Vec<Finding>> {
+    let wrong = |problem: String| entry.place.finding(&entry.name, problem);
+    let pairs = conninfo::parse(&entry.value).map_err(|error| vec![wrong(error.to_string())])?;
+    let mut findings = Vec::new();
+    for (name, value) in pairs {
+        let Some(key) = known.iter().find(|key| key.name == name) else {
+            let problem = unknown("key", name, known.iter().map(|key| key.name));
+            findings.push(wrong(format!("{name}: {problem}")));
+            continue;
+        };
+        if let Built::Only(unused) = key.built {
+            if !unused.contains(&value.as_str()) {
+                findings.push(wrong(format!("{name}: not supported yet")));
+            }
+        } else if let Err(Expected(expected)) = set(name, &value) {
+            let problem = format!("{name}: bad value \"{value}\", expected {expected}");
+            findings.push(wrong(problem));
+        }
+    }
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(findings)
+    }
+}
+
+fn read<K: Kind>(text: &str) -> Result<K::Value, Expected> {
+    K::parse(text).ok_or(Expected(K::EXPECTED))
+}
+
+/// Reads a count, where -1 means the general setting.
+fn count(text: &str) -> Result<Option<u32>, Expected> {
+    if text == "-1" {
+        return Ok(None);
+    }
+    read::<Count>(text).map(Some)
+}
+
+/// Name of the entry that serves all names without an entry of their own.
+pub(crate) const WILDCARD: &str = "*";
+
+/// The highest id that fits into the two bytes of a cancel key with its mark.
+const HIGHEST_PEER: u16 = 16383;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Place;
+    use crate::ini::Section;
+
+    fn entry(name: &str, value: &str) -> Entry {
+        Entry {
+            place: Place {
+                file: "a.ini".to_owned(),
+                line: 2,
+            },
+            section: Section::Databases,
+            name: name.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+
+    fn problems<T>(result: Result<T, Vec<Finding>>) -> Vec<String> {
+        let findings = result.err().unwrap_or_default();
+        findings.iter().map(Finding::to_string).collect()
+    }
+
+    #[test]
+    fn reads_every_key_of_a_database() {
+        let text = "dbname=d host=a,/run port=1 user=u password='p w' pool_size=2 \
+                    pool_mode=statement max_db_connections=3 server_lifetime=4 \
+                    query_wait_timeout=0 connect_query='set x = 1' client_encoding=UTF8 \
+                    datestyle=ISO timezone=UTC application_name=app";
+        let seconds = Duration::from_secs;
+        let expected = Database {
+            name: "shop".to_owned(),
+            dbname: "d".to_owned(),
+            hosts: vec!["a".to_owned(), "/run".to_owned()],
+            port: 1,
+            user: Some("u".to_owned()),
+            password: Some("p w".to_owned()),
+            pool_size: Some(2),
+            max_db_connections: Some(3),
+            pool_mode: Some(PoolMode::Statement),
+            query_wait_timeout: Some(seconds(0)),
+            server_lifetime: Some(seconds(4)),
+            connect_query: Some("set x = 1".to_owned()),
+            client_encoding: Some("UTF8".to_owned()),
+            datestyle: Some("ISO".to_owned()),
+            timezone: Some("UTC".to_owned()),
+            application_name: Some("app".to_owned()),
+        };
+        assert_eq!(database(&entry("shop", text)), Ok(expected));
+    }
+
+    #[test]
+    fn reads_an_empty_entry_as_the_database_of_that_name() {
+        let shop = database(&entry("shop", "pool_size=-1 max_db_connections=0")).unwrap();
+        assert_eq!((shop.dbname.as_str(), shop.port), ("shop", 5432));
+        assert_eq!((shop.pool_size, shop.max_db_connections), (None, None));
+        assert_eq!(database(&entry("*", "")).unwrap().dbname, "");
+    }
+
+    #[test]
+    fn rejects_reserved_names() {
+        for name in ["pgskein", "pgbouncer"] {
+            assert_eq!(
+                problems(database(&entry(name, ""))),
+                [format!(
+                    "a.ini:2: {name}: this name is reserved for the console"
+                )]
+            );
+        }
+    }
+
+    #[test]
+    fn rejects_unknown_keys_bad_values_and_what_is_not_built() {
+        assert_eq!(
+            problems(database(&entry(
+                "shop",
+                "pol_size=1 port=x auth_user=me min_pool_size=0"
+            ))),
+            [
+                "a.ini:2: shop: pol_size: unknown key, did you mean pool_size?",
+                "a.ini:2: shop: port: bad value \"x\", expected a port from 1 to 65535",
+                "a.ini:2: shop: auth_user: not supported yet",
+            ]
+        );
+        assert_eq!(
+            problems(user(&entry("bob", "reserve_pool_size=1"))),
+            ["a.ini:2: bob: reserve_pool_size: not supported yet"]
+        );
+    }
+
+    #[test]
+    fn reads_every_key_of_a_user() {
+        let text = "pool_size=1 pool_mode=session max_user_connections=2 query_timeout=3 \
+                    query_wait_timeout=4 idle_transaction_timeout=5 transaction_timeout=6 \
+                    client_idle_timeout=7.5";
+        let seconds = |s| Some(Duration::from_secs_f32(s));
+        let expected = User {
+            name: "bob".to_owned(),
+            pool_size: Some(1),
+            pool_mode: Some(PoolMode::Session),
+            max_user_connections: Some(2),
+            query_timeout: seconds(3.0),
+            query_wait_timeout: seconds(4.0),
+            idle_transaction_timeout: seconds(5.0),
+            transaction_timeout: seconds(6.0),
+            client_idle_timeout: seconds(7.5),
+        };
+        assert_eq!(user(&entry("bob", text)), Ok(expected));
+    }
+
+    #[test]
+    fn rejects_peers_without_a_host_or_a_valid_id() {
+        let expected = Peer {
+            id: 2,
+            host: "b".to_owned(),
+            port: 6432,
+            pool_size: Some(5),
+        };
+        assert_eq!(peer(&entry("2", "host=b pool_size=5")), Ok(expected));
+        assert_eq!(
+            problems(peer(&entry("2", "port=1"))),
+            ["a.ini:2: 2: has no host"]
+        );
+        assert_eq!(problems(peer(&entry("16384", "host=b"))).len(), 1);
+    }
+}

@@ -135,6 +135,18 @@ impl Config {
     }
 }
 
+impl Settings {
+    /// The text that checks an idle server, empty for the empty query, or
+    /// `None` when servers are not checked.
+    pub fn check_query(&self) -> Option<&str> {
+        match self.server_check_query.as_str() {
+            "" => None,
+            "<empty>" => Some(""),
+            query => Some(query),
+        }
+    }
+}
+
 impl fmt::Debug for Config {
     /// Shows names, and no secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,6 +206,14 @@ mod tests {
         assert_eq!(config.pool("shop", "alice").pool_size, 3);
         assert_eq!(config.pool("shop", "bob").pool_size, 7);
         assert_eq!(config.pool("other", "bob").pool_size, 20);
+    }
+
+    #[test]
+    fn checks_servers_by_the_empty_query_unless_told_otherwise() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.check_query(), Some(""));
+        settings.server_check_query.clear();
+        assert_eq!(settings.check_query(), None);
     }
 
     #[test]

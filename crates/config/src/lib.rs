@@ -17,6 +17,7 @@ mod keys;
 mod kind;
 mod load;
 mod parse_entry;
+mod reference;
 mod reload;
 mod settings;
 mod sources;
@@ -30,16 +31,7 @@ pub use config::{Config, PoolSettings};
 pub use entries::{Database, Peer, User};
 pub use finding::{Finding, Place};
 pub use kind::Kind;
+pub use reference::{reference_markdown, sample_ini};
 pub use settings::{SettingInfo, Status, When};
 pub use sources::Sources;
 pub use table::{Settings, table};
-
-/// The sample file: every setting as a comment, with its text and default.
-pub fn sample_ini() -> String {
-    String::new()
-}
-
-/// The reference of all settings, in Markdown.
-pub fn reference_markdown() -> String {
-    String::new()
-}

@@ -4,6 +4,7 @@
 pub mod control;
 pub mod drain_order;
 pub mod flow;
+pub mod ledger;
 mod octets;
 pub mod parameters;
 pub mod peer;

@@ -151,9 +151,9 @@ mod tests {
             prop_assert_eq!(fields.severity(), Some("FATAL"));
             prop_assert_eq!(fields.field(b'S'), Some(&b"FATAL"[..]));
             prop_assert_eq!(fields.sqlstate(), Some("57P01"));
-            prop_assert_eq!(fields.message().as_deref(), Some(&message[..]));
-            prop_assert_eq!(fields.detail().as_deref(), detail.as_deref());
-            prop_assert_eq!(fields.hint().as_deref(), hint.as_deref());
+            prop_assert_eq!(fields.message(), Some(message.as_str().into()));
+            prop_assert_eq!(fields.detail(), detail.as_deref().map(Cow::from));
+            prop_assert_eq!(fields.hint(), hint.as_deref().map(Cow::from));
         }
     }
 }

@@ -226,7 +226,7 @@ mod tests {
         };
         assert_eq!(
             written(|out| error(out, &report)),
-            b"E\0\0\0\x2eSFATAL\0VFATAL\0C57P01\0Mbye\0Hcome back\0\0"
+            b"E\0\0\0\x2aSFATAL\0VFATAL\0C57P01\0Mbye\0Hcome back\0\0"
         );
         assert_eq!(written(|out| notice(out, &report))[0], b'N');
     }

@@ -27,11 +27,10 @@ fn session(message: &StartupMessage<'_>, used: &[u8]) {
     write::startup(&mut written, message.version, &parameters);
     assert_eq!(written, used, "the writer writes what the parser accepts");
 
-    if let Some(options) = message.parameter(b"options") {
-        if let Ok(options) = std::str::from_utf8(options) {
-            let settings = parse_options(options).unwrap_or_default();
-            assert!(settings.iter().all(|(name, _)| !name.is_empty()));
-        }
+    let options = message.parameter(b"options").unwrap_or_default();
+    if let Ok(options) = std::str::from_utf8(options) {
+        let settings = parse_options(options).unwrap_or_default();
+        assert!(settings.iter().all(|(name, _)| !name.is_empty()));
     }
     match Negotiation::of(message) {
         Ok(negotiation) => negotiated(&negotiation),

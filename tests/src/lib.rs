@@ -8,6 +8,7 @@
 mod account;
 mod client;
 mod folder;
+mod gate;
 mod pgskein;
 mod pooler;
 mod postgres;
@@ -21,6 +22,7 @@ mod wire;
 pub use account::Account;
 pub use client::{Client, Login, PendingQuery, SqlState};
 pub use folder::Folder;
+pub use gate::Gate;
 pub use nix::sys::signal::Signal;
 pub use pgskein::{Pgskein, Run};
 pub use pooler::Pooler;

@@ -5,4 +5,31 @@
 
 use pgskein_tests as harness;
 
+mod authentication;
+mod cancel;
+mod cancel_races;
+mod client_leaves;
+mod console;
+mod console_rights;
+mod copy;
+mod descriptors;
+mod drain;
+mod drain_carriers;
+mod drain_listeners;
+mod drain_timeouts;
+mod garbage;
+mod life_of_servers;
+mod limits;
+mod modes;
+mod negotiation;
+mod parameters;
 mod pgbench;
+mod program;
+mod protocol;
+mod reload;
+mod signals;
+mod slow_reader;
+mod sockets;
+mod supervisor_death;
+mod timeouts;
+mod worker_death;

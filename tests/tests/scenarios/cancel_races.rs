@@ -1,0 +1,61 @@
+//! A cancel never hits a query that it was not meant for.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use crate::harness::{Login, Pooler, Postgres, SqlState};
+
+/// One server connection goes back and forth between a client that is being
+/// cancelled and others that are not. A request that is still on its way when
+/// the connection changes hands would hit one of those.
+#[test]
+fn hundred_racing_cancels_never_hit_another_clients_query() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(
+        &postgres,
+        "workers = 2\npool_mode = transaction\ndefault_pool_size = 1",
+    );
+    let stop = AtomicBool::new(false);
+    let innocent_queries = AtomicU32::new(0);
+    // Learned while the only server is free.
+    for worker in [1, 2] {
+        pooler.learn(worker, 4);
+    }
+
+    thread::scope(|scope| {
+        for worker in [1, 1, 2] {
+            let (pooler, stop, count) = (&pooler, &stop, &innocent_queries);
+            scope.spawn(move || {
+                let innocent = pooler.connect_to_worker_as(worker, &Login::new());
+                while !stop.load(Ordering::Relaxed) {
+                    let outcome = innocent.query("select pg_sleep(0.002)");
+                    assert!(outcome.is_ok(), "hit by a stranger's cancel: {outcome:?}");
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let target = pooler.connect_to_worker(1);
+        for round in 0..100_u8 {
+            let query = target.start_query("select pg_sleep(0.001)");
+            // As long as the queries, so that it comes before, in and after them.
+            let delay = u32::from(round % 25) * 200;
+            spin(delay);
+            target.cancel_through_worker(1 + round % 2);
+            let outcome = query.wait();
+            assert!(
+                matches!(outcome, Ok(_) | Err(SqlState("57014"))),
+                "{outcome:?}"
+            );
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(innocent_queries.load(Ordering::Relaxed) > 100);
+}
+
+/// Lets some microseconds pass without giving up the processor.
+fn spin(microseconds: u32) {
+    let start = std::time::Instant::now();
+    while start.elapsed().as_micros() < u128::from(microseconds) {
+        std::hint::spin_loop();
+    }
+}

@@ -1,0 +1,155 @@
+//! Listening stops without losing anybody, and cancels go on being served.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, wait_for};
+
+#[test]
+fn new_sessions_are_refused_while_a_drain_goes_on() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
+    let client = pooler.connect();
+    pooler.signal(Signal::SIGTERM);
+    wait_for("the port to be closed", PATIENCE, || {
+        pooler.try_wire().is_err()
+    });
+    let error = pooler.connect_unix(&Login::new()).unwrap_err();
+    assert_eq!(error.severity, "FATAL");
+    assert_eq!(error.sqlstate, "57P03");
+    assert_eq!(error.message, "pooler is shutting down");
+
+    // The console still answers there, and does not hold the drain up.
+    let console = pooler
+        .connect_unix(&Login::new().database("pgskein"))
+        .unwrap();
+    assert_eq!(console.query("SHOW WORKERS").unwrap().len(), 2);
+    client.close();
+    assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn cancels_are_served_over_the_unix_socket_during_a_drain() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 4\npool_mode = transaction");
+    let clients = [1, 2, 3, 4].map(|worker| pooler.connect_to_worker(worker));
+    let queries = clients.each_ref().map(|client| client.start_long_query());
+    pooler.signal(Signal::SIGTERM);
+    wait_for("the port to be closed", PATIENCE, || {
+        pooler.try_wire().is_err()
+    });
+    for (client, query) in clients.iter().zip(queries) {
+        let mut wire = pooler.unix_wire();
+        wire.send(&client.cancel_packet());
+        assert_eq!(query.wait(), Err(SqlState("57014")));
+        assert_eq!(wire.read_to_end(), []);
+    }
+}
+
+#[test]
+fn drain_listen_answer_keeps_serving_cancels_over_tcp() {
+    let postgres = Postgres::start();
+    let settings = "workers = 2\npool_mode = transaction\ndrain_listen = answer";
+    let pooler = Pooler::start(&postgres, settings);
+    let client = pooler.connect_to_worker(1);
+    pooler.learn(2, 2);
+    let query = client.start_long_query();
+    pooler.signal(Signal::SIGTERM);
+    wait_for("new sessions to be refused", PATIENCE, || {
+        pooler
+            .try_connect(&Login::new())
+            .is_err_and(|error| error.sqlstate == "57P03")
+    });
+    client.cancel_through_worker(2);
+    assert_eq!(query.wait(), Err(SqlState("57014")));
+}
+
+/// Whoever got a connection gets an answer.
+#[test]
+fn no_queued_connection_is_lost_when_listening_stops() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(
+        &postgres,
+        "workers = 2\npool_mode = transaction\nmax_client_conn = 10000\nlisten_backlog = 1000",
+    );
+    let witness = pooler.connect_as(&Login::new().goaway());
+    let answered = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                // As fast as it goes, so that some are queued at any moment.
+                while let Ok(mut wire) = pooler.try_wire() {
+                    wire.send(&Login::new().packet());
+                    let answer = wire.read_message();
+                    let answer = answer.expect("an accepted connection is answered");
+                    assert!(matches!(answer.tag, b'R' | b'E'), "{answer:?}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        wait_for("some load", PATIENCE, || {
+            answered.load(Ordering::Relaxed) > 200
+        });
+        pooler.signal(Signal::SIGTERM);
+    });
+    witness.wait_goaway();
+    witness.close();
+    assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn login_under_way_when_a_drain_begins_is_finished_and_then_told() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 1\npool_mode = transaction");
+    let witness = pooler.connect_as(&Login::new().goaway());
+    // Accepted: the worker has answered.
+    let mut wire = pooler.wire();
+    wire.send(&[0, 0, 0, 8, 4, 210, 22, 47]);
+    assert_eq!(wire.read_byte(), Some(b'N'));
+    pooler.signal(Signal::SIGTERM);
+    witness.wait_goaway();
+
+    let client = Client::log_in(wire, &Login::new()).unwrap();
+    client.wait_parameter("disconnect_requested", "on");
+    assert_eq!(client.value("select 'served'"), "served");
+    witness.close();
+    client.close();
+    assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn drain_delay_goes_on_accepting_for_its_time() {
+    let postgres = Postgres::start();
+    let settings = "workers = 2\npool_mode = transaction\ndrain_delay = 1.5";
+    let pooler = Pooler::start(&postgres, settings);
+    let early = pooler.connect_as(&Login::new().goaway());
+    pooler.signal(Signal::SIGTERM);
+    pooler.wait_log("drain");
+    let late = pooler.connect_as(&Login::new().goaway());
+    assert_eq!(late.value("select 'served'"), "served");
+    assert_eq!(early.transcript(), "", "not told before the delay is over");
+    early.wait_goaway();
+    late.wait_goaway();
+    wait_for("the port to be closed", PATIENCE, || {
+        pooler.try_wire().is_err()
+    });
+    early.close();
+    late.close();
+    assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn shutdown_wait_for_clients_on_any_worker_drains_all() {
+    for worker in [1, 3] {
+        let postgres = Postgres::start();
+        let pooler = Pooler::start(&postgres, "workers = 3\npool_mode = transaction");
+        let clients = [1, 2, 3].map(|n| pooler.connect_to_worker_as(n, &Login::new().goaway()));
+        let console = pooler.connect_to_worker_as(worker, &Login::new().database("pgskein"));
+        assert_eq!(console.query("SHUTDOWN WAIT_FOR_CLIENTS"), Ok(vec![]));
+        for client in clients {
+            client.wait_goaway();
+            client.close();
+        }
+        assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
+    }
+}

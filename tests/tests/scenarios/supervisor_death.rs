@@ -1,0 +1,58 @@
+//! Workers whose supervisor has died serve the clients that they have.
+
+use crate::harness::{PATIENCE, Pooler, Postgres, Process, Signal, SqlState, wait_for};
+
+const SETTINGS: &str = "workers = 2\npool_mode = transaction";
+
+#[test]
+fn workers_go_on_without_their_supervisor_and_end_after_their_last_client() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let clients = [1, 2, 1, 2].map(|worker| pooler.connect_to_worker(worker));
+    let workers: Vec<Process> = pooler.workers().into_values().collect();
+    for client in &clients {
+        client.value("select 'before'");
+    }
+    pooler.signal(Signal::SIGKILL);
+    pooler.wait_exit(PATIENCE);
+
+    for client in &clients {
+        assert_eq!(client.value("select 'after'"), "after");
+        client.query("begin").unwrap();
+        client.query("commit").unwrap();
+    }
+    for client in clients {
+        client.close();
+    }
+    wait_for("the orphans to end", PATIENCE, || {
+        workers.iter().all(|worker| !worker.is_alive())
+    });
+}
+
+#[test]
+fn cancels_still_find_their_query_without_the_supervisor() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    pooler.learn(2, 2);
+    let client = pooler.connect_to_worker(1);
+    // Keeps worker 2 there.
+    let other = pooler.connect_to_worker(2);
+    let query = client.start_long_query();
+    pooler.signal(Signal::SIGKILL);
+    pooler.wait_exit(PATIENCE);
+    client.cancel_through_worker(2);
+    assert_eq!(query.wait(), Err(SqlState("57014")));
+    assert_eq!(other.value("select 'served'"), "served");
+}
+
+#[test]
+fn idle_workers_end_at_once_and_free_the_port() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    pooler.signal(Signal::SIGKILL);
+    pooler.wait_exit(PATIENCE);
+    wait_for("the orphans to end", PATIENCE, || {
+        pooler.processes().is_empty()
+    });
+    assert!(pooler.try_wire().is_err());
+}

@@ -1,0 +1,300 @@
+//! Console: what an operator asks and orders, in the protocol of PostgreSQL.
+//!
+//! [`statement`] splits what was typed into words, [`commands`] is the table
+//! of what they mean, [`answers`] writes the results; here a worker reads,
+//! obeys and sends. A console is never waited for: nothing is read from one
+//! that does not take its answers, or whose reload is under way.
+
+mod answers;
+mod commands;
+mod statement;
+
+pub(super) use self::answers::greeting;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::drain_order::DrainKind;
+use pgskein_pool::slab::ClientId;
+use pgskein_protocol::tag::frontend as tag;
+use pgskein_protocol::{Frame, frontend};
+
+use self::answers::Failure;
+use self::commands::{Action, Refusal, Topic};
+use super::Worker;
+use super::client::{Client, Stage};
+use super::reason::Reason;
+use super::stream::Filled;
+
+/// A client that is logged in to the console.
+///
+/// ```text
+/// Listening ──> Reloading ──> Listening
+/// ```
+#[derive(Debug)]
+pub(super) struct Console {
+    user: String,
+    rights: Rights,
+    state: State,
+}
+
+/// What a user of the console may do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rights {
+    /// Everything: one of `admin_users`.
+    Admin,
+    /// Only look: one of `stats_users`.
+    Stats,
+}
+
+/// What a console is doing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Its next command is welcome.
+    Listening,
+    /// The supervisor has not answered its RELOAD yet.
+    Reloading,
+}
+
+impl Console {
+    /// A console that has just logged in as `user`.
+    pub(super) fn new(user: String, rights: Rights) -> Self {
+        Self {
+            user,
+            rights,
+            state: State::Listening,
+        }
+    }
+
+    /// Who it is.
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+}
+
+impl Worker {
+    /// Reads from a console and answers.
+    pub(super) fn console_turn(&mut self, id: ClientId) {
+        if let Err(reason) = self.read_console(id).and_then(|()| self.obey_console(id)) {
+            return self.close_client(id, &reason);
+        }
+        if let Some(client) = self.clients.get(id)
+            && listens(client)
+            && (client.stream.readable() || holds_message(&client.inbox))
+        {
+            self.wake_client(id);
+        }
+    }
+
+    /// Passes the supervisor's answer to RELOAD on to the console that waits
+    /// for it: a notice that may be empty, or why the old configuration stays.
+    pub(super) fn console_reloaded(&mut self, request: u64, outcome: Result<String, String>) {
+        let Some(id) = self.reloading.remove(&request) else {
+            return;
+        };
+        if let Some(console) = self.console_mut(id) {
+            console.state = State::Listening;
+        }
+        match self.answer(id, |out| answers::reloaded(out, &outcome)) {
+            // It may have sent more in the meantime.
+            Ok(()) => self.wake_client(id),
+            Err(reason) => self.close_client(id, &reason),
+        }
+    }
+
+    /// Puts what has come into the inbox, if that holds no command yet.
+    fn read_console(&mut self, id: ClientId) -> Result<(), Reason> {
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        if !listens(client) || !client.stream.readable() || holds_message(&client.inbox) {
+            return Ok(());
+        }
+        client.inbox = match client.stream.fill(&mut client.inbox, &mut self.scratch) {
+            Ok(Filled::Nothing) => return Ok(()),
+            Ok(Filled::End) => return Err(Reason::Left),
+            Ok(Filled::Scratch(end)) => self.scratch.get(..end).unwrap_or_default().to_vec(),
+            Ok(Filled::Inbox(bytes)) => bytes,
+            Err(error) => return Err(Reason::SocketFailed(error.kind())),
+        };
+        client.heard = self.now;
+        Ok(())
+    }
+
+    /// Obeys the commands in the inbox and keeps what is not one yet.
+    fn obey_console(&mut self, id: ClientId) -> Result<(), Reason> {
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        let inbox = std::mem::take(&mut client.inbox);
+        let mut rest = inbox.as_slice();
+        for _ in 0..COMMANDS_PER_TURN {
+            if !self.clients.get(id).is_some_and(listens) {
+                break;
+            }
+            let split = Frame::split(rest, MAX_LENGTH)
+                .map_err(|error| Reason::Protocol(error.to_string()))?;
+            let Some((frame, behind)) = split else {
+                break;
+            };
+            rest = behind;
+            self.take_from_console(id, frame)?;
+        }
+        if let Some(client) = self.clients.get_mut(id)
+            && matches!(client.stage, Stage::Console(_))
+        {
+            client.inbox = rest.to_vec();
+        }
+        Ok(())
+    }
+
+    fn take_from_console(&mut self, id: ClientId, frame: Frame<'_>) -> Result<(), Reason> {
+        let failure = match frame.tag {
+            tag::QUERY => {
+                let text = frontend::query(frame.body).ok_or_else(bad_packet)?;
+                return self.obey(id, &String::from_utf8_lossy(text));
+            }
+            tag::TERMINATE => return Err(Reason::Terminated),
+            tag::PARSE
+            | tag::BIND
+            | tag::DESCRIBE
+            | tag::EXECUTE
+            | tag::CLOSE
+            | tag::SYNC
+            | tag::FLUSH => Failure::ExtendedProtocol,
+            tag => Failure::UnknownMessage(tag),
+        };
+        self.answer(id, |out| answers::failed(out, &failure))?;
+        Err(bad_packet())
+    }
+
+    fn obey(&mut self, id: ClientId, text: &str) -> Result<(), Reason> {
+        let Some(rights) = self.console_mut(id).map(|console| console.rights) else {
+            return Ok(());
+        };
+        match commands::find(text, rights) {
+            Ok(None) => self.answer(id, answers::nothing),
+            Ok(Some(action)) => self.act(id, action),
+            Err(refusal) => self.refuse(id, refusal),
+        }
+    }
+
+    fn act(&mut self, id: ClientId, action: Action) -> Result<(), Reason> {
+        match action {
+            Action::Show(topic) => self.show(id, topic),
+            Action::ShowParameter(parameter) => {
+                self.answer(id, |out| answers::parameter(out, parameter))
+            }
+            Action::IgnoreSet => self.answer(id, answers::set_ignored),
+            Action::Reload => self.reload(id),
+            Action::Shutdown(kind) => self.shut_down(id, kind),
+        }
+    }
+
+    fn show(&mut self, id: ClientId, topic: Topic) -> Result<(), Reason> {
+        let mut out = Vec::new();
+        match topic {
+            Topic::Help => answers::help(&mut out),
+            Topic::Config => answers::config(&mut out, &self.config.settings),
+            Topic::Version => answers::version(&mut out),
+            Topic::Workers => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                let now_unix = now.map_or(0, |age| age.as_secs());
+                answers::workers(&mut out, self.scoreboard.cells(), now_unix);
+            }
+        }
+        self.send(id, &out)
+    }
+
+    fn reload(&mut self, id: ClientId) -> Result<(), Reason> {
+        if self.control.is_none() {
+            return self.answer(id, |out| answers::failed(out, &Failure::NoSupervisor));
+        }
+        self.log_order(id, "RELOAD");
+        let request = self.next_request;
+        self.next_request = request.wrapping_add(1);
+        self.reloading.insert(request, id);
+        if let Some(console) = self.console_mut(id) {
+            console.state = State::Reloading;
+        }
+        self.tell_supervisor(&ToSupervisor::Reload { request });
+        Ok(())
+    }
+
+    fn shut_down(&mut self, id: ClientId, kind: DrainKind) -> Result<(), Reason> {
+        self.log_order(
+            id,
+            match kind {
+                DrainKind::WaitForClients => "SHUTDOWN WAIT_FOR_CLIENTS",
+                DrainKind::WaitForServers => "SHUTDOWN WAIT_FOR_SERVERS",
+                DrainKind::Immediate => "SHUTDOWN",
+            },
+        );
+        let answered = match kind {
+            // Its answer is the end of the connection.
+            DrainKind::Immediate => Ok(()),
+            _ => self.answer(id, |out| answers::done(out, "SHUTDOWN")),
+        };
+        // Whoever cannot be answered any more has given the order all the same.
+        self.order_drain(kind, None);
+        answered
+    }
+
+    fn refuse(&mut self, id: ClientId, refusal: Refusal) -> Result<(), Reason> {
+        self.answer(id, |out| answers::failed(out, &Failure::Refused(refusal)))
+    }
+
+    /// Sends the answer that `write` writes.
+    fn answer(&mut self, id: ClientId, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Reason> {
+        let mut out = Vec::new();
+        write(&mut out);
+        self.send(id, &out)
+    }
+
+    fn send(&mut self, id: ClientId, bytes: &[u8]) -> Result<(), Reason> {
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        client
+            .outbox
+            .send(&mut client.stream, bytes)
+            .map_err(|error| Reason::SocketFailed(error.kind()))
+    }
+
+    fn console_mut(&mut self, id: ClientId) -> Option<&mut Console> {
+        match &mut self.clients.get_mut(id)?.stage {
+            Stage::Console(console) => Some(console),
+            _ => None,
+        }
+    }
+
+    fn log_order(&self, id: ClientId, words: &str) {
+        if let Some(client) = self.clients.get(id) {
+            let name = self.client_name(client);
+            log::info!("c{} {name}: {words} command issued", client.number);
+        }
+    }
+}
+
+/// Whether a client is a console whose next command is to be read.
+fn listens(client: &Client) -> bool {
+    match &client.stage {
+        Stage::Console(console) => console.state == State::Listening && client.outbox.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether the inbox begins with what can be acted upon without more bytes.
+fn holds_message(inbox: &[u8]) -> bool {
+    !matches!(Frame::split(inbox, MAX_LENGTH), Ok(None))
+}
+
+fn bad_packet() -> Reason {
+    Reason::Protocol("bad packet".to_owned())
+}
+
+/// The largest length field of a message that a console may send, in bytes.
+const MAX_LENGTH: u32 = 64 << 10;
+
+/// Commands that one console may have obeyed before others get their turn.
+const COMMANDS_PER_TURN: usize = 16;

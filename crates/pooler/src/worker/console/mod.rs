@@ -95,7 +95,7 @@ impl Worker {
         if let Some(console) = self.console_mut(id) {
             console.state = State::Listening;
         }
-        match self.answer(id, |out| answers::reloaded(out, &outcome)) {
+        match self.answer_console(id, |out| answers::reloaded(out, &outcome)) {
             // It may have sent more in the meantime.
             Ok(()) => self.wake_client(id),
             Err(reason) => self.close_client(id, &reason),
@@ -152,7 +152,7 @@ impl Worker {
         let failure = match frame.tag {
             tag::QUERY => {
                 let text = frontend::query(frame.body).ok_or_else(bad_packet)?;
-                return self.obey(id, &String::from_utf8_lossy(text));
+                return self.obey_command(id, &String::from_utf8_lossy(text));
             }
             tag::TERMINATE => return Err(Reason::Terminated),
             tag::PARSE
@@ -164,34 +164,34 @@ impl Worker {
             | tag::FLUSH => Failure::ExtendedProtocol,
             tag => Failure::UnknownMessage(tag),
         };
-        self.answer(id, |out| answers::failed(out, &failure))?;
+        self.answer_console(id, |out| answers::failed(out, &failure))?;
         Err(bad_packet())
     }
 
-    fn obey(&mut self, id: ClientId, text: &str) -> Result<(), Reason> {
+    fn obey_command(&mut self, id: ClientId, text: &str) -> Result<(), Reason> {
         let Some(rights) = self.console_mut(id).map(|console| console.rights) else {
             return Ok(());
         };
         match commands::find(text, rights) {
-            Ok(None) => self.answer(id, answers::nothing),
-            Ok(Some(action)) => self.act(id, action),
-            Err(refusal) => self.refuse(id, refusal),
+            Ok(None) => self.answer_console(id, answers::nothing),
+            Ok(Some(action)) => self.act_on_command(id, action),
+            Err(refusal) => self.refuse_command(id, refusal),
         }
     }
 
-    fn act(&mut self, id: ClientId, action: Action) -> Result<(), Reason> {
+    fn act_on_command(&mut self, id: ClientId, action: Action) -> Result<(), Reason> {
         match action {
-            Action::Show(topic) => self.show(id, topic),
+            Action::Show(topic) => self.show_console(id, topic),
             Action::ShowParameter(parameter) => {
-                self.answer(id, |out| answers::parameter(out, parameter))
+                self.answer_console(id, |out| answers::parameter(out, parameter))
             }
-            Action::IgnoreSet => self.answer(id, answers::set_ignored),
-            Action::Reload => self.reload(id),
-            Action::Shutdown(kind) => self.shut_down(id, kind),
+            Action::IgnoreSet => self.answer_console(id, answers::set_ignored),
+            Action::Reload => self.ask_for_reload(id),
+            Action::Shutdown(kind) => self.order_shutdown(id, kind),
         }
     }
 
-    fn show(&mut self, id: ClientId, topic: Topic) -> Result<(), Reason> {
+    fn show_console(&mut self, id: ClientId, topic: Topic) -> Result<(), Reason> {
         let mut out = Vec::new();
         match topic {
             Topic::Help => answers::help(&mut out),
@@ -203,12 +203,12 @@ impl Worker {
                 answers::workers(&mut out, self.scoreboard.cells(), now_unix);
             }
         }
-        self.send(id, &out)
+        self.send_to_console(id, &out)
     }
 
-    fn reload(&mut self, id: ClientId) -> Result<(), Reason> {
+    fn ask_for_reload(&mut self, id: ClientId) -> Result<(), Reason> {
         if self.control.is_none() {
-            return self.answer(id, |out| answers::failed(out, &Failure::NoSupervisor));
+            return self.answer_console(id, |out| answers::failed(out, &Failure::NoSupervisor));
         }
         self.log_order(id, "RELOAD");
         let request = self.next_request;
@@ -221,7 +221,7 @@ impl Worker {
         Ok(())
     }
 
-    fn shut_down(&mut self, id: ClientId, kind: DrainKind) -> Result<(), Reason> {
+    fn order_shutdown(&mut self, id: ClientId, kind: DrainKind) -> Result<(), Reason> {
         self.log_order(
             id,
             match kind {
@@ -233,25 +233,29 @@ impl Worker {
         let answered = match kind {
             // Its answer is the end of the connection.
             DrainKind::Immediate => Ok(()),
-            _ => self.answer(id, |out| answers::done(out, "SHUTDOWN")),
+            _ => self.answer_console(id, |out| answers::done(out, "SHUTDOWN")),
         };
         // Whoever cannot be answered any more has given the order all the same.
         self.order_drain(kind, None);
         answered
     }
 
-    fn refuse(&mut self, id: ClientId, refusal: Refusal) -> Result<(), Reason> {
-        self.answer(id, |out| answers::failed(out, &Failure::Refused(refusal)))
+    fn refuse_command(&mut self, id: ClientId, refusal: Refusal) -> Result<(), Reason> {
+        self.answer_console(id, |out| answers::failed(out, &Failure::Refused(refusal)))
     }
 
     /// Sends the answer that `write` writes.
-    fn answer(&mut self, id: ClientId, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Reason> {
+    fn answer_console(
+        &mut self,
+        id: ClientId,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Reason> {
         let mut out = Vec::new();
         write(&mut out);
-        self.send(id, &out)
+        self.send_to_console(id, &out)
     }
 
-    fn send(&mut self, id: ClientId, bytes: &[u8]) -> Result<(), Reason> {
+    fn send_to_console(&mut self, id: ClientId, bytes: &[u8]) -> Result<(), Reason> {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };

@@ -1,0 +1,158 @@
+use super::*;
+use crate::slab::Id;
+
+fn pool() -> Pool {
+    let config = pgskein_config::Config::default();
+    Pool::new(
+        PoolKey {
+            database: "shop".to_owned(),
+            user: "alice".to_owned(),
+        },
+        config.pool("shop", "alice"),
+    )
+}
+
+fn client(number: u32) -> ClientId {
+    ClientId::new(number, 0)
+}
+
+fn server(number: u32) -> ServerId {
+    ServerId::new(number, 0)
+}
+
+#[test]
+fn lends_the_server_that_was_released_last() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.free(server(1), now);
+    pool.free(server(2), now);
+    assert_eq!(
+        pool.request(client(1), false, None, now),
+        Request::Link(server(2))
+    );
+    assert_eq!(
+        pool.request(client(2), true, None, now),
+        Request::Link(server(1))
+    );
+    assert_eq!(pool.request(client(3), false, None, now), Request::Wait);
+}
+
+#[test]
+fn serves_the_client_that_waited_longest() {
+    let (mut pool, now) = (pool(), Instant::now());
+    for number in 1..=3 {
+        assert_eq!(
+            pool.request(client(number), false, None, now),
+            Request::Wait
+        );
+    }
+    pool.forget_client(client(1));
+    assert_eq!(pool.free(server(1), now), Free::Link(client(2)));
+    assert_eq!(pool.free(server(1), now), Free::Link(client(3)));
+    assert_eq!(pool.free(server(1), now), Free::Idle);
+}
+
+#[test]
+fn tests_a_server_that_was_idle_for_long() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.free(server(1), now);
+    let delay = Some(Duration::from_secs(30));
+    let later = now + Duration::from_secs(31);
+    assert_eq!(
+        pool.request(client(1), false, delay, later),
+        Request::Test(server(1))
+    );
+    pool.on_opened();
+    assert_eq!(pool.free(server(1), later), Free::Link(client(1)));
+}
+
+#[test]
+fn asks_for_as_many_servers_as_clients_wait_for() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let retry = Duration::from_secs(15);
+    for number in 0..3 {
+        pool.request(client(number), false, None, now);
+    }
+    assert_eq!(pool.poll_wanted(retry, now), Some((3, Duration::ZERO)));
+    assert_eq!(pool.poll_wanted(retry, now), None);
+    assert!(pool.on_grant());
+    assert_eq!(pool.poll_wanted(retry, now), None);
+}
+
+#[test]
+fn asks_for_no_more_than_the_pool_may_have() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.settings.pool_size = 2;
+    for number in 0..9 {
+        pool.request(client(number), false, None, now);
+    }
+    assert_eq!(
+        pool.poll_wanted(Duration::ZERO, now),
+        Some((2, Duration::ZERO))
+    );
+}
+
+#[test]
+fn gives_back_a_lease_that_nobody_waits_for() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.request(client(1), false, None, now);
+    pool.poll_wanted(Duration::ZERO, now);
+    pool.forget_client(client(1));
+    assert!(!pool.on_grant());
+    assert_eq!(pool.held(), 0);
+}
+
+#[test]
+fn asks_for_nothing_while_a_failure_is_fresh() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let retry = Duration::from_secs(15);
+    pool.request(client(1), false, None, now);
+    pool.poll_wanted(retry, now);
+    pool.on_grant();
+    let failure = Failure {
+        sqlstate: "08006".to_owned(),
+        message: "connect failed".to_owned(),
+    };
+    pool.on_open_failed(Some(failure), now);
+    pool.on_returned();
+    assert_eq!(pool.poll_wanted(retry, now), None);
+    assert!(pool.failure(retry, now).is_some());
+    let later = now + retry;
+    assert_eq!(
+        pool.poll_wanted(retry, later).map(|(wanted, _)| wanted),
+        Some(1)
+    );
+}
+
+#[test]
+fn gives_up_idle_servers_at_once_and_busy_ones_after_a_quantum() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.free(server(1), now);
+    assert_eq!(pool.on_recall(2, 0, now), vec![server(1)]);
+    for number in 0..20 {
+        pool.request(client(number), false, None, now);
+    }
+    for _ in 0..QUANTUM_TRANSACTIONS {
+        assert!(matches!(pool.free(server(2), now), Free::Link(_)));
+    }
+    assert_eq!(pool.free(server(2), now), Free::GiveUp);
+    assert!(matches!(pool.free(server(3), now), Free::Link(_)));
+}
+
+#[test]
+fn keeps_its_servers_when_a_recall_is_withdrawn() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.on_recall(1, 0, now);
+    pool.on_recall(0, 0, now);
+    assert_eq!(pool.free(server(1), now), Free::Idle);
+}
+
+#[test]
+fn gives_up_unused_servers_only_when_nobody_waits() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.on_recall(0, 1, now);
+    pool.request(client(1), false, None, now);
+    let later = now + Duration::from_secs(1);
+    assert_eq!(pool.free(server(1), later), Free::Link(client(1)));
+    assert_eq!(pool.free(server(1), later), Free::GiveUp);
+    assert_eq!(pool.free(server(1), later), Free::Idle);
+}

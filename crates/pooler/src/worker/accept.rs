@@ -1,0 +1,274 @@
+//! Accept: new clients.
+//!
+//! A worker accepts from the listeners of its slot, from the unix socket that
+//! all share, and from the listeners of slots that it has adopted because they
+//! have no worker at the moment.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use mio::net as mio_net;
+use mio::{Interest, Registry};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use pgskein_protocol::key::Slot;
+use socket2::SockRef;
+
+use super::Worker;
+use super::client::{Client, Origin, Stage};
+use super::connect::tune;
+use super::login::Login;
+use super::reason::Reason;
+use super::stream::{Outbox, Socket, Stream};
+use super::token::Subject;
+
+/// Everything that clients come from.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    places: Vec<Option<Place>>,
+    /// Where siblings and the supervisor come from.
+    pub peers: mio_net::UnixListener,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// The slot of a TCP listener; the unix socket belongs to none.
+    slot: Option<Slot>,
+    listener: Listener,
+    /// More may be waiting.
+    readable: bool,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(mio_net::TcpListener),
+    Unix(mio_net::UnixListener),
+}
+
+impl Listeners {
+    /// Registers the listeners that a worker begins with.
+    ///
+    /// # Errors
+    ///
+    /// The error of the event loop.
+    pub(super) fn new(
+        registry: &Registry,
+        slot: Slot,
+        tcp: Vec<TcpListener>,
+        unix: Option<UnixListener>,
+        peers: UnixListener,
+    ) -> io::Result<Self> {
+        let mut peers = mio_net::UnixListener::from_std(peers);
+        registry.register(&mut peers, Subject::Peers.token(), Interest::READABLE)?;
+        let mut listeners = Self {
+            places: Vec::new(),
+            peers,
+        };
+        for listener in tcp {
+            let listener = Listener::Tcp(mio_net::TcpListener::from_std(listener));
+            listeners.add(registry, Some(slot), listener)?;
+        }
+        if let Some(unix) = unix {
+            let listener = Listener::Unix(mio_net::UnixListener::from_std(unix));
+            listeners.add(registry, None, listener)?;
+        }
+        Ok(listeners)
+    }
+
+    /// Accepts from the listeners of another slot as well.
+    ///
+    /// # Errors
+    ///
+    /// The error of the event loop.
+    pub(super) fn adopt(
+        &mut self,
+        registry: &Registry,
+        slot: Slot,
+        descriptors: Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        for descriptor in descriptors {
+            let listener = TcpListener::from(descriptor);
+            listener.set_nonblocking(true)?;
+            let listener = Listener::Tcp(mio_net::TcpListener::from_std(listener));
+            self.add(registry, Some(slot), listener)?;
+        }
+        Ok(())
+    }
+
+    /// Stops accepting from the listeners of a slot, which live on elsewhere.
+    pub(super) fn drop_slot(&mut self, registry: &Registry, slot: Slot) {
+        for place in &mut self.places {
+            if place.as_ref().is_some_and(|place| place.slot == Some(slot))
+                && let Some(mut place) = place.take()
+            {
+                place.deregister(registry);
+            }
+        }
+    }
+
+    /// Notes that a listener has something to accept.
+    pub(super) fn on_event(&mut self, place: usize) {
+        if let Some(Some(place)) = self.places.get_mut(place) {
+            place.readable = true;
+        }
+    }
+
+    /// Whether something may be waiting to be accepted.
+    pub(super) fn readable(&self) -> bool {
+        self.places.iter().flatten().any(|place| place.readable)
+    }
+
+    /// Looks again at all listeners, for instance after descriptors ran out.
+    pub(super) fn look_again(&mut self) {
+        for place in self.places.iter_mut().flatten() {
+            place.readable = true;
+        }
+    }
+
+    fn add(
+        &mut self,
+        registry: &Registry,
+        slot: Option<Slot>,
+        listener: Listener,
+    ) -> io::Result<()> {
+        let free = self.places.iter().position(Option::is_none);
+        let number = free.unwrap_or(self.places.len());
+        let mut place = Place {
+            slot,
+            listener,
+            readable: true,
+        };
+        let token = Subject::Listener(number).token();
+        match &mut place.listener {
+            Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE)?,
+            Listener::Unix(listener) => registry.register(listener, token, Interest::READABLE)?,
+        }
+        match self.places.get_mut(number) {
+            Some(free) => *free = Some(place),
+            None => self.places.push(Some(place)),
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    fn accept(&mut self) -> io::Result<(Socket, Origin)> {
+        match &self.listener {
+            Listener::Tcp(listener) => {
+                let (socket, address) = listener.accept()?;
+                Ok((Socket::Tcp(socket), Origin::Tcp(address)))
+            }
+            Listener::Unix(listener) => {
+                let (socket, _) = listener.accept()?;
+                let credentials = getsockopt(&socket.as_fd(), PeerCredentials).ok();
+                let origin = Origin::Unix {
+                    uid: credentials.map(|credentials| credentials.uid()),
+                    pid: credentials.map(|credentials| credentials.pid()),
+                };
+                Ok((Socket::Unix(socket), origin))
+            }
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        // What is not registered needs no deregistration.
+        let _ = match &mut self.listener {
+            Listener::Tcp(listener) => registry.deregister(listener),
+            Listener::Unix(listener) => registry.deregister(listener),
+        };
+    }
+}
+
+impl Worker {
+    /// Accepts what waits, a bounded number from each listener.
+    pub(super) fn accept_turn(&mut self) {
+        for place in 0..self.listeners.places.len() {
+            self.accept_from(place, ACCEPTS);
+        }
+    }
+
+    /// Accepts what is still queued on TCP, then closes the listeners.
+    pub(super) fn stop_listening(&mut self) {
+        for place in 0..self.listeners.places.len() {
+            let tcp = matches!(
+                self.listeners.places.get(place),
+                Some(Some(Place { slot: Some(_), .. }))
+            );
+            if !tcp {
+                continue;
+            }
+            if let Some(Some(place)) = self.listeners.places.get_mut(place) {
+                place.readable = true;
+            }
+            self.accept_from(place, usize::MAX);
+            if let Some(mut place) = self.listeners.places.get_mut(place).and_then(Option::take) {
+                place.deregister(self.poll.registry());
+            }
+        }
+    }
+
+    fn accept_from(&mut self, number: usize, most: usize) {
+        for _ in 0..most {
+            let Some(Some(place)) = self.listeners.places.get_mut(number) else {
+                return;
+            };
+            if !place.readable {
+                return;
+            }
+            match place.accept() {
+                Ok((socket, origin)) => self.accepted(socket, origin),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        place.readable = false;
+                        return;
+                    }
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        // Out of descriptors or memory: the sweep looks again.
+                        place.readable = false;
+                        log::error!("cannot accept: {error}");
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn accepted(&mut self, socket: Socket, origin: Origin) {
+        if let Socket::Tcp(socket) = &socket
+            && let Err(error) = tune(&SockRef::from(socket), &self.config.settings)
+        {
+            log::debug!("{origin}: cannot set options: {error}");
+        }
+        let now = self.now;
+        let client = Client {
+            stream: Stream::new(socket),
+            queued: false,
+            counted: true,
+            stage: Stage::Login(Box::new(Login::default())),
+            inbox: Vec::new(),
+            outbox: Outbox::default(),
+            number: self.scoreboard.next_id(),
+            origin,
+            accepted: now,
+            heard: now,
+        };
+        self.cell.add_clients(1);
+        let id = self.clients.insert_with(|_| client);
+        let registered = match self.clients.get_mut(id) {
+            Some(client) => {
+                let token = Subject::Client(id).token();
+                client.stream.register(self.poll.registry(), token)
+            }
+            None => Ok(()),
+        };
+        match registered {
+            Ok(()) => self.wake_client(id),
+            Err(error) => self.close_client(id, &Reason::SocketFailed(error.kind())),
+        }
+    }
+}
+
+/// Connections accepted from one listener in one turn.
+const ACCEPTS: usize = 64;

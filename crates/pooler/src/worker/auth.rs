@@ -1,0 +1,409 @@
+//! Authentication of clients, and what is remembered of it.
+//!
+//! Users that do not exist are asked for a password like all others. Keys that
+//! take long to derive are derived once, by a thread, and remembered.
+//!
+//! Source: PostgreSQL documentation, "SASL Authentication".
+
+use std::collections::HashMap;
+
+use pgskein_config::{AuthType, Config};
+use pgskein_pool::slab::ClientId;
+use pgskein_protocol::frontend::{self, SaslInitial};
+use pgskein_protocol::scram::{Challenge, MECHANISM, ScramKeys};
+use pgskein_protocol::tag::frontend as tags;
+use pgskein_protocol::{Frame, ScramSecret, ScramServer, Secret, write};
+
+use super::Worker;
+use super::chores::Chore;
+use super::client::{Origin, Stage};
+use super::console::Rights;
+use super::login::{Login, Step, is_console};
+use super::reason::{Reason, ServerReason};
+
+/// What a worker remembers of secrets.
+#[derive(Default)]
+pub(super) struct Credentials {
+    /// Keys that clients have shown, with the secret that they fit.
+    learned: HashMap<String, (ScramSecret, ScramKeys)>,
+    /// Keys derived for servers.
+    keys: HashMap<(String, Challenge), ScramKeys>,
+    /// Secrets derived from plain passwords, by user.
+    secrets: HashMap<String, (String, ScramSecret)>,
+    /// The same in all workers, and known to nobody outside.
+    mock_key: Vec<u8>,
+    /// `scram_iterations`.
+    iterations: u32,
+}
+
+impl Credentials {
+    /// Remembers nothing yet.
+    pub(super) fn new(config: &Config) -> Self {
+        let mut credentials = Self::default();
+        credentials.reconfigure(config);
+        credentials
+    }
+
+    /// Follows a new configuration; what was learned stays as long as its
+    /// secret does.
+    pub(super) fn reconfigure(&mut self, config: &Config) {
+        self.iterations = config.settings.scram_iterations;
+        self.mock_key = config
+            .auth
+            .values()
+            .flat_map(|secret| secret.bytes())
+            .collect();
+        self.secrets
+            .retain(|user, (password, _)| config.auth.get(user) == Some(password));
+    }
+
+    /// The keys that fit the secret of a user, if a client has shown them.
+    pub(super) fn learned(&self, user: &str, secret: &ScramSecret) -> Option<ScramKeys> {
+        let (fits, keys) = self.learned.get(user)?;
+        (fits == secret).then(|| keys.clone())
+    }
+
+    /// The keys of a password for a server's challenge, if they were derived.
+    pub(super) fn keys(&self, password: &str, challenge: &Challenge) -> Option<ScramKeys> {
+        self.keys
+            .get(&(password.to_owned(), challenge.clone()))
+            .cloned()
+    }
+
+    /// Remembers derived keys.
+    pub(super) fn keep_keys(&mut self, password: String, challenge: Challenge, keys: ScramKeys) {
+        if self.keys.len() >= KEYS_MAX {
+            self.keys.clear();
+        }
+        self.keys.insert((password, challenge), keys);
+    }
+
+    /// The secret made of a user's plain password, if it was made.
+    fn secret(&self, user: &str, password: &str) -> Option<ScramSecret> {
+        let (of, secret) = self.secrets.get(user)?;
+        (of == password).then(|| secret.clone())
+    }
+
+    /// The secret of a user that has none: looks like one, and fits nothing.
+    fn mock(&self, user: &str) -> ScramSecret {
+        ScramSecret {
+            iterations: self.iterations,
+            ..ScramSecret::mock(user.as_bytes(), &self.mock_key)
+        }
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+impl Worker {
+    /// Asks a client to prove who it is, as `auth_type` says.
+    pub(super) fn begin_authentication(&mut self, id: ClientId) -> Result<(), Reason> {
+        let Some((login, origin)) = self.login_mut(id) else {
+            return Ok(());
+        };
+        if is_console(&login.database) && is_console(&login.user) && origin.is_ourselves() {
+            return self.enter_console(id, Rights::Admin);
+        }
+        let user = login.user.clone();
+        let secret = self.config.auth.get(&user).map(|text| Secret::parse(text));
+        match self.config.settings.auth_type {
+            AuthType::Any => self.authenticated(id),
+            AuthType::Trust if secret.is_some() => self.authenticated(id),
+            AuthType::Trust => Err(Reason::AuthenticationFailed(
+                "\"trust\" authentication failed",
+            )),
+            AuthType::Plain => self.ask(id, Step::Password, |out| {
+                write::authentication_cleartext(out)
+            }),
+            AuthType::Md5 if !matches!(secret, Some(Secret::Scram(_))) => {
+                let salt = random()?;
+                self.ask(id, Step::Md5 { salt }, |out| {
+                    write::authentication_md5(out, salt);
+                })
+            }
+            // The configuration admits no other type.
+            _ => self.ask_sasl(id, user, secret),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        id: ClientId,
+        step: Step,
+        request: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Reason> {
+        if let Some(client) = self.clients.get_mut(id)
+            && let Stage::Login(login) = &mut client.stage
+        {
+            login.step = step;
+            request(client.outbox.buffer());
+        }
+        Ok(())
+    }
+
+    fn ask_sasl(
+        &mut self,
+        id: ClientId,
+        user: String,
+        secret: Option<Secret>,
+    ) -> Result<(), Reason> {
+        let secret = match secret {
+            Some(Secret::Scram(secret)) => secret,
+            Some(Secret::Plain(password)) => match self.credentials.secret(&user, &password) {
+                Some(secret) => secret,
+                None => {
+                    // The salt of a mock secret: all workers have the same.
+                    let mock = self.credentials.mock(&user);
+                    let mut salt = [0; 16];
+                    for (place, byte) in salt.iter_mut().zip(mock.salt) {
+                        *place = byte;
+                    }
+                    let iterations = self.config.settings.scram_iterations;
+                    return self.derive(
+                        id,
+                        Chore::DeriveSecret {
+                            client: id,
+                            user,
+                            password,
+                            salt,
+                            iterations,
+                        },
+                    );
+                }
+            },
+            // An MD5 secret cannot serve; the user is not told so.
+            Some(Secret::Md5(_)) | None => self.credentials.mock(&user),
+        };
+        self.ask_scram(id, secret)
+    }
+
+    fn ask_scram(&mut self, id: ClientId, secret: ScramSecret) -> Result<(), Reason> {
+        let step = Step::Sasl {
+            scram: Box::new(ScramServer::new(secret, random()?)),
+            begun: false,
+        };
+        self.ask(id, step, |out| {
+            write::authentication_sasl(out, &[MECHANISM])
+        })
+    }
+
+    fn derive(&mut self, id: ClientId, chore: Chore) -> Result<(), Reason> {
+        if let Some((login, _)) = self.login_mut(id) {
+            login.step = Step::Deriving;
+        }
+        self.chores
+            .start(chore)
+            .map_err(|error| Reason::ServerFailed {
+                sqlstate: "53000".to_owned(),
+                message: error.to_string(),
+            })
+    }
+
+    /// A SCRAM secret was made of a plain password.
+    pub(super) fn secret_derived(
+        &mut self,
+        id: ClientId,
+        user: String,
+        password: String,
+        secret: ScramSecret,
+    ) {
+        self.credentials
+            .secrets
+            .insert(user, (password, secret.clone()));
+        if matches!(self.login_mut(id), Some((login, _)) if matches!(login.step, Step::Deriving)) {
+            let outcome = self.ask_scram(id, secret);
+            self.go_on(id, outcome);
+        }
+    }
+
+    /// A password was compared with a SCRAM secret.
+    pub(super) fn compared(&mut self, id: ClientId, right: bool) {
+        if matches!(self.login_mut(id), Some((login, _)) if matches!(login.step, Step::Deriving)) {
+            let outcome = if right {
+                self.authenticated(id)
+            } else {
+                Err(WRONG_PASSWORD)
+            };
+            self.go_on(id, outcome);
+        }
+    }
+
+    fn go_on(&mut self, id: ClientId, outcome: Result<(), Reason>) {
+        match outcome {
+            Ok(()) => self.flush_and_wake(id),
+            Err(reason) => self.close_client(id, &reason),
+        }
+    }
+
+    /// Writes what a client is to read, and looks what it has sent.
+    pub(super) fn flush_and_wake(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        match client.outbox.flush(&mut client.stream) {
+            Ok(()) => self.wake_client(id),
+            Err(error) => self.close_client(id, &Reason::SocketFailed(error.kind())),
+        }
+    }
+
+    /// Takes a message of the authentication exchange.
+    pub(super) fn on_password(&mut self, id: ClientId, frame: Frame<'_>) -> Result<(), Reason> {
+        if frame.tag != tags::PASSWORD {
+            return Err(Reason::Protocol(format!("unknown pkt: {:#04x}", frame.tag)));
+        }
+        let Some((login, _)) = self.login_mut(id) else {
+            return Ok(());
+        };
+        let user = login.user.clone();
+        match std::mem::replace(&mut login.step, Step::Deriving) {
+            Step::Password => {
+                let password = frontend::password(frame.body).ok_or_else(malformed)?;
+                match self.config.auth.get(&user).map(|text| Secret::parse(text)) {
+                    Some(Secret::Scram(secret)) => {
+                        let password = String::from_utf8_lossy(password).into_owned();
+                        let chore = Chore::Compare {
+                            client: id,
+                            password,
+                            secret,
+                        };
+                        self.derive(id, chore)
+                    }
+                    Some(secret) if secret.accepts_password(user.as_bytes(), password) => {
+                        self.authenticated(id)
+                    }
+                    _ => Err(WRONG_PASSWORD),
+                }
+            }
+            Step::Md5 { salt } => {
+                let response = frontend::password(frame.body).ok_or_else(malformed)?;
+                match self.config.auth.get(&user).map(|text| Secret::parse(text)) {
+                    Some(secret) if secret.accepts_md5(user.as_bytes(), salt, response) => {
+                        self.authenticated(id)
+                    }
+                    _ => Err(WRONG_PASSWORD),
+                }
+            }
+            Step::Sasl { scram, begun } => self.on_sasl(id, &user, scram, begun, frame.body),
+            Step::Startup | Step::Deriving | Step::Greeting => Ok(()),
+        }
+    }
+
+    fn on_sasl(
+        &mut self,
+        id: ClientId,
+        user: &str,
+        mut scram: Box<ScramServer>,
+        begun: bool,
+        body: &[u8],
+    ) -> Result<(), Reason> {
+        if !begun {
+            let initial = SaslInitial::parse(body).ok_or_else(malformed)?;
+            if initial.mechanism != MECHANISM.as_bytes() {
+                return Err(Reason::Protocol(
+                    "client selected an invalid SASL authentication mechanism".to_owned(),
+                ));
+            }
+            let answer = scram
+                .first(initial.data.unwrap_or_default())
+                .map_err(scram_failed)?;
+            let step = Step::Sasl { scram, begun: true };
+            return self.ask(id, step, |out| {
+                write::authentication_sasl_continue(out, &answer);
+            });
+        }
+        let done = scram.last(body).map_err(scram_failed)?;
+        if let Some(client) = self.clients.get_mut(id) {
+            write::authentication_sasl_final(client.outbox.buffer(), &done.server_final);
+        }
+        if let Some(Secret::Scram(secret)) =
+            self.config.auth.get(user).map(|text| Secret::parse(text))
+        {
+            let keys = ScramKeys::of_client_key(done.client_key, secret.server_key);
+            self.credentials
+                .learned
+                .insert(user.to_owned(), (secret, keys));
+        }
+        self.authenticated(id)
+    }
+
+    /// A client has proved who it is.
+    fn authenticated(&mut self, id: ClientId) -> Result<(), Reason> {
+        let Some((login, _)) = self.login_mut(id) else {
+            return Ok(());
+        };
+        if !is_console(&login.database) {
+            return self.enter_pool(id);
+        }
+        let user = login.user.clone();
+        let settings = &self.config.settings;
+        let rights = if settings.admin_users.contains(&user) {
+            Rights::Admin
+        } else if settings.stats_users.contains(&user) {
+            Rights::Stats
+        } else {
+            return Err(Reason::NotAllowed);
+        };
+        self.enter_console(id, rights)
+    }
+
+    /// The login of a client, and where the client comes from.
+    pub(super) fn login_mut(&mut self, id: ClientId) -> Option<(&mut Login, Origin)> {
+        let client = self.clients.get_mut(id)?;
+        let origin = client.origin;
+        match &mut client.stage {
+            Stage::Login(login) => Some((login, origin)),
+            _ => None,
+        }
+    }
+}
+
+impl Origin {
+    /// Whether this is a process of our own user on this host.
+    fn is_ourselves(self) -> bool {
+        matches!(self, Self::Unix { uid: Some(uid), .. } if uid == nix::unistd::getuid().as_raw())
+    }
+}
+
+/// Random bytes of the kernel.
+///
+/// # Errors
+///
+/// The error of `getrandom(2)`.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl From<getrandom::Error> for Reason {
+    fn from(error: getrandom::Error) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<getrandom::Error> for ServerReason {
+    fn from(error: getrandom::Error) -> Self {
+        Self::login_failed(error.to_string())
+    }
+}
+
+fn malformed() -> Reason {
+    Reason::Protocol("malformed password message".to_owned())
+}
+
+fn scram_failed(error: pgskein_protocol::ScramError) -> Reason {
+    log::debug!("SASL: {error}");
+    match error.sqlstate() {
+        "08P01" => Reason::Protocol(error.to_string()),
+        _ => Reason::AuthenticationFailed("SASL authentication failed"),
+    }
+}
+
+const WRONG_PASSWORD: Reason = Reason::AuthenticationFailed("password authentication failed");
+
+/// Keys for servers that are remembered at most.
+const KEYS_MAX: usize = 1_000;

@@ -1,0 +1,371 @@
+//! Close: how connections end.
+//!
+//! A client that is closed by us is told why, then our side is shut down and
+//! what it still sends is read and thrown away, so that no reset overtakes the
+//! error. A server is sent Terminate; its lease goes back when the server has
+//! closed its side, since only then PostgreSQL counts one connection less.
+//!
+//! Source: PostgreSQL documentation, "Termination".
+
+use std::time::Duration;
+
+use pgskein_config::PoolMode;
+use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::pools::Failure;
+use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_protocol::{Report, write};
+
+use super::Worker;
+use super::client::{Client, Rest, SessionState, Stage};
+use super::reason::{Reason, ServerReason};
+use super::server::{Server, ServerState};
+use super::stream::{Filled, Stream};
+
+impl Worker {
+    /// Closes a client, after telling it why where that is possible.
+    pub(super) fn close_client(&mut self, id: ClientId, reason: &Reason) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        if matches!(client.stage, Stage::Closing { .. }) {
+            return self.drop_client(id);
+        }
+        let may_tell = reason.sqlstate().is_some()
+            && !matches!(client.stage, Stage::Cancelling)
+            && self.between_messages(client.linked());
+        self.log_closed_client(client, reason);
+        self.leave_stage(id);
+        let deadline = self.now + LAST_WORDS_TIMEOUT;
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        client.stage = Stage::Closing {
+            deadline,
+            shut: false,
+        };
+        client.inbox = Vec::new();
+        if let Some(sqlstate) = reason.sqlstate()
+            && may_tell
+        {
+            let report = Report {
+                severity: "FATAL",
+                sqlstate,
+                message: &reason.text(),
+                detail: None,
+                hint: reason.hint(),
+            };
+            write::error(client.outbox.buffer(), &report);
+        }
+        let silent = !may_tell || client.outbox.flush(&mut client.stream).is_err();
+        if silent && !matches!(reason, Reason::ServerSaidWhy | Reason::ServerLost) {
+            return self.drop_client(id);
+        }
+        self.closing_turn(id);
+    }
+
+    /// Goes on with closing: flush, shut our side down, read to the end.
+    pub(super) fn closing_turn(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        if client.outbox.flush(&mut client.stream).is_err() {
+            return self.drop_client(id);
+        }
+        if client.outbox.is_empty()
+            && let Stage::Closing { shut, .. } = &mut client.stage
+            && !*shut
+        {
+            *shut = true;
+            client.stream.shutdown_write();
+        }
+        if discard(&mut client.stream, &mut self.scratch) {
+            self.drop_client(id);
+        } else if client.stream.readable() {
+            self.wake_client(id);
+        }
+    }
+
+    /// Forgets a client and closes its socket.
+    pub(super) fn drop_client(&mut self, id: ClientId) {
+        self.leave_stage(id);
+        if let Some(mut client) = self.clients.remove(id) {
+            client.stream.deregister(self.poll.registry());
+            if client.counted {
+                self.cell.add_clients(-1);
+            }
+        }
+    }
+
+    /// Gives back all that a client has by its stage.
+    fn leave_stage(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        let closing = Stage::Closing {
+            deadline: self.now,
+            shut: false,
+        };
+        match std::mem::replace(&mut client.stage, closing) {
+            Stage::Session(session) => {
+                self.keys.remove(&session.key.process_id);
+                self.parameters.release(session.parameters);
+                match session.state {
+                    SessionState::Linked(server) => self.abandon(server, session.rest),
+                    SessionState::Waiting => {
+                        if let Some(pool) = self.pools.get_mut(session.pool) {
+                            pool.forget_client(id);
+                        }
+                        self.wish(session.pool);
+                    }
+                    SessionState::Idle | SessionState::Skipping => {}
+                }
+            }
+            Stage::Login(login) => {
+                if let Some(pool_id) = login.pool {
+                    if let Some(pool) = self.pools.get_mut(pool_id) {
+                        pool.forget_client(id);
+                    }
+                    self.wish(pool_id);
+                }
+            }
+            Stage::Console(_) => self.reloading.retain(|_, console| *console != id),
+            Stage::Cancelling | Stage::Closing { .. } => {}
+        }
+    }
+
+    /// Closes a server in good order.
+    pub(super) fn close_server(&mut self, id: ServerId, reason: &ServerReason) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        if matches!(
+            server.state,
+            ServerState::Connecting { .. } | ServerState::LoggingIn { .. }
+        ) {
+            return self.lose_server(id, reason);
+        }
+        if matches!(server.state, ServerState::Closing { .. }) {
+            return;
+        }
+        let opening = server.is_opening();
+        let (pool, lease) = (server.pool, server.lease);
+        server.state = ServerState::Closing {
+            deadline: self.now + TERMINATE_TIMEOUT,
+        };
+        // Behind half a message Terminate would be taken for its other half.
+        let unclean = *reason == ServerReason::Unclean;
+        if !unclean {
+            write::terminate(server.outbox.buffer());
+        }
+        let failed = server.outbox.flush(&mut server.stream).is_err();
+        if unclean {
+            server.stream.shutdown_write();
+        }
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.forget_idle(id);
+            if opening {
+                pool.on_open_failed(None, self.now);
+            }
+        }
+        self.log_closed_server(id, reason);
+        if failed {
+            return self.drop_server(id);
+        }
+        self.tell_supervisor(&ToSupervisor::Closing { lease });
+        self.wish(pool);
+    }
+
+    /// Reads to the end of a server that was told to go.
+    pub(super) fn server_closing_turn(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        let failed = server.outbox.flush(&mut server.stream).is_err();
+        if failed || discard(&mut server.stream, &mut self.scratch) {
+            self.drop_server(id);
+        } else if server.stream.readable() {
+            self.wake_server(id);
+        }
+    }
+
+    /// Gives up a server whose connection is of no use any more.
+    pub(super) fn lose_server(&mut self, id: ServerId, reason: &ServerReason) {
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        let client = server.client();
+        let said_why = server.said_why;
+        let opening = server.is_opening();
+        let new = !matches!(server.state, ServerState::Own { .. }) && opening;
+        let pool_id = server.pool;
+        if matches!(server.state, ServerState::Closing { .. }) {
+            return self.drop_server(id);
+        }
+        self.log_closed_server(id, reason);
+        if let Some(client) = client {
+            let reason = if said_why {
+                Reason::ServerSaidWhy
+            } else {
+                Reason::ServerLost
+            };
+            self.part(client);
+            self.close_client(client, &reason);
+        }
+        if opening && let Some(pool) = self.pools.get_mut(pool_id) {
+            let failure = new.then(|| Failure {
+                sqlstate: reason.sqlstate().to_owned(),
+                message: reason.text().into_owned(),
+            });
+            pool.on_open_failed(failure, self.now);
+        }
+        if new {
+            self.refuse_greeting(pool_id);
+        }
+        self.drop_server(id);
+    }
+
+    /// Unlinks a client from a server that is lost. The server stays behind
+    /// in the middle of whatever it did.
+    fn part(&mut self, client: ClientId) {
+        if let Some(client) = self.clients.get_mut(client)
+            && let Some(server) = client.linked()
+        {
+            let torn = self
+                .servers
+                .get(server)
+                .is_some_and(|server| server.rest != Rest::None);
+            if let Some(session) = client.session_mut() {
+                session.state = SessionState::Idle;
+                if torn {
+                    // Half a message was passed on: no error can follow it.
+                    client.outbox = super::stream::Outbox::default();
+                    client.stream.shutdown_write();
+                }
+            }
+        }
+    }
+
+    /// Forgets a server, closes its socket and gives its lease back.
+    pub(super) fn drop_server(&mut self, id: ServerId) {
+        let Some(mut server) = self.servers.remove(id) else {
+            return;
+        };
+        server.stream.deregister(self.poll.registry());
+        self.parameters.release(server.parameters);
+        if let Some(pool) = self.pools.get_mut(server.pool) {
+            pool.forget_idle(id);
+            pool.on_returned();
+        }
+        self.wish(server.pool);
+        drop(server.stream);
+        self.tell_supervisor(&ToSupervisor::Returned {
+            lease: server.lease,
+        });
+    }
+
+    /// `shop/alice@address` of a server, for the log.
+    pub(super) fn server_name(&self, server: &Server) -> String {
+        match self.pools.get(server.pool) {
+            Some(pool) => format!("{}/{}@{}", pool.key.database, pool.key.user, server.target),
+            None => server.target.to_string(),
+        }
+    }
+
+    /// `shop/alice@address` of a client, for the log.
+    pub(super) fn client_name(&self, client: &Client) -> String {
+        let named = |database: &str, user: &str| format!("{database}/{user}@{}", client.origin);
+        match &client.stage {
+            Stage::Login(login) => named(&login.database, &login.user),
+            Stage::Console(console) => named("pgskein", console.user()),
+            Stage::Session(session) => match self.pools.get(session.pool) {
+                Some(pool) => named(&pool.key.database, &pool.key.user),
+                None => named("", ""),
+            },
+            Stage::Cancelling | Stage::Closing { .. } => named("", ""),
+        }
+    }
+
+    fn log_closed_client(&self, client: &Client, reason: &Reason) {
+        let settings = &self.config.settings;
+        let wanted = match reason {
+            Reason::CancelDone => false,
+            _ if reason.sqlstate().is_some() => {
+                settings.log_pooler_errors || settings.log_disconnections
+            }
+            _ => settings.log_disconnections,
+        };
+        if wanted {
+            log::info!(
+                "c{} {}: closed: {}, age={}s",
+                client.number,
+                self.client_name(client),
+                reason.text(),
+                self.now
+                    .saturating_duration_since(client.accepted)
+                    .as_secs(),
+            );
+        }
+    }
+
+    fn log_closed_server(&self, id: ServerId, reason: &ServerReason) {
+        if self.config.settings.log_disconnections
+            && let Some(server) = self.servers.get(id)
+        {
+            log::info!(
+                "s{} {}: closed: {}, age={}s",
+                server.number,
+                self.server_name(server),
+                reason.text(),
+                self.now.saturating_duration_since(server.opened).as_secs(),
+            );
+        }
+    }
+
+    /// Whether clients of a pool keep their server between transactions.
+    pub(super) fn keeps_servers(&self, pool: pgskein_pool::pools::PoolId) -> bool {
+        self.pools
+            .get(pool)
+            .is_some_and(|pool| pool.settings.pool_mode == PoolMode::Session)
+    }
+}
+
+impl Server {
+    /// Whether the pool still counts it as one that is on its way.
+    pub(super) fn is_opening(&self) -> bool {
+        use super::server::OwnQuery;
+        matches!(
+            self.state,
+            ServerState::Connecting { .. }
+                | ServerState::LoggingIn { .. }
+                | ServerState::Own {
+                    query: OwnQuery::Connect | OwnQuery::Check,
+                    ..
+                }
+        )
+    }
+}
+
+/// Throws away what comes; true at the end of the stream.
+fn discard(stream: &mut Stream, scratch: &mut [u8]) -> bool {
+    let mut nothing = Vec::new();
+    for _ in 0..DISCARD_READS {
+        if !stream.readable() {
+            return false;
+        }
+        match stream.fill(&mut nothing, scratch) {
+            Ok(Filled::Nothing) => return false,
+            Ok(Filled::End) | Err(_) => return true,
+            Ok(_) => {}
+        }
+    }
+    false
+}
+
+/// How long a client that was told why may take to close its side.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a server may take to close its side after Terminate.
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Reads of one turn of a connection that is thrown away.
+const DISCARD_READS: usize = 16;

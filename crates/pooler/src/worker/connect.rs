@@ -1,0 +1,281 @@
+//! Connect: from a lease to a connection.
+//!
+//! The hosts of a database are tried in turn: each new connection begins with
+//! the host after the one that failed last. Names are looked up by a thread
+//! and kept for `dns_max_ttl`.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::linux::net::SocketAddrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use pgskein_config::Settings;
+use pgskein_pool::control::{LeaseId, PoolKey, ToSupervisor};
+use pgskein_pool::flow::Flow;
+use pgskein_pool::pools::{Failure, PoolId};
+use pgskein_pool::slab::ServerId;
+use socket2::{SockRef, TcpKeepalive};
+
+use super::Worker;
+use super::chores::Chore;
+use super::client::Rest;
+use super::reason::ServerReason;
+use super::server::{Server, ServerState, Target};
+use super::stream::{Outbox, Socket, Stream};
+use super::token::Subject;
+
+/// What is known of the addresses of hosts.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    known: HashMap<String, Known>,
+    waiting: HashMap<String, Vec<(PoolId, LeaseId)>>,
+    /// Counts failures, so that the next attempt takes the next host.
+    turns: HashMap<PoolId, usize>,
+}
+
+#[derive(Debug)]
+struct Known {
+    until: Instant,
+    addresses: Result<Vec<IpAddr>, String>,
+}
+
+impl Addresses {
+    /// Forgets all addresses, so that names are looked up again.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+    }
+}
+
+impl Worker {
+    /// Opens a server with a lease that was granted, or gives it back.
+    pub(super) fn on_grant(&mut self, lease: LeaseId, key: &PoolKey) {
+        let pool_id = self.pools.lookup(key);
+        let used = pool_id
+            .and_then(|id| self.pools.get_mut(id))
+            .is_some_and(|pool| pool.on_grant());
+        match pool_id {
+            Some(pool) if used => self.open_server(pool, lease),
+            _ => self.tell_supervisor(&ToSupervisor::Returned { lease }),
+        }
+    }
+
+    fn open_server(&mut self, pool_id: PoolId, lease: LeaseId) {
+        let Some(pool) = self.pools.get(pool_id) else {
+            return;
+        };
+        let Some(database) = self.config.database(&pool.key.database) else {
+            return self.open_failed(pool_id, lease, "database removed");
+        };
+        let turn = self.addresses.turns.get(&pool_id).copied().unwrap_or(0);
+        let port = database.port;
+        let host = match database.hosts.len() {
+            0 => self.config.settings.unix_socket_dir.clone(),
+            count => database
+                .hosts
+                .get(turn % count)
+                .cloned()
+                .unwrap_or_default(),
+        };
+        if host.starts_with(['/', '@']) || database.hosts.is_empty() {
+            let path = PathBuf::from(format!("{host}/.s.PGSQL.{port}"));
+            return self.connect(pool_id, lease, Target::Unix(path));
+        }
+        if let Ok(address) = host.parse::<IpAddr>() {
+            let target = Target::Tcp(SocketAddr::new(address, port));
+            return self.connect(pool_id, lease, target);
+        }
+        match self.addresses.known.get(&host) {
+            Some(known) if known.until > self.now => match &known.addresses {
+                Ok(addresses) => {
+                    let Some(address) = addresses.get(turn % addresses.len().max(1)).copied()
+                    else {
+                        return;
+                    };
+                    let target = Target::Tcp(SocketAddr::new(address, port));
+                    self.connect(pool_id, lease, target);
+                }
+                Err(error) => {
+                    let text = format!("server DNS lookup failed: {host}: {error}");
+                    self.open_failed(pool_id, lease, &text);
+                }
+            },
+            _ => {
+                let waiting = self.addresses.waiting.entry(host.clone()).or_default();
+                waiting.push((pool_id, lease));
+                if waiting.len() == 1
+                    && let Err(error) = self.chores.start(Chore::Resolve { host: host.clone() })
+                {
+                    self.resolved(host, Err(error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// The addresses of a host are known.
+    pub(super) fn resolved(&mut self, host: String, addresses: Result<Vec<IpAddr>, String>) {
+        let settings = &self.config.settings;
+        let ttl = match addresses {
+            Ok(_) => settings.dns_max_ttl,
+            Err(_) => settings.dns_nxdomain_ttl,
+        };
+        let waiting = self.addresses.waiting.remove(&host).unwrap_or_default();
+        // What waited is served in any case, even if nothing may be kept.
+        let until = self.now + ttl.max(Duration::from_millis(1));
+        let known = Known { until, addresses };
+        self.addresses.known.insert(host, known);
+        for (pool, lease) in waiting {
+            self.open_server(pool, lease);
+        }
+    }
+
+    fn connect(&mut self, pool: PoolId, lease: LeaseId, target: Target) {
+        let socket = match open_socket(&target, &self.config.settings) {
+            Ok(socket) => socket,
+            Err(error) => {
+                let text = format!("connect failed: {target}: {error}");
+                return self.open_failed(pool, lease, &text);
+            }
+        };
+        let stream = match socket {
+            Socket::Tcp(_) => Stream::connecting(socket),
+            Socket::Unix(_) => Stream::new(socket),
+        };
+        let now = self.now;
+        let server = Server {
+            stream,
+            queued: false,
+            retire: false,
+            said_why: false,
+            state: ServerState::Connecting {
+                deadline: now + self.config.settings.server_connect_timeout,
+            },
+            flow: Flow::default(),
+            rest: Rest::None,
+            inbox: Vec::new(),
+            outbox: Outbox::default(),
+            parameters: self.parameters.empty(),
+            number: self.scoreboard.next_id(),
+            pool,
+            lease,
+            target,
+            key: None,
+            cancels: 0,
+            opened: now,
+        };
+        let id = self.servers.insert_with(|_| server);
+        let registry = self.poll.registry();
+        let registered = match self.servers.get_mut(id) {
+            Some(server) => server
+                .stream
+                .register(registry, Subject::Server(id).token()),
+            None => Ok(()),
+        };
+        match registered {
+            Ok(()) => self.wake_server(id),
+            Err(error) => self.lose_server(id, &ServerReason::SocketFailed(error.kind())),
+        }
+    }
+
+    /// Looks whether a connect has ended.
+    pub(super) fn connect_turn(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        if !server.stream.writable() {
+            return;
+        }
+        match server.stream.connect_error() {
+            Ok(None) => self.begin_server_login(id),
+            Ok(Some(error)) | Err(error) => {
+                let text = format!("connect failed: {}: {error}", server.target);
+                self.next_host(id);
+                self.lose_server(id, &ServerReason::login_failed(text));
+            }
+        }
+    }
+
+    /// The next attempt of this server's pool takes the next host.
+    pub(super) fn next_host(&mut self, id: ServerId) {
+        if let Some(server) = self.servers.get(id) {
+            *self.addresses.turns.entry(server.pool).or_default() += 1;
+        }
+    }
+
+    fn open_failed(&mut self, pool_id: PoolId, lease: LeaseId, text: &str) {
+        *self.addresses.turns.entry(pool_id).or_default() += 1;
+        let now = self.now;
+        if let Some(pool) = self.pools.get_mut(pool_id) {
+            log::warn!("{}/{}: {text}", pool.key.database, pool.key.user);
+            let failure = Failure {
+                sqlstate: "08006".to_owned(),
+                message: text.to_owned(),
+            };
+            pool.on_open_failed(Some(failure), now);
+            pool.on_returned();
+        }
+        self.tell_supervisor(&ToSupervisor::Returned { lease });
+        self.refuse_greeting(pool_id);
+        self.wish(pool_id);
+    }
+}
+
+/// Begins to connect.
+///
+/// # Errors
+///
+/// The error of the socket calls.
+pub(super) fn open_socket(target: &Target, settings: &Settings) -> io::Result<Socket> {
+    match target {
+        Target::Tcp(address) => {
+            let socket = mio::net::TcpStream::connect(*address)?;
+            tune(&SockRef::from(&socket), settings)?;
+            Ok(Socket::Tcp(socket))
+        }
+        Target::Unix(path) => {
+            let name = path.to_string_lossy();
+            let address = match name.strip_prefix('@') {
+                Some(name) => std::os::unix::net::SocketAddr::from_abstract_name(name)?,
+                None => std::os::unix::net::SocketAddr::from_pathname(path)?,
+            };
+            mio::net::UnixStream::connect_addr(&address).map(Socket::Unix)
+        }
+    }
+}
+
+/// Sets the options of a TCP socket, to a client or to a server.
+///
+/// # Errors
+///
+/// The error of `setsockopt(2)`.
+pub(super) fn tune(socket: &SockRef<'_>, settings: &Settings) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    // Urgent data stays in the stream, so that a short read means empty.
+    socket.set_out_of_band_inline(true)?;
+    if settings.tcp_keepalive {
+        let mut keepalive = TcpKeepalive::new();
+        let seconds = |value: u32| Duration::from_secs(u64::from(value));
+        if settings.tcp_keepidle > 0 {
+            keepalive = keepalive.with_time(seconds(settings.tcp_keepidle));
+        }
+        if settings.tcp_keepintvl > 0 {
+            keepalive = keepalive.with_interval(seconds(settings.tcp_keepintvl));
+        }
+        if settings.tcp_keepcnt > 0 {
+            keepalive = keepalive.with_retries(settings.tcp_keepcnt);
+        }
+        socket.set_keepalive(true)?;
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    if settings.tcp_user_timeout > 0 {
+        let timeout = Duration::from_millis(u64::from(settings.tcp_user_timeout));
+        socket.set_tcp_user_timeout(Some(timeout))?;
+    }
+    if settings.tcp_socket_buffer > 0 {
+        let size = settings.tcp_socket_buffer as usize;
+        socket.set_recv_buffer_size(size)?;
+        socket.set_send_buffer_size(size)?;
+    }
+    Ok(())
+}

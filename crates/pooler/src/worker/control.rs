@@ -1,0 +1,151 @@
+//! Control: the link to the supervisor.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use pgskein_pool::control::{PoolKey, ToSupervisor, ToWorker};
+use pgskein_pool::pools::PoolId;
+
+use super::Worker;
+use super::reason::ServerReason;
+use crate::link::LinkClosed;
+
+impl Worker {
+    /// Reads what the supervisor says.
+    pub(super) fn control_turn(&mut self) {
+        loop {
+            let Some(control) = &mut self.control else {
+                return;
+            };
+            if control.flush().is_err() {
+                return self.orphaned();
+            }
+            match control.receive() {
+                Ok(Some((frame, descriptors))) => match ToWorker::decode(&frame) {
+                    Ok(message) => self.on_supervisor(message, descriptors),
+                    Err(error) => log::warn!("message of the supervisor: {error}"),
+                },
+                Ok(None) => return,
+                Err(closed) => {
+                    if !matches!(closed, LinkClosed::End) {
+                        log::warn!("{closed}");
+                    }
+                    return self.orphaned();
+                }
+            }
+        }
+    }
+
+    /// Says something to the supervisor, if there is one.
+    pub(super) fn tell_supervisor(&mut self, message: &ToSupervisor) {
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        if let Some(control) = &mut self.control
+            && control.send(&frame, &[]).is_err()
+        {
+            // Its end is noticed where the link is read.
+            self.control_ready = true;
+        }
+    }
+
+    /// Notes that a pool may want another number of servers than before.
+    #[inline]
+    pub(super) fn wish(&mut self, pool: PoolId) {
+        if !self.wishing.contains(&pool) {
+            self.wishing.push(pool);
+        }
+    }
+
+    /// Tells the ledger what has changed in what the pools want.
+    pub(super) fn send_wishes(&mut self) {
+        if self.wishing.is_empty() {
+            return;
+        }
+        let retry = self.config.settings.server_login_retry;
+        let now = self.now;
+        let mut later = Vec::new();
+        for id in std::mem::take(&mut self.wishing) {
+            let Some(pool) = self.pools.get_mut(id) else {
+                continue;
+            };
+            match pool.poll_wanted(retry, now) {
+                Some((wanted, oldest_wait)) => {
+                    let pool = pool.key.clone();
+                    self.tell_supervisor(&ToSupervisor::Wanted {
+                        pool,
+                        wanted,
+                        oldest_wait,
+                    });
+                }
+                None if pool.unreported(retry, now) => later.push(id),
+                None => {}
+            }
+        }
+        if !later.is_empty() {
+            self.next_sweep = self.next_sweep.min(now + WISH_INTERVAL);
+        }
+        self.wishing.append(&mut later);
+    }
+
+    fn on_supervisor(&mut self, message: ToWorker, descriptors: Vec<OwnedFd>) {
+        match message {
+            ToWorker::Grant { lease, pool } => self.on_grant(lease, &pool),
+            ToWorker::Recall {
+                pool,
+                count,
+                unused,
+            } => self.on_recall(&pool, count, unused),
+            ToWorker::Prepare { version, sources } => self.prepare(version, &sources),
+            ToWorker::Commit { version } => self.commit(version),
+            ToWorker::Abandon { version } => {
+                self.prepared.take_if(|(prepared, _)| *prepared == version);
+            }
+            ToWorker::Adopt { slot } => {
+                let registry = self.poll.registry();
+                match self.listeners.adopt(registry, slot, descriptors) {
+                    Ok(()) => {
+                        log::info!("accepting for worker {slot} as well");
+                        self.tell_supervisor(&ToSupervisor::Adopted { slot });
+                    }
+                    Err(error) => log::error!("cannot accept for worker {slot}: {error}"),
+                }
+            }
+            ToWorker::DropListener { slot } => {
+                if slot != self.slot {
+                    self.listeners.drop_slot(self.poll.registry(), slot);
+                }
+                self.tell_supervisor(&ToSupervisor::DroppedListener { slot });
+            }
+            ToWorker::Drain(order) => self.obey(order),
+            ToWorker::StopAccepting => self.stop_accepting(),
+            ToWorker::Exit => self.exit = Some(0),
+            ToWorker::ReopenLog => crate::logging::reopen(),
+            ToWorker::Reloaded { request, outcome } => self.console_reloaded(request, outcome),
+        }
+    }
+
+    fn on_recall(&mut self, key: &PoolKey, count: u32, unused: u32) {
+        let now = self.now;
+        let closed = match self.pools.lookup(key).and_then(|id| self.pools.get_mut(id)) {
+            Some(pool) => pool.on_recall(count, unused, now),
+            None => return,
+        };
+        for server in closed {
+            self.close_server(server, &ServerReason::Recalled);
+        }
+    }
+
+    /// The supervisor is gone: serve who is there, then end.
+    fn orphaned(&mut self) {
+        if self.control.take().is_some() {
+            log::error!("the supervisor is gone: serving the clients that are left");
+            for request in self.reloading.keys().copied().collect::<Vec<_>>() {
+                self.console_reloaded(request, Err("the supervisor is gone".to_owned()));
+            }
+            self.drain_as_orphan();
+        }
+    }
+}
+
+/// When a wish that had to wait is looked at again.
+const WISH_INTERVAL: Duration = Duration::from_millis(5);

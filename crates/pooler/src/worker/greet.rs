@@ -1,0 +1,246 @@
+//! Greeting: the burst that ends a login.
+//!
+//! What a server reports at its login is kept for each pool, so that later
+//! clients of the pool are greeted without one. The first waits for a server.
+//!
+//! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
+
+use pgskein_config::{AuthType, DrainNotify};
+use pgskein_pool::control::PoolKey;
+use pgskein_pool::pools::PoolId;
+use pgskein_pool::slab::ClientId;
+use pgskein_protocol::{CancelKey, KeyPlan, TransactionStatus, Version, write};
+
+use super::Worker;
+use super::auth::random;
+use super::client::{Carrier, Client, Rest, Session, SessionState, Stage};
+use super::console::{self, Console, Rights};
+use super::login::{Login, Step};
+use super::reason::Reason;
+use super::relay::DISCONNECT_REQUESTED;
+
+impl Worker {
+    /// Finds the pool of a client that has proved who it is.
+    pub(super) fn enter_pool(&mut self, id: ClientId) -> Result<(), Reason> {
+        let retry = self.config.settings.server_login_retry;
+        let now = self.now;
+        let any = self.config.settings.auth_type == AuthType::Any;
+        let Some((login, _)) = self.login_mut(id) else {
+            return Ok(());
+        };
+        login.step = Step::Greeting;
+        let (database_name, user) = (login.database.clone(), login.user.clone());
+        let Some(database) = self.config.database(&database_name) else {
+            return Err(Reason::NoSuchDatabase(database_name));
+        };
+        let user = match &database.user {
+            Some(forced) => forced.clone(),
+            None if any => {
+                return Err(Reason::Startup {
+                    sqlstate: "28000",
+                    message: "bouncer config error".to_owned(),
+                    hint: Some(format!(
+                        "With auth_type = any the database \"{database_name}\" needs a user of its own."
+                    )),
+                });
+            }
+            None => user,
+        };
+        let key = PoolKey {
+            database: database_name,
+            user,
+        };
+        let config = &self.config;
+        let pool_id = self
+            .pools
+            .find(&key, || config.pool(&key.database, &key.user));
+        if let Some((login, _)) = self.login_mut(id) {
+            login.pool = Some(pool_id);
+        }
+        let Some(pool) = self.pools.get_mut(pool_id) else {
+            return Ok(());
+        };
+        if pool.welcome.is_some() {
+            self.greet(id);
+            return Ok(());
+        }
+        if let Some(failure) = pool.failure(retry, now) {
+            return Err(Reason::ServerFailed {
+                sqlstate: failure.sqlstate.clone(),
+                message: format!(
+                    "server login has been failing, cached error: {} (server_login_retry)",
+                    failure.message
+                ),
+            });
+        }
+        pool.greet_later(id);
+        self.wish(pool_id);
+        Ok(())
+    }
+
+    /// Lets a client in to the console.
+    pub(super) fn enter_console(&mut self, id: ClientId, rights: Rights) -> Result<(), Reason> {
+        let key = self.issue_key(Version::V3_0)?;
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        let Stage::Login(login) = &client.stage else {
+            return Ok(());
+        };
+        let console = Console::new(login.user.clone(), rights);
+        let out = client.outbox.buffer();
+        write::authentication_ok(out);
+        console::greeting(out, key.process_id, key.secret());
+        client.stage = Stage::Console(Box::new(console));
+        self.log_login(id);
+        Ok(())
+    }
+
+    /// Greets the clients that waited for the pool's first server.
+    pub(super) fn greet_waiting(&mut self, pool_id: PoolId) {
+        let waiting = match self.pools.get_mut(pool_id) {
+            Some(pool) => pool.take_greeting(),
+            None => return,
+        };
+        for id in waiting {
+            self.greet(id);
+            self.flush_and_wake(id);
+        }
+    }
+
+    /// Refuses the clients that waited for the pool's first server.
+    pub(super) fn refuse_greeting(&mut self, pool_id: PoolId) {
+        let retry = self.config.settings.server_login_retry;
+        let now = self.now;
+        let Some(pool) = self.pools.get_mut(pool_id) else {
+            return;
+        };
+        let Some(failure) = pool.failure(retry, now).cloned() else {
+            return;
+        };
+        let reason = Reason::ServerFailed {
+            sqlstate: failure.sqlstate,
+            message: failure.message,
+        };
+        let clients = pool.take_greeting();
+        self.close_waiting(clients, &reason);
+    }
+
+    /// Ends a login: the client has a session from now on.
+    fn greet(&mut self, id: ClientId) {
+        if let Err(reason) = self.try_greet(id) {
+            self.close_client(id, &reason);
+        }
+    }
+
+    fn try_greet(&mut self, id: ClientId) -> Result<(), Reason> {
+        let Some(Client {
+            stage: Stage::Login(login),
+            ..
+        }) = self.clients.get(id)
+        else {
+            return Ok(());
+        };
+        let version = login.version;
+        let key = self.issue_key(version)?;
+        let notify = self.config.settings.drain_notify;
+        let now = self.now;
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        let Stage::Login(login) = &client.stage else {
+            return Ok(());
+        };
+        let Some(pool_id) = login.pool else {
+            return Ok(());
+        };
+        let Some(welcome) = self
+            .pools
+            .get(pool_id)
+            .and_then(|pool| pool.welcome.as_ref())
+        else {
+            return Ok(());
+        };
+        let mut parameters = self.parameters.keep(welcome.parameters);
+        for (position, value) in &login.parameters {
+            parameters = self.parameters.with(parameters, *position, value);
+        }
+        let carrier = carrier(login, notify);
+        let out = client.outbox.buffer();
+        write::authentication_ok(out);
+        out.extend_from_slice(&welcome.fixed);
+        for (name, value) in self.parameters.values(parameters) {
+            write::parameter_status(out, name.as_bytes(), value);
+        }
+        if carrier == Carrier::Parameter && tells_by_parameter(notify) {
+            write::parameter_status(out, DISCONNECT_REQUESTED, b"off");
+        }
+        write::backend_key_data(out, key.process_id, key.secret());
+        write::ready_for_query(out, TransactionStatus::Idle);
+        self.keys.insert(key.process_id, id);
+        client.stage = Stage::Session(Session {
+            pool: pool_id,
+            state: SessionState::Idle,
+            rest: Rest::None,
+            parameters,
+            key,
+            carrier,
+            since: now,
+            turned: now,
+        });
+        self.log_login(id);
+        if self.draining.is_some() {
+            self.tell(id);
+        }
+        Ok(())
+    }
+
+    /// Draws a cancel key that no other client of this worker has.
+    fn issue_key(&self, version: Version) -> Result<CancelKey, Reason> {
+        let settings = &self.config.settings;
+        let secret_len = if version >= Version::V3_2 {
+            settings
+                .cancel_key_length
+                .map_or(LONG_SECRET, |length| length as usize)
+        } else {
+            SHORT_SECRET
+        };
+        let plan = KeyPlan {
+            slot: self.slot,
+            peer_id: None,
+            secret_len,
+        };
+        loop {
+            let key = CancelKey::issue(&plan, random()?);
+            if !self.keys.contains_key(&key.process_id) {
+                return Ok(key);
+            }
+        }
+    }
+
+    fn log_login(&self, id: ClientId) {
+        if self.config.settings.log_connections
+            && let Some(client) = self.clients.get(id)
+        {
+            log::info!("c{} {}: login", client.number, self.client_name(client));
+        }
+    }
+}
+
+/// How a client can be asked to go.
+fn carrier(login: &Login, notify: DrainNotify) -> Carrier {
+    if login.goaway && matches!(notify, DrainNotify::Both | DrainNotify::GoAway) {
+        Carrier::GoAway
+    } else {
+        Carrier::Parameter
+    }
+}
+
+/// Whether clients are asked to go by a parameter.
+pub(super) fn tells_by_parameter(notify: DrainNotify) -> bool {
+    matches!(notify, DrainNotify::Both | DrainNotify::Parameter)
+}
+
+/// Secrets of cancel keys, in bytes, from protocol 3.2 on and before.
+const LONG_SECRET: usize = 32;
+const SHORT_SECRET: usize = 4;

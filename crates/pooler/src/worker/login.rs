@@ -1,0 +1,373 @@
+//! Login: from the first byte of a client to its authentication.
+//!
+//! ```text
+//! Startup ──> Password ─────┬──> Greeting ──> (Session)
+//!    │   └──> Sasl ─────────┤
+//!    │   └──> Deriving ──> Sasl
+//!    └──> (Cancelling)      └──> (Console)
+//! ```
+//!
+//! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
+
+use pgskein_pool::pools::PoolId;
+use pgskein_pool::slab::ClientId;
+use pgskein_protocol::{
+    CancelRequest, Frame, Negotiation, ScramServer, Startup, StartupMessage, Version, parse_options,
+};
+
+use super::Worker;
+use super::client::Stage;
+use super::reason::Reason;
+use super::stream::Filled;
+
+/// A client before it has a session.
+#[derive(Debug)]
+pub(super) struct Login {
+    /// Where the login is.
+    pub step: Step,
+    /// The database that was asked for.
+    pub database: String,
+    /// The user that was asked for.
+    pub user: String,
+    /// The pool, once it is known.
+    pub pool: Option<PoolId>,
+    /// Values of followed parameters, by their position.
+    pub parameters: Vec<(usize, Vec<u8>)>,
+    /// The version that both sides speak.
+    pub version: Version,
+    /// Whether the client takes GoAway.
+    pub goaway: bool,
+    /// It asked for TLS; it may do so once.
+    ssl_asked: bool,
+    /// It asked for GSSAPI encryption; it may do so once.
+    gss_asked: bool,
+}
+
+/// Where a login is.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The startup packet is to come.
+    Startup,
+    /// A password in clear text is to come.
+    Password,
+    /// A password hashed with this salt is to come.
+    Md5 {
+        /// Four random bytes.
+        salt: [u8; 4],
+    },
+    /// A thread derives a secret, or compares one.
+    Deriving,
+    /// A SASL message is to come.
+    Sasl {
+        /// Our side of the exchange.
+        scram: Box<ScramServer>,
+        /// Whether the client's first message has come.
+        begun: bool,
+    },
+    /// Proved; its pool has no greeting yet.
+    Greeting,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Self {
+            step: Step::Startup,
+            database: String::new(),
+            user: String::new(),
+            pool: None,
+            parameters: Vec::new(),
+            version: Version::V3_0,
+            goaway: false,
+            ssl_asked: false,
+            gss_asked: false,
+        }
+    }
+}
+
+impl Worker {
+    /// Reads what a client says before it is logged in.
+    pub(super) fn login_turn(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        let Stage::Login(login) = &client.stage else {
+            return;
+        };
+        let waits = matches!(login.step, Step::Deriving | Step::Greeting);
+        if !client.stream.readable()
+            || (waits && (!client.stream.read_closed() || client.inbox.len() > INBOX_MAX))
+        {
+            return;
+        }
+        client.heard = self.now;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = match client.stream.fill(&mut client.inbox, &mut scratch) {
+            Ok(Filled::Nothing) => Ok(()),
+            Ok(Filled::End) => Err(Reason::Left),
+            Ok(Filled::Scratch(end)) => {
+                self.login_bytes(id, scratch.get(..end).unwrap_or_default())
+            }
+            Ok(Filled::Inbox(bytes)) => self.login_bytes(id, &bytes),
+            Err(error) => Err(Reason::SocketFailed(error.kind())),
+        };
+        self.scratch = scratch;
+        match outcome {
+            Ok(()) => {
+                if self
+                    .clients
+                    .get(id)
+                    .is_some_and(|client| client.stream.readable())
+                {
+                    self.wake_client(id);
+                }
+            }
+            Err(reason) => self.close_client(id, &reason),
+        }
+    }
+
+    /// Takes what came; keeps what is not whole, or comes too early.
+    fn login_bytes(&mut self, id: ClientId, bytes: &[u8]) -> Result<(), Reason> {
+        let mut rest = bytes;
+        while let Some(client) = self.clients.get_mut(id) {
+            let Stage::Login(login) = &client.stage else {
+                break;
+            };
+            match login.step {
+                Step::Startup => match Startup::split(rest).map_err(startup_error)? {
+                    None => break,
+                    Some((startup, behind)) => {
+                        rest = behind;
+                        self.on_startup(id, &startup, behind)?;
+                    }
+                },
+                Step::Deriving | Step::Greeting => break,
+                Step::Password | Step::Md5 { .. } | Step::Sasl { .. } => {
+                    match Frame::split(rest, PASSWORD_MAX).map_err(frame_error)? {
+                        None => break,
+                        Some((frame, behind)) => {
+                            rest = behind;
+                            self.on_password(id, frame)?;
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(client) = self.clients.get_mut(id) {
+            if !rest.is_empty() {
+                client.inbox.extend_from_slice(rest);
+            }
+            client
+                .outbox
+                .flush(&mut client.stream)
+                .map_err(|error| Reason::SocketFailed(error.kind()))?;
+            if !client.inbox.is_empty() && !matches!(client.stage, Stage::Login(_)) {
+                self.wake_client(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_startup(
+        &mut self,
+        id: ClientId,
+        startup: &Startup<'_>,
+        behind: &[u8],
+    ) -> Result<(), Reason> {
+        match startup {
+            Startup::Session(message) => self.on_session(id, message),
+            Startup::Cancel(request) => {
+                self.on_cancel_request(id, request);
+                Ok(())
+            }
+            Startup::SslRequest => {
+                self.refuse_encryption(id, behind, "SSL", |login| &mut login.ssl_asked)
+            }
+            Startup::GssEncRequest => {
+                self.refuse_encryption(id, behind, "GSSAPI encryption", |login| {
+                    &mut login.gss_asked
+                })
+            }
+        }
+    }
+
+    fn refuse_encryption(
+        &mut self,
+        id: ClientId,
+        behind: &[u8],
+        what: &str,
+        asked: impl Fn(&mut Login) -> &mut bool,
+    ) -> Result<(), Reason> {
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        let Stage::Login(login) = &mut client.stage else {
+            return Ok(());
+        };
+        if std::mem::replace(asked(login), true) {
+            return Err(Reason::Protocol(format!("{what} was asked for twice")));
+        }
+        if !behind.is_empty() {
+            return Err(Reason::Protocol(format!(
+                "received unencrypted data after {what} request"
+            )));
+        }
+        client.outbox.buffer().push(b'N');
+        Ok(())
+    }
+
+    fn on_cancel_request(&mut self, id: ClientId, request: &CancelRequest<'_>) {
+        self.uncount(id);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.stage = Stage::Cancelling;
+        }
+        self.begin_cancel(id, request.process_id, request.secret);
+    }
+
+    fn on_session(&mut self, id: ClientId, message: &StartupMessage<'_>) -> Result<(), Reason> {
+        let negotiation = Negotiation::of(message).map_err(|error| Reason::Startup {
+            sqlstate: error.sqlstate(),
+            message: error.to_string(),
+            hint: error.hint().map(str::to_owned),
+        })?;
+        let mut login = Login {
+            version: negotiation.version,
+            goaway: negotiation.goaway,
+            ..Login::default()
+        };
+        for (name, value) in message.parameters() {
+            self.startup_parameter(&mut login, name, value)?;
+        }
+        if login.user.is_empty() {
+            return Err(refused("28000", "no username supplied".to_owned()));
+        }
+        if login.database.is_empty() {
+            login.database.clone_from(&login.user);
+        }
+        let console = is_console(&login.database);
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        client.stage = Stage::Login(Box::new(login));
+        if negotiation.reply_needed(message.version) {
+            negotiation.write(client.outbox.buffer());
+        }
+        if console {
+            self.uncount(id);
+        } else {
+            if self.refuses_session(id) {
+                return Err(Reason::ShuttingDown);
+            }
+            self.claim_place(id)?;
+        }
+        self.begin_authentication(id)
+    }
+
+    /// Takes one parameter of a startup packet.
+    fn startup_parameter(
+        &self,
+        login: &mut Login,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<(), Reason> {
+        let text = String::from_utf8_lossy(value);
+        match name {
+            b"user" => login.user = text.into_owned(),
+            b"database" => login.database = text.into_owned(),
+            b"options" if self.ignores(name) => {}
+            b"options" => {
+                let options = parse_options(&text)
+                    .map_err(|error| refused(error.sqlstate(), error.to_string()))?;
+                for (name, value) in options {
+                    if !self.follow(login, name.as_bytes(), value.as_bytes()) {
+                        let text = format!("unsupported startup parameter in options: {name}");
+                        return Err(refused("22023", text));
+                    }
+                }
+            }
+            b"replication" if NO.contains(&text.to_ascii_lowercase().as_str()) => {}
+            _ if name.starts_with(b"_pq_.") => {}
+            _ if self.follow(login, name, value) => {}
+            _ => {
+                let name = String::from_utf8_lossy(name);
+                let text = format!("unsupported startup parameter: {name}");
+                return Err(refused("22023", text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a parameter that is followed; false if nobody wants it.
+    fn follow(&self, login: &mut Login, name: &[u8], value: &[u8]) -> bool {
+        if let Some(position) = self.parameters.position(name) {
+            login.parameters.push((position, value.to_vec()));
+            return true;
+        }
+        self.ignores(name)
+    }
+
+    fn ignores(&self, name: &[u8]) -> bool {
+        self.config
+            .settings
+            .ignore_startup_parameters
+            .iter()
+            .any(|ignored| ignored.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Makes sure that the client is within `max_client_conn`.
+    fn claim_place(&mut self, id: ClientId) -> Result<(), Reason> {
+        let max = self.config.settings.max_client_conn;
+        if self.scoreboard.clients_total() <= max {
+            return Ok(());
+        }
+        // Two that come at once see each other: the second look decides.
+        self.uncount(id);
+        self.cell.add_clients(1);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.counted = true;
+        }
+        if self.scoreboard.clients_total() <= max {
+            return Ok(());
+        }
+        self.uncount(id);
+        Err(Reason::TooManyClients)
+    }
+
+    /// A client no longer counts towards `max_client_conn`.
+    fn uncount(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id)
+            && std::mem::replace(&mut client.counted, false)
+        {
+            self.cell.add_clients(-1);
+        }
+    }
+}
+
+/// Whether a database is the console.
+pub(super) fn is_console(database: &str) -> bool {
+    matches!(database, "pgskein" | "pgbouncer")
+}
+
+fn refused(sqlstate: &'static str, message: String) -> Reason {
+    Reason::Startup {
+        sqlstate,
+        message,
+        hint: None,
+    }
+}
+
+fn startup_error(error: pgskein_protocol::StartupError) -> Reason {
+    refused(error.sqlstate(), error.to_string())
+}
+
+fn frame_error(error: pgskein_protocol::FrameError) -> Reason {
+    Reason::Protocol(error.to_string())
+}
+
+/// Longest password message, in bytes; PgBouncer's limit for passwords.
+const PASSWORD_MAX: u32 = 65_535;
+
+/// What a client may send ahead of its greeting, in bytes.
+const INBOX_MAX: usize = 65_536;
+
+/// Values of `replication` that ask for an ordinary session.
+const NO: [&str; 4] = ["false", "off", "no", "0"];

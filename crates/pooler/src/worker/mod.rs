@@ -1,0 +1,117 @@
+//! A worker: one event loop that serves clients.
+//!
+//! One turn of the loop: wait; read the clock once; events set readiness bits
+//! and nothing else; every runnable connection gets one turn; the sweep looks
+//! for what is overdue; then wishes go to the supervisor.
+
+mod accept;
+mod auth;
+mod cancel;
+mod chores;
+mod client;
+mod close;
+mod connect;
+mod console;
+mod control;
+mod drain;
+mod errand;
+mod greet;
+mod login;
+mod peers;
+mod reason;
+mod release;
+mod relay;
+mod reload;
+mod run;
+mod server;
+mod server_login;
+pub(crate) mod setup;
+mod stream;
+mod sweep;
+mod token;
+
+pub(crate) use run::run;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use mio::Poll;
+use pgskein_config::Config;
+use pgskein_pool::parameters::Parameters;
+use pgskein_pool::pools::{PoolId, Pools};
+use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab};
+use pgskein_protocol::key::Slot;
+
+use self::accept::Listeners;
+use self::auth::Credentials;
+use self::chores::Chores;
+use self::client::Client;
+use self::connect::Addresses;
+use self::drain::Draining;
+use self::errand::Errand;
+use self::server::Server;
+use crate::link::Link;
+use crate::scoreboard::{Cell, Scoreboard};
+
+/// Everything that one worker knows.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    poll: Poll,
+    slot: Slot,
+    generation: u32,
+    /// When the loop began, by its own clock and by that of the host, in
+    /// milliseconds.
+    began: Instant,
+    began_at: u64,
+    /// The time of this turn.
+    now: Instant,
+    clients: Slab<ClientId, Client>,
+    servers: Slab<ServerId, Server>,
+    errands: Slab<ErrandId, Errand>,
+    pools: Pools,
+    parameters: Parameters,
+    /// Clients by the first half of their cancel key.
+    keys: HashMap<u32, ClientId>,
+    /// Connections that may have something to do.
+    runnable: VecDeque<Runnable>,
+    /// Pools whose wish for servers may have changed.
+    wishing: Vec<PoolId>,
+    /// Read into by everybody; see [`stream::Stream::fill`].
+    scratch: Box<[u8]>,
+    listeners: Listeners,
+    control: Option<Link>,
+    scoreboard: Scoreboard,
+    cell: Cell,
+    config: Config,
+    config_version: u64,
+    /// A configuration that waits for its commit.
+    prepared: Option<(u64, Config)>,
+    credentials: Credentials,
+    addresses: Addresses,
+    chores: Chores,
+    draining: Option<Draining>,
+    /// Searches that wait for room in a sibling's backlog.
+    stalled: Vec<errand::Search>,
+    /// The control link has something to read, or room to write.
+    control_ready: bool,
+    /// Other processes of the group have connected.
+    peers_ready: bool,
+    runtime_dir: PathBuf,
+    /// Consoles that wait for the supervisor, by the number of their request.
+    reloading: HashMap<u64, ClientId>,
+    next_request: u64,
+    /// When the sweep looks again.
+    next_sweep: Instant,
+    /// Set once the worker is to end.
+    exit: Option<i32>,
+}
+
+/// A connection that may have something to do.
+#[derive(Clone, Copy, Debug)]
+enum Runnable {
+    Client(ClientId),
+    Server(ServerId),
+    Errand(ErrandId),
+}
+

@@ -1,0 +1,247 @@
+//! Reasons: why a connection is closed, each with its text and SQLSTATE.
+//!
+//! The text for the log, the error for the client and its SQLSTATE come from
+//! here; nobody writes a reason at the place where a connection is closed.
+//! Texts are PgBouncer's, states are PostgreSQL's.
+//!
+//! Source: PostgreSQL documentation, "PostgreSQL Error Codes".
+
+use std::borrow::Cow;
+
+/// Why a client is closed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Reason {
+    /// It sent Terminate.
+    Terminated,
+    /// It closed its connection.
+    Left,
+    /// Its socket failed, with this error.
+    SocketFailed(std::io::ErrorKind),
+    /// A cancel request was carried out, or nobody knew its key.
+    CancelDone,
+    /// The database that it asked for does not exist.
+    NoSuchDatabase(String),
+    /// It may not use the console.
+    NotAllowed,
+    /// It could not prove who it is; the text of the method.
+    AuthenticationFailed(&'static str),
+    /// It asked for something that the protocol does not allow.
+    Protocol(String),
+    /// Its startup packet was refused.
+    Startup {
+        /// SQLSTATE of the refusal.
+        sqlstate: &'static str,
+        /// Text of the refusal.
+        message: String,
+        /// Hint of the refusal.
+        hint: Option<String>,
+    },
+    /// `max_client_conn` is reached.
+    TooManyClients,
+    /// It came during a drain.
+    ShuttingDown,
+    /// It was still there when a drain had to end.
+    DrainDeadline,
+    /// It needs a server, and servers are being shut down.
+    ServerShuttingDown,
+    /// `query_wait_timeout`.
+    QueryWaitTimeout,
+    /// `query_timeout`.
+    QueryTimeout,
+    /// `client_idle_timeout`.
+    ClientIdleTimeout,
+    /// `client_login_timeout`.
+    ClientLoginTimeout,
+    /// `idle_transaction_timeout`.
+    IdleTransactionTimeout,
+    /// `transaction_timeout`.
+    TransactionTimeout,
+    /// It was cancelled before it was logged in.
+    Cancelled,
+    /// No server could be had; what the last attempt said.
+    ServerFailed {
+        /// SQLSTATE of the failure.
+        sqlstate: String,
+        /// Text of the failure.
+        message: String,
+    },
+    /// Its server connection was lost.
+    ServerLost,
+    /// Its server said why it closes, and the client has read it.
+    ServerSaidWhy,
+    /// Its settings could not be brought to its server.
+    InvalidServerParameter,
+    /// It began a transaction block in statement mode.
+    TransactionInStatementMode,
+    /// Its database was taken out of the configuration.
+    DatabaseRemoved,
+    /// The worker ends at once.
+    Exit,
+}
+
+impl Reason {
+    /// SQLSTATE of the final ErrorResponse, if the client still gets one.
+    pub(super) fn sqlstate(&self) -> Option<&str> {
+        Some(match self {
+            Self::Terminated
+            | Self::Left
+            | Self::SocketFailed(_)
+            | Self::CancelDone
+            | Self::ServerSaidWhy
+            | Self::Exit => return None,
+            Self::NoSuchDatabase(_) => "3D000",
+            Self::NotAllowed => "28000",
+            Self::AuthenticationFailed(_) => "28P01",
+            Self::Protocol(_) => "08P01",
+            Self::Startup { sqlstate, .. } => sqlstate,
+            Self::TooManyClients | Self::QueryWaitTimeout => "53300",
+            Self::ShuttingDown => "57P03",
+            Self::DrainDeadline | Self::ServerShuttingDown | Self::DatabaseRemoved => "57P01",
+            Self::QueryTimeout | Self::ClientLoginTimeout | Self::Cancelled => "57014",
+            Self::ClientIdleTimeout => "57P05",
+            Self::IdleTransactionTimeout => "25P03",
+            Self::TransactionTimeout => "25P04",
+            Self::ServerFailed { sqlstate, .. } => sqlstate,
+            Self::ServerLost => "08006",
+            Self::InvalidServerParameter => "22023",
+            Self::TransactionInStatementMode => "0A000",
+        })
+    }
+
+    /// Text for the client and the log.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::Terminated => "client close request",
+            Self::Left => "client unexpected eof",
+            Self::SocketFailed(kind) => return Cow::Owned(format!("client socket failed: {kind}")),
+            Self::CancelDone => "cancel request done",
+            Self::NoSuchDatabase(name) => {
+                return Cow::Owned(format!("no such database: {name}"));
+            }
+            Self::NotAllowed => "not allowed",
+            Self::AuthenticationFailed(text) => text,
+            Self::Protocol(text) => text,
+            Self::Startup { message, .. } => message,
+            Self::TooManyClients => "no more connections allowed (max_client_conn)",
+            Self::ShuttingDown | Self::DrainDeadline => "pooler is shutting down",
+            Self::ServerShuttingDown => "server shutting down",
+            Self::QueryWaitTimeout => "query_wait_timeout",
+            Self::QueryTimeout => "query_timeout",
+            Self::ClientIdleTimeout => "client_idle_timeout",
+            Self::ClientLoginTimeout => "client_login_timeout",
+            Self::IdleTransactionTimeout => "idle transaction timeout",
+            Self::TransactionTimeout => "transaction timeout",
+            Self::Cancelled => "canceling statement due to user request",
+            Self::ServerFailed { message, .. } => message,
+            Self::ServerLost => "server conn crashed?",
+            Self::ServerSaidWhy => "server closed the connection",
+            Self::InvalidServerParameter => "invalid server parameter",
+            Self::TransactionInStatementMode => {
+                "transaction blocks not allowed in statement pooling mode"
+            }
+            Self::DatabaseRemoved => "database removed",
+            Self::Exit => "pooler exits",
+        })
+    }
+
+    /// Hint for the client.
+    pub(super) fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Startup { hint, .. } => hint.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// Why a server connection is closed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum ServerReason {
+    /// It ended the connection.
+    Lost,
+    /// Its socket failed, with this error.
+    SocketFailed(std::io::ErrorKind),
+    /// `server_connect_timeout`.
+    ConnectTimeout,
+    /// It could not be reached, or refused our login.
+    LoginFailed {
+        /// SQLSTATE, the server's own where it gave one.
+        sqlstate: String,
+        /// What was said.
+        message: String,
+    },
+    /// `server_lifetime`.
+    Lifetime,
+    /// `server_idle_timeout`.
+    Idle,
+    /// The lease is wanted elsewhere.
+    Recalled,
+    /// Its database was configured anew.
+    DatabaseChanged,
+    /// The client left in the middle of something that cannot be undone.
+    Unclean,
+    /// `server_check_query`, `server_reset_query` or a SET of ours failed.
+    OwnQueryFailed,
+    /// What it sent is not the protocol.
+    Protocol(String),
+    /// The worker ends.
+    Drained,
+}
+
+impl ServerReason {
+    /// A failed login without a SQLSTATE of the server's.
+    pub(super) fn login_failed(message: impl Into<String>) -> Self {
+        Self::LoginFailed {
+            sqlstate: CONNECTION_FAILURE.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// SQLSTATE for clients that waited for this server's login.
+    pub(super) fn sqlstate(&self) -> &str {
+        match self {
+            Self::LoginFailed { sqlstate, .. } => sqlstate,
+            _ => CONNECTION_FAILURE,
+        }
+    }
+
+    /// Text for the log.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::Lost => "server conn crashed?",
+            Self::SocketFailed(kind) => return Cow::Owned(format!("server socket failed: {kind}")),
+            Self::ConnectTimeout => "connect timeout",
+            Self::LoginFailed { message, .. } => message,
+            Self::Protocol(text) => text,
+            Self::Lifetime => "server lifetime over",
+            Self::Idle => "server idle timeout",
+            Self::Recalled => "connection wanted by another worker",
+            Self::DatabaseChanged => "database configuration changed",
+            Self::Unclean => "client disconnected with query in progress",
+            Self::OwnQueryFailed => "test or reset query failed",
+            Self::Drained => "pooler is shutting down",
+        })
+    }
+}
+
+/// SQLSTATE `connection_failure`.
+const CONNECTION_FAILURE: &str = "08006";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_nothing_to_a_client_that_left() {
+        assert_eq!(Reason::Left.sqlstate(), None);
+        assert_eq!(Reason::Terminated.sqlstate(), None);
+    }
+
+    #[test]
+    fn uses_the_sqlstate_of_postgresql() {
+        assert_eq!(Reason::QueryWaitTimeout.sqlstate(), Some("53300"));
+        assert_eq!(
+            Reason::NoSuchDatabase("shop".to_owned()).text(),
+            "no such database: shop"
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! Release: what happens to a server between two clients.
+//!
+//! A server is cleaned where the mode asks for it, then lent to the client
+//! that waited longest, or rests. One whose client has left in the middle ends
+//! what is running first, and is never handed on before that.
+
+use std::time::Duration;
+
+use pgskein_config::PoolMode;
+use pgskein_pool::pools::Free;
+use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_protocol::tag::frontend;
+use pgskein_protocol::{ErrorFields, TransactionStatus, write};
+
+use super::Worker;
+use super::cancel::Purpose;
+use super::client::Rest;
+use super::reason::{Reason, ServerReason};
+use super::server::{OwnQuery, ServerState};
+
+impl Worker {
+    /// Takes a server back that is at rest outside a transaction.
+    #[inline]
+    pub(super) fn free(&mut self, id: ServerId) {
+        let settings = &self.config.settings;
+        if !settings.server_reset_query.is_empty() {
+            let mode = self
+                .servers
+                .get(id)
+                .and_then(|server| self.pools.get(server.pool))
+                .map(|pool| pool.settings.pool_mode);
+            if settings.server_reset_query_always || mode == Some(PoolMode::Session) {
+                return self.run_own(id, OwnQuery::Reset);
+            }
+        }
+        self.lend(id);
+    }
+
+    /// Lends a clean server to the next client, or lets it rest.
+    #[inline]
+    pub(super) fn lend(&mut self, id: ServerId) {
+        let now = self.now;
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        if server.retire {
+            return self.close_server(id, &ServerReason::DatabaseChanged);
+        }
+        if server.cancels > 0 {
+            server.state = ServerState::BeingCancelled;
+            return;
+        }
+        server.state = ServerState::Idle;
+        let pool_id = server.pool;
+        let opened = server.opened;
+        let Some(pool) = self.pools.get_mut(pool_id) else {
+            return self.close_server(id, &ServerReason::DatabaseChanged);
+        };
+        if pool.too_old(opened, now) {
+            return self.close_server(id, &ServerReason::Lifetime);
+        }
+        match pool.free(id, now) {
+            Free::Link(client) => self.lend_to(client, id),
+            Free::Idle => {}
+            Free::GiveUp => self.close_server(id, &ServerReason::Recalled),
+        }
+    }
+
+    /// Lends a server to a client that has waited for it.
+    fn lend_to(&mut self, client: ClientId, server: ServerId) {
+        self.link(client, server);
+        if self.servers.get(server).and_then(|server| server.client()) != Some(client) {
+            // The queue names nobody who is gone; should it, the server is
+            // not lost.
+            debug_assert!(false, "a client that is gone was in the queue");
+            return self.lend(server);
+        }
+        self.wake_client(client);
+    }
+
+    /// Sends a query of ours; its answer is seen by nobody else.
+    pub(super) fn run_own(&mut self, id: ServerId, query: OwnQuery) {
+        let now = self.now;
+        let settings = &self.config.settings;
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        let connect_query;
+        let sql = match query {
+            OwnQuery::Connect => {
+                connect_query = self
+                    .pools
+                    .get(server.pool)
+                    .and_then(|pool| self.config.database(&pool.key.database))
+                    .and_then(|database| database.connect_query.clone())
+                    .unwrap_or_default();
+                connect_query.as_str()
+            }
+            OwnQuery::Check => settings.check_query().unwrap_or_default(),
+            OwnQuery::Reset => &settings.server_reset_query,
+            OwnQuery::Rollback => "ROLLBACK",
+        };
+        write::query(server.outbox.buffer(), sql);
+        server.flow.on_own_query();
+        server.state = ServerState::Own {
+            query,
+            deadline: now + OWN_QUERY_TIMEOUT,
+        };
+        if let Err(error) = server.outbox.flush(&mut server.stream) {
+            self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
+        }
+    }
+
+    /// A query of ours has ended.
+    pub(super) fn own_query_done(&mut self, id: ServerId, failed: bool) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        let ServerState::Own { query, .. } = server.state else {
+            return;
+        };
+        let idle = server.flow.status() == TransactionStatus::Idle;
+        let pool = server.pool;
+        match query {
+            OwnQuery::Connect | OwnQuery::Check => {
+                if !idle || (failed && query == OwnQuery::Check) {
+                    return self.lose_server(id, &ServerReason::OwnQueryFailed);
+                }
+                if let Some(pool) = self.pools.get_mut(pool) {
+                    pool.on_opened();
+                }
+                self.lend(id);
+            }
+            OwnQuery::Reset if failed || !idle => {
+                self.close_server(id, &ServerReason::OwnQueryFailed);
+            }
+            OwnQuery::Reset => self.lend(id),
+            OwnQuery::Rollback if failed || !idle => {
+                self.close_server(id, &ServerReason::Unclean);
+            }
+            OwnQuery::Rollback => self.free(id),
+        }
+    }
+
+    /// Notes in the log what a server said to a query of ours.
+    pub(super) fn own_query_failed(&self, id: ServerId, fields: &ErrorFields<'_>) {
+        if let Some(server) = self.servers.get(id) {
+            log::warn!(
+                "s{} {}: a query of ours failed: {} {}",
+                server.number,
+                self.server_name(server),
+                fields.sqlstate().unwrap_or_default(),
+                fields.message().unwrap_or_default(),
+            );
+        }
+    }
+
+    /// Nothing is due any more from a server that no client uses.
+    pub(super) fn settled(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        if matches!(server.state, ServerState::Recovering { .. }) {
+            if server.flow.status() == TransactionStatus::Idle {
+                self.free(id);
+            } else {
+                self.run_own(id, OwnQuery::Rollback);
+            }
+        }
+    }
+
+    /// Takes a server from a client that has left, or was closed.
+    ///
+    /// What runs is cancelled, what is open is rolled back; if that is not
+    /// possible the connection is closed.
+    pub(super) fn abandon(&mut self, id: ServerId, client_rest: Rest) {
+        let now = self.now;
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        if let Rest::Forward(left) = server.rest {
+            server.rest = Rest::Drop(left);
+        }
+        if matches!(client_rest, Rest::Forward(_)) {
+            if server.flow.running() {
+                server.state = ServerState::Recovering { deadline: now };
+                self.cancel_server(id, Purpose::ClientLeft);
+            }
+            return self.close_server(id, &ServerReason::Unclean);
+        }
+        if server.flow.at_rest() {
+            return if server.flow.status() == TransactionStatus::Idle {
+                self.free(id);
+            } else {
+                self.run_own(id, OwnQuery::Rollback);
+            };
+        }
+        let copying = server.flow.copying_in();
+        if copying {
+            write::copy_fail(server.outbox.buffer(), "client has left");
+            server.flow.on_client(frontend::COPY_FAIL);
+        }
+        if server.flow.needs_sync() {
+            write::sync(server.outbox.buffer());
+            server.flow.on_client(frontend::SYNC);
+        }
+        server.state = ServerState::Recovering {
+            deadline: now + RECOVERY_TIMEOUT,
+        };
+        let running = server.flow.running();
+        if let Err(error) = server.outbox.flush(&mut server.stream) {
+            return self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
+        }
+        if running && !copying {
+            self.cancel_server(id, Purpose::ClientLeft);
+        }
+    }
+
+    /// Whether what a client has read from its server ends with whole
+    /// messages, so that an error may follow.
+    pub(super) fn between_messages(&self, server: Option<ServerId>) -> bool {
+        server
+            .and_then(|server| self.servers.get(server))
+            .is_none_or(|server| server.rest == Rest::None)
+    }
+
+    /// Closes what waits in a pool's queue, each for the same reason.
+    pub(super) fn close_waiting(&mut self, clients: Vec<ClientId>, reason: &Reason) {
+        for client in clients {
+            self.close_client(client, reason);
+        }
+    }
+}
+
+/// How long a query of ours may take.
+const OWN_QUERY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a server may take to end what its client left behind.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(5);

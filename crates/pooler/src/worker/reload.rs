@@ -1,0 +1,97 @@
+//! Reload: a new configuration, prepared by all workers before any uses it.
+
+use pgskein_config::{Config, Sources};
+use pgskein_pool::control::ToSupervisor;
+
+use super::Worker;
+use super::reason::{Reason, ServerReason};
+use super::server::ServerState;
+
+impl Worker {
+    /// Gets ready for a configuration, and says so.
+    pub(super) fn prepare(&mut self, version: u64, sources: &[u8]) {
+        let config = match Sources::decode(sources).map(|sources| sources.config()) {
+            Some(Ok(config)) => config,
+            Some(Err(findings)) => {
+                let reason = findings
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; ");
+                return self.tell_supervisor(&ToSupervisor::Refused { version, reason });
+            }
+            None => {
+                let reason = "the configuration cannot be decoded".to_owned();
+                return self.tell_supervisor(&ToSupervisor::Refused { version, reason });
+            }
+        };
+        self.prepared = Some((version, config));
+        self.tell_supervisor(&ToSupervisor::Prepared { version });
+    }
+
+    /// Puts the prepared configuration into effect.
+    pub(super) fn commit(&mut self, version: u64) {
+        let Some((_, mut config)) = self.prepared.take_if(|(prepared, _)| *prepared == version)
+        else {
+            return log::error!("configuration {version} was never prepared");
+        };
+        // What cannot change while running keeps its value; the supervisor
+        // has said so.
+        config.keep_restart_settings(&self.config.settings);
+        let old = std::mem::replace(&mut self.config, config);
+        self.config_version = version;
+        crate::logging::apply(&self.config.settings);
+        self.credentials.reconfigure(&self.config);
+        self.reconfigure_pools(&old);
+        log::info!("configuration {version} in effect");
+    }
+
+    fn reconfigure_pools(&mut self, old: &Config) {
+        let changed = self.config.changed_databases(old);
+        let mut retired = Vec::new();
+        let mut removed = Vec::new();
+        for (id, pool) in self.pools.iter_mut() {
+            pool.forget_failure();
+            pool.settings = self.config.pool(&pool.key.database, &pool.key.user);
+            let database = &pool.key.database;
+            let wildcard = !self.config.databases.contains_key(database);
+            if self.config.database(database).is_none() {
+                removed.push(id);
+                retired.push(id);
+            } else if changed.contains(database)
+                || (wildcard && changed.iter().any(|name| name == "*"))
+            {
+                retired.push(id);
+            }
+            if retired.contains(&id)
+                && let Some(welcome) = pool.welcome.take()
+            {
+                self.parameters.release(welcome.parameters);
+            }
+        }
+        self.addresses.forget();
+        for id in self.servers.ids(|server| retired.contains(&server.pool)) {
+            let Some(server) = self.servers.get_mut(id) else {
+                continue;
+            };
+            server.retire = true;
+            match server.state {
+                ServerState::Idle => self.close_server(id, &ServerReason::DatabaseChanged),
+                ServerState::Linked(client) if removed.contains(&server.pool) => {
+                    self.close_client(client, &Reason::DatabaseRemoved);
+                }
+                _ => {}
+            }
+        }
+        let lost = self.clients.ids(|client| {
+            client
+                .session()
+                .is_some_and(|session| removed.contains(&session.pool))
+        });
+        self.close_waiting(lost, &Reason::DatabaseRemoved);
+        let pools: Vec<_> = self.pools.iter().map(|(id, _)| id).collect();
+        for id in pools {
+            self.wish(id);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Run: the loop of a worker.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Waker};
+use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::parameters::Parameters;
+use pgskein_pool::pools::Pools;
+use pgskein_pool::slab::Slab;
+
+use super::accept::Listeners;
+use super::auth::Credentials;
+use super::chores::{Chores, Done};
+use super::connect::Addresses;
+use super::setup::Setup;
+use super::token::Subject;
+use super::{Runnable, Worker};
+use crate::scoreboard::WorkerState;
+
+/// Serves clients until the worker is to end; gives the exit code.
+pub(crate) fn run(setup: Setup) -> i32 {
+    let mut worker = match Worker::new(setup) {
+        Ok(worker) => worker,
+        Err(error) => {
+            log::error!("cannot start: {error}");
+            return 1;
+        }
+    };
+    worker.cell.set_state(WorkerState::Ready);
+    worker.tell_supervisor(&ToSupervisor::Ready);
+    match worker.serve() {
+        Ok(code) => code,
+        Err(error) => {
+            log::error!("the event loop failed: {error}");
+            1
+        }
+    }
+}
+
+impl Worker {
+    fn new(setup: Setup) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        let listeners = Listeners::new(
+            registry,
+            setup.slot,
+            setup.listeners,
+            setup.unix,
+            setup.peer,
+        )?;
+        registry.register(
+            &mut SourceFd(&setup.control.as_raw_fd()),
+            Subject::Control.token(),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        let waker = Waker::new(registry, Subject::Chores.token())?;
+        let now = Instant::now();
+        let mut worker = Self {
+            began: now,
+            began_at: monotonic_milliseconds()?,
+            poll,
+            slot: setup.slot,
+            generation: setup.generation,
+            now,
+            clients: Slab::default(),
+            servers: Slab::default(),
+            errands: Slab::default(),
+            pools: Pools::default(),
+            parameters: Parameters::new(&setup.config.settings.track_extra_parameters),
+            keys: HashMap::new(),
+            runnable: VecDeque::new(),
+            wishing: Vec::new(),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            listeners,
+            control: Some(setup.control),
+            scoreboard: setup.scoreboard,
+            cell: setup.cell,
+            credentials: Credentials::new(&setup.config),
+            config: setup.config,
+            config_version: setup.config_version,
+            prepared: None,
+            addresses: Addresses::default(),
+            chores: Chores::new(waker),
+            draining: None,
+            stalled: Vec::new(),
+            control_ready: true,
+            peers_ready: true,
+            runtime_dir: setup.runtime_dir,
+            reloading: HashMap::new(),
+            next_request: 0,
+            next_sweep: now,
+            exit: None,
+        };
+        if let Some(order) = setup.drain {
+            worker.obey(order);
+            worker.stop_accepting();
+        }
+        Ok(worker)
+    }
+
+    fn serve(&mut self) -> io::Result<i32> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            self.wait(&mut events)?;
+            for event in &events {
+                match Subject::of(event.token()) {
+                    Subject::Client(id) => {
+                        if let Some(client) = self.clients.get_mut(id) {
+                            client.stream.on_event(event);
+                            self.wake_client(id);
+                        }
+                    }
+                    Subject::Server(id) => {
+                        if let Some(server) = self.servers.get_mut(id) {
+                            server.stream.on_event(event);
+                            self.wake_server(id);
+                        }
+                    }
+                    Subject::Errand(id) => {
+                        if let Some(errand) = self.errands.get_mut(id) {
+                            errand.stream.on_event(event);
+                            self.wake_errand(id);
+                        }
+                    }
+                    Subject::Listener(place) => self.listeners.on_event(place),
+                    Subject::Control => self.control_ready = true,
+                    Subject::Peers => self.peers_ready = true,
+                    Subject::Chores => self.chores_done(),
+                }
+            }
+            self.turn();
+            if let Some(code) = self.exit {
+                return Ok(code);
+            }
+        }
+    }
+
+    /// Waits for events, unless there is something to do already.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = if self.runnable.is_empty() && !self.listeners.readable() {
+            // Rounded up: a wait that ends too early is a turn for nothing.
+            self.next_sweep.saturating_duration_since(self.now) + Duration::from_micros(900)
+        } else {
+            Duration::ZERO
+        };
+        self.cell.loop_waiting();
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.now = Instant::now();
+        let turn = self.now.saturating_duration_since(self.began).as_millis();
+        self.cell
+            .loop_running(self.began_at + u64::try_from(turn).unwrap_or_default());
+        Ok(())
+    }
+
+    /// One turn of everything that may have something to do.
+    fn turn(&mut self) {
+        if self.listeners.readable() {
+            self.accept_turn();
+        }
+        if std::mem::take(&mut self.control_ready) {
+            self.control_turn();
+        }
+        if std::mem::take(&mut self.peers_ready) {
+            self.accept_peers();
+        }
+        for _ in 0..TURNS {
+            match self.runnable.pop_front() {
+                Some(Runnable::Client(id)) => self.client_turn(id),
+                Some(Runnable::Server(id)) => self.server_turn(id),
+                Some(Runnable::Errand(id)) => self.errand_turn(id),
+                None => break,
+            }
+        }
+        if self.now >= self.next_sweep {
+            self.sweep();
+        } else if self.draining.is_some() {
+            self.drain_turn();
+        }
+        self.send_wishes();
+        let servers = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
+        self.cell.set_servers(servers);
+    }
+
+    /// Takes what the threads have done.
+    fn chores_done(&mut self) {
+        while let Some(done) = self.chores.poll_done() {
+            match done {
+                Done::Resolved { host, addresses } => self.resolved(host, addresses),
+                Done::Secret {
+                    client,
+                    user,
+                    password,
+                    secret,
+                } => self.secret_derived(client, user, password, secret),
+                Done::Compared { client, right } => self.compared(client, right),
+                Done::Keys {
+                    server,
+                    challenge,
+                    password,
+                    keys,
+                } => self.keys_derived(server, password, challenge, keys),
+            }
+        }
+    }
+}
+
+/// The clock that all processes of the host share.
+///
+/// Source: clock_gettime(2), `CLOCK_MONOTONIC`.
+fn monotonic_milliseconds() -> io::Result<u64> {
+    let time = Duration::from(nix::time::clock_gettime(
+        nix::time::ClockId::CLOCK_MONOTONIC,
+    )?);
+    Ok(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Bytes read at once.
+const SCRATCH: usize = 64 * 1024;
+
+/// Events taken at once.
+const EVENTS: usize = 1024;
+
+/// Connections that get their turn before the next look at the events.
+const TURNS: usize = 4096;

@@ -1,0 +1,147 @@
+//! Servers: connections to PostgreSQL.
+//!
+//! ```text
+//! Connecting ──> LoggingIn ──> Own(connect query) ──> Idle <──> Linked
+//!                                                      │  ^        │
+//!                             Own(check) <─────────────┘  │        v
+//!                                  └──────────────────────┴── Own(reset)
+//!                                                         ^        │
+//!                                    BeingCancelled ──────┘        v
+//!                                                              Recovering
+//! any ──> Closing ──> (gone, the lease goes back)
+//! ```
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use pgskein_pool::control::LeaseId;
+use pgskein_pool::flow::Flow;
+use pgskein_pool::parameters::ParametersId;
+use pgskein_pool::pools::PoolId;
+use pgskein_pool::slab::ClientId;
+
+use super::client::Rest;
+use super::server_login::ServerLogin;
+use super::stream::{Outbox, Stream};
+
+/// One connection to PostgreSQL.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// Its socket.
+    pub stream: Stream,
+    /// Whether it is in the run queue.
+    pub queued: bool,
+    /// Whether it is closed at its next release.
+    pub retire: bool,
+    /// Whether it has said why it is about to close.
+    pub said_why: bool,
+    /// What it is doing.
+    pub state: ServerState,
+    /// What it owes.
+    pub flow: Flow,
+    /// Body bytes of a frame that has begun and must go the same way.
+    pub rest: Rest,
+    /// Bytes read and not yet parsed.
+    pub inbox: Vec<u8>,
+    /// Bytes to write.
+    pub outbox: Outbox,
+    /// What its settings are.
+    pub parameters: ParametersId,
+    /// Its number in the group's one sequence.
+    pub number: u64,
+    /// Its pool.
+    pub pool: PoolId,
+    /// The right to it.
+    pub lease: LeaseId,
+    /// Where it is.
+    pub target: Target,
+    /// Its cancel key, if it has sent one.
+    pub key: Option<(u32, Box<[u8]>)>,
+    /// Cancel connections to it that have not ended.
+    pub cancels: u32,
+    /// When its connection was opened.
+    pub opened: Instant,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Target {
+    /// At an address.
+    Tcp(SocketAddr),
+    /// Behind a unix socket.
+    Unix(PathBuf),
+}
+
+/// What a server connection is doing.
+#[derive(Debug)]
+pub(super) enum ServerState {
+    /// The connect is under way.
+    Connecting {
+        /// When it has failed.
+        deadline: Instant,
+    },
+    /// The startup packet was sent; its first ReadyForQuery was not seen yet.
+    LoggingIn {
+        /// What the login needs.
+        login: Box<ServerLogin>,
+        /// When it has failed.
+        deadline: Instant,
+    },
+    /// Free to be lent.
+    Idle,
+    /// Lent to one client.
+    Linked(ClientId),
+    /// It runs a query of ours before it may be lent again.
+    Own {
+        /// Which.
+        query: OwnQuery,
+        /// When it has failed.
+        deadline: Instant,
+    },
+    /// Its client left in the middle; what is still running ends first.
+    Recovering {
+        /// When it is closed instead.
+        deadline: Instant,
+    },
+    /// Free, but a cancel request to it has not ended.
+    BeingCancelled,
+    /// Terminate was sent; the lease is kept until it closes its side.
+    Closing {
+        /// When it is closed whatever it does.
+        deadline: Instant,
+    },
+}
+
+/// A query of ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum OwnQuery {
+    /// `connect_query`.
+    Connect,
+    /// `server_check_query`.
+    Check,
+    /// `server_reset_query`.
+    Reset,
+    /// The ROLLBACK of a transaction whose client has left.
+    Rollback,
+}
+
+impl Server {
+    /// The client that it is lent to.
+    #[inline]
+    pub(super) fn client(&self) -> Option<ClientId> {
+        match self.state {
+            ServerState::Linked(client) => Some(client),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Server login: from a connection to the first ReadyForQuery.
+//!
+//! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
+
+use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::pools::Welcome;
+use pgskein_pool::slab::ServerId;
+use pgskein_protocol::scram::{Challenge, MECHANISM, ScramKeys};
+use pgskein_protocol::tag::backend;
+use pgskein_protocol::{
+    Authentication, ErrorFields, Frame, ScramClient, ScramCredential, Secret, Version,
+    backend as messages, md5, write,
+};
+
+use super::Worker;
+use super::auth::random;
+use super::chores::Chore;
+use super::reason::ServerReason;
+use super::relay::DISCONNECT_REQUESTED;
+use super::server::{OwnQuery, ServerState};
+use super::stream::Filled;
+
+/// What a login to a server needs.
+#[derive(Debug, Default)]
+pub(super) struct ServerLogin {
+    scram: Option<ScramClient>,
+    /// The server's first message, while its keys are derived.
+    server_first: Vec<u8>,
+    /// ParameterStatus messages of settings that are not followed.
+    fixed: Vec<u8>,
+}
+
+impl Worker {
+    /// Sends the startup packet.
+    pub(super) fn begin_server_login(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        let ServerState::Connecting { deadline } = server.state else {
+            return;
+        };
+        let Some(pool) = self.pools.get(server.pool) else {
+            return;
+        };
+        let Some(database) = self.config.database(&pool.key.database) else {
+            return self.lose_server(id, &ServerReason::DatabaseChanged);
+        };
+        let mut parameters: Vec<(&[u8], &[u8])> = vec![
+            (b"user", pool.key.user.as_bytes()),
+            (b"database", database.dbname.as_bytes()),
+        ];
+        let given = [
+            ("client_encoding", &database.client_encoding),
+            ("datestyle", &database.datestyle),
+            ("timezone", &database.timezone),
+            ("application_name", &database.application_name),
+        ];
+        for (name, value) in &given {
+            if let Some(value) = value {
+                parameters.push((name.as_bytes(), value.as_bytes()));
+            }
+        }
+        write::startup(server.outbox.buffer(), Version::V3_0, &parameters);
+        server.state = ServerState::LoggingIn {
+            login: Box::default(),
+            deadline,
+        };
+        if let Err(error) = server.outbox.flush(&mut server.stream) {
+            return self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
+        }
+        self.server_login_turn(id);
+    }
+
+    /// Reads what a server says during its login.
+    pub(super) fn server_login_turn(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        if let Err(error) = server.outbox.flush(&mut server.stream) {
+            return self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
+        }
+        if !server.stream.readable() {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = match server.stream.fill(&mut server.inbox, &mut scratch) {
+            Ok(Filled::Nothing) => Ok(()),
+            Ok(Filled::End) => Err(ServerReason::Lost),
+            Ok(Filled::Scratch(end)) => self.log_in(id, scratch.get(..end).unwrap_or_default()),
+            Ok(Filled::Inbox(bytes)) => self.log_in(id, &bytes),
+            Err(error) => Err(ServerReason::SocketFailed(error.kind())),
+        };
+        self.scratch = scratch;
+        match outcome {
+            Ok(()) => {
+                if self
+                    .servers
+                    .get(id)
+                    .is_some_and(|server| server.stream.readable())
+                {
+                    self.wake_server(id);
+                }
+            }
+            Err(reason) => {
+                self.next_host(id);
+                self.lose_server(id, &reason);
+            }
+        }
+    }
+
+    fn log_in(&mut self, id: ServerId, bytes: &[u8]) -> Result<(), ServerReason> {
+        let mut rest = bytes;
+        while let Some((frame, behind)) = Frame::split(rest, LOGIN_FRAME_MAX)
+            .map_err(|error| ServerReason::Protocol(error.to_string()))?
+        {
+            rest = behind;
+            if frame.tag == backend::READY_FOR_QUERY {
+                self.logged_in(id);
+                return match rest {
+                    [] => Ok(()),
+                    rest => self.take_from_server(id, rest),
+                };
+            }
+            self.login_frame(id, frame)?;
+        }
+        if let Some(server) = self.servers.get_mut(id) {
+            server.inbox.extend_from_slice(rest);
+            if let Err(error) = server.outbox.flush(&mut server.stream) {
+                return Err(ServerReason::SocketFailed(error.kind()));
+            }
+        }
+        Ok(())
+    }
+
+    fn login_frame(&mut self, id: ServerId, frame: Frame<'_>) -> Result<(), ServerReason> {
+        let Some(server) = self.servers.get_mut(id) else {
+            return Ok(());
+        };
+        let ServerState::LoggingIn { login, .. } = &mut server.state else {
+            return Ok(());
+        };
+        match frame.tag {
+            backend::AUTHENTICATION => {
+                let Some(request) = Authentication::parse(frame.body) else {
+                    return Err(ServerReason::Protocol(
+                        "malformed Authentication".to_owned(),
+                    ));
+                };
+                return self.authenticate(id, &request);
+            }
+            backend::PARAMETER_STATUS => {
+                let Some((name, value)) = messages::parameter_status(frame.body) else {
+                    return Err(ServerReason::Protocol(
+                        "malformed ParameterStatus".to_owned(),
+                    ));
+                };
+                if name == DISCONNECT_REQUESTED {
+                    return Ok(());
+                }
+                match self.parameters.position(name) {
+                    Some(position) => {
+                        server.parameters =
+                            self.parameters.with(server.parameters, position, value);
+                    }
+                    None => write::parameter_status(&mut login.fixed, name, value),
+                }
+            }
+            backend::BACKEND_KEY_DATA => {
+                let Some((process_id, secret)) = messages::backend_key_data(frame.body) else {
+                    return Err(ServerReason::Protocol(
+                        "malformed BackendKeyData".to_owned(),
+                    ));
+                };
+                server.key = Some((process_id, secret.into()));
+            }
+            backend::ERROR => {
+                let fields = ErrorFields::parse(frame.body);
+                return Err(ServerReason::LoginFailed {
+                    sqlstate: fields.sqlstate().unwrap_or("08006").to_owned(),
+                    message: fields.message().unwrap_or_default().into_owned(),
+                });
+            }
+            backend::NOTICE => {}
+            tag => {
+                let text = format!("unknown pkt from server: {tag:#04x}");
+                return Err(ServerReason::Protocol(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn authenticate(
+        &mut self,
+        id: ServerId,
+        request: &Authentication<'_>,
+    ) -> Result<(), ServerReason> {
+        let Some(server) = self.servers.get_mut(id) else {
+            return Ok(());
+        };
+        let ServerState::LoggingIn { login, .. } = &mut server.state else {
+            return Ok(());
+        };
+        let Some(pool) = self.pools.get(server.pool) else {
+            return Ok(());
+        };
+        let user = pool.key.user.as_str();
+        let forced = self
+            .config
+            .database(&pool.key.database)
+            .and_then(|database| database.password.clone());
+        let secret = forced
+            .as_deref()
+            .or_else(|| self.config.auth.get(user).map(String::as_str))
+            .map(Secret::parse);
+        let out = server.outbox.buffer();
+        let missing = || ServerReason::LoginFailed {
+            sqlstate: "28P01".to_owned(),
+            message: format!("server asks for a password, but none is known for user \"{user}\""),
+        };
+        match request {
+            Authentication::Ok => {}
+            Authentication::CleartextPassword => match secret {
+                Some(Secret::Plain(password)) => write::password(out, password.as_bytes()),
+                _ => return Err(missing()),
+            },
+            Authentication::Md5Password { salt } => {
+                let hashed = match secret {
+                    Some(Secret::Plain(password)) => {
+                        md5::md5_secret(password.as_bytes(), user.as_bytes())
+                    }
+                    Some(Secret::Md5(hashed)) => hashed,
+                    _ => return Err(missing()),
+                };
+                write::password(out, md5::md5_response(&hashed, *salt).as_bytes());
+            }
+            Authentication::Sasl { mechanisms } => {
+                if !Authentication::offers(mechanisms, MECHANISM) {
+                    return Err(ServerReason::login_failed(
+                        "server offers no SASL mechanism that is known",
+                    ));
+                }
+                let credential = match secret {
+                    Some(Secret::Plain(password)) => ScramCredential::Password(password),
+                    Some(Secret::Scram(secret)) => self
+                        .credentials
+                        .learned(user, &secret)
+                        .ok_or_else(missing)?
+                        .into(),
+                    _ => return Err(missing()),
+                };
+                let scram = ScramClient::new(credential, random()?);
+                write::sasl_initial(out, MECHANISM, &scram.first());
+                login.scram = Some(scram);
+            }
+            Authentication::SaslContinue(server_first) => {
+                let Some(scram) = &mut login.scram else {
+                    return Err(ServerReason::login_failed("SASL message out of order"));
+                };
+                if let Some(Secret::Plain(password)) = &secret {
+                    let challenge = scram.challenge(server_first).map_err(scram_failed)?;
+                    match self.credentials.keys(password, &challenge) {
+                        Some(keys) => scram.use_keys(keys),
+                        None => {
+                            login.server_first = server_first.to_vec();
+                            let chore = Chore::DeriveKeys {
+                                server: id,
+                                password: password.clone(),
+                                challenge,
+                            };
+                            return self
+                                .chores
+                                .start(chore)
+                                .map_err(|error| ServerReason::login_failed(error.to_string()));
+                        }
+                    }
+                }
+                let last = scram.last(server_first).map_err(scram_failed)?;
+                write::sasl_response(out, &last);
+            }
+            Authentication::SaslFinal(server_final) => {
+                let Some(scram) = &login.scram else {
+                    return Err(ServerReason::login_failed("SASL message out of order"));
+                };
+                scram.verify(server_final).map_err(scram_failed)?;
+            }
+            Authentication::Other(code) => {
+                let text = format!("unknown authentication request {code} from server");
+                return Err(ServerReason::login_failed(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys for a server's challenge were derived.
+    pub(super) fn keys_derived(
+        &mut self,
+        id: ServerId,
+        password: String,
+        challenge: Challenge,
+        keys: ScramKeys,
+    ) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        self.credentials
+            .keep_keys(password, challenge, keys.clone());
+        let ServerState::LoggingIn { login, .. } = &mut server.state else {
+            return;
+        };
+        let server_first = std::mem::take(&mut login.server_first);
+        let outcome = match &mut login.scram {
+            Some(scram) => {
+                scram.use_keys(keys);
+                scram.last(&server_first).map_err(scram_failed)
+            }
+            None => Err(ServerReason::login_failed("SASL message out of order")),
+        };
+        match outcome {
+            Ok(last) => {
+                write::sasl_response(server.outbox.buffer(), &last);
+                self.server_login_turn(id);
+            }
+            Err(reason) => self.lose_server(id, &reason),
+        }
+    }
+
+    fn logged_in(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        let ServerState::LoggingIn { login, .. } =
+            std::mem::replace(&mut server.state, ServerState::Idle)
+        else {
+            return;
+        };
+        let (lease, pool_id, number) = (server.lease, server.pool, server.number);
+        let key = server.key.clone();
+        let parameters = server.parameters;
+        let Some(pool) = self.pools.get_mut(pool_id) else {
+            return;
+        };
+        if let Some(old) = pool.welcome.take() {
+            self.parameters.release(old.parameters);
+        }
+        pool.welcome = Some(Welcome {
+            fixed: login.fixed,
+            parameters: self.parameters.keep(parameters),
+        });
+        let has_query = self
+            .config
+            .database(&pool.key.database)
+            .is_some_and(|database| database.connect_query.is_some());
+        let (process_id, secret) = key.unwrap_or_default();
+        if self.config.settings.log_connections
+            && let Some(server) = self.servers.get(id)
+        {
+            log::info!(
+                "s{number} {}: connected, pid={process_id}",
+                self.server_name(server)
+            );
+        }
+        self.tell_supervisor(&ToSupervisor::Held {
+            lease,
+            process_id,
+            secret: secret.into_vec(),
+        });
+        self.greet_waiting(pool_id);
+        if has_query {
+            return self.run_own(id, OwnQuery::Connect);
+        }
+        if let Some(pool) = self.pools.get_mut(pool_id) {
+            pool.on_opened();
+        }
+        self.lend(id);
+    }
+}
+
+fn scram_failed(error: pgskein_protocol::ScramError) -> ServerReason {
+    ServerReason::login_failed(error.to_string())
+}
+
+/// Longest message of a server during its login, in bytes.
+const LOGIN_FRAME_MAX: u32 = 1 << 20;

@@ -1,0 +1,371 @@
+//! Streams: nonblocking sockets with what is known about their readiness.
+//!
+//! Readiness is state: an event sets it, and only the socket's own word takes
+//! it back. `WouldBlock` does, and on plain TCP so does a short read, since the
+//! socket is then empty. A short read is no proof where the end of the stream
+//! may have come with the last bytes, nor on unix sockets.
+//!
+//! Source: epoll(7), "Level-triggered and edge-triggered".
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, RawFd};
+
+use mio::event::{Event, Source};
+use mio::{Interest, Registry, Token};
+
+/// A connected socket of either family.
+#[derive(Debug)]
+pub(super) enum Socket {
+    /// TCP.
+    Tcp(mio::net::TcpStream),
+    /// A unix socket.
+    Unix(mio::net::UnixStream),
+}
+
+/// A socket and its readiness.
+#[derive(Debug)]
+pub(super) struct Stream {
+    socket: Socket,
+    readable: bool,
+    writable: bool,
+    /// The other side has closed its side, or all of it.
+    read_closed: bool,
+}
+
+/// What a read gave.
+#[derive(Debug)]
+pub(super) enum Filled {
+    /// Nothing to read now.
+    Nothing,
+    /// The other side has closed its side.
+    End,
+    /// So many bytes at the beginning of the scratch buffer.
+    Scratch(usize),
+    /// The bytes of a long inbox with what was read behind them.
+    Inbox(Vec<u8>),
+}
+
+impl Stream {
+    /// A socket that was just connected or accepted: worth a try both ways.
+    pub(super) fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            readable: true,
+            writable: true,
+            read_closed: false,
+        }
+    }
+
+    /// A socket whose connect is under way.
+    pub(super) fn connecting(socket: Socket) -> Self {
+        Self {
+            socket,
+            readable: false,
+            writable: false,
+            read_closed: false,
+        }
+    }
+
+    /// Registers for both directions, once and for all.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.source().register(registry, token, interest)
+    }
+
+    /// Takes the socket out of the event loop, before it is closed.
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        // A socket that was never registered has nothing to be taken out.
+        let _ = self.source().deregister(registry);
+    }
+
+    /// Notes what an event says.
+    #[inline]
+    pub(super) fn on_event(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_error();
+        self.writable |= event.is_writable();
+        if event.is_read_closed() {
+            self.read_closed = true;
+            self.readable = true;
+        }
+    }
+
+    /// Whether a read may give something.
+    #[inline]
+    pub(super) fn readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Whether a write may be taken.
+    #[inline]
+    pub(super) fn writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Whether the other side is known to have closed its side.
+    pub(super) fn read_closed(&self) -> bool {
+        self.read_closed
+    }
+
+    /// Reads once, behind what is left in `inbox`.
+    ///
+    /// A short inbox moves to the front of `scratch`, so that frames are
+    /// parsed where they were read; a long one grows instead.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket; the connection is then useless.
+    #[inline]
+    pub(super) fn fill(&mut self, inbox: &mut Vec<u8>, scratch: &mut [u8]) -> io::Result<Filled> {
+        let kept = inbox.len();
+        let short = kept <= scratch.len() / 8;
+        let start = if short { kept } else { 0 };
+        let Some(room) = scratch.get_mut(start..) else {
+            return Ok(Filled::Nothing);
+        };
+        let room_len = room.len();
+        let read = match self.socket.read(room) {
+            Ok(0) => return Ok(Filled::End),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                return Ok(Filled::Nothing);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return Ok(Filled::Nothing);
+            }
+            Err(error) => return Err(error),
+        };
+        if read < room_len && !self.read_closed && matches!(self.socket, Socket::Tcp(_)) {
+            self.readable = false;
+        }
+        if kept == 0 {
+            return Ok(Filled::Scratch(read));
+        }
+        let mut bytes = std::mem::take(inbox);
+        if short {
+            if let Some(front) = scratch.get_mut(..kept) {
+                front.copy_from_slice(&bytes);
+            }
+            Ok(Filled::Scratch(kept + read))
+        } else {
+            bytes.extend_from_slice(scratch.get(..read).unwrap_or_default());
+            Ok(Filled::Inbox(bytes))
+        }
+    }
+
+    /// The error that a connect has ended with, if it has.
+    pub(super) fn connect_error(&self) -> io::Result<Option<io::Error>> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.take_error(),
+            Socket::Unix(socket) => socket.take_error(),
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub(super) fn shutdown_write(&self) {
+        // A peer that is gone already needs no good-bye.
+        let _ = match &self.socket {
+            Socket::Tcp(socket) => socket.shutdown(Shutdown::Write),
+            Socket::Unix(socket) => socket.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// The socket itself.
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Writes once; `None` when the socket takes nothing now.
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        match self.socket.write(bytes) {
+            Ok(written) => {
+                if written < bytes.len() {
+                    self.writable = false;
+                }
+                Ok(Some(written))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.writable = false;
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket,
+            Socket::Unix(socket) => socket,
+        }
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.as_raw_fd(),
+            Socket::Unix(socket) => socket.as_raw_fd(),
+        }
+    }
+}
+
+impl Read for Socket {
+    #[inline]
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(bytes),
+            Self::Unix(socket) => socket.read(bytes),
+        }
+    }
+}
+
+impl Write for Socket {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that could not be written yet.
+///
+/// It owns no memory while it is empty.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Outbox {
+    /// Whether everything was written.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The buffer to append messages to; [`Outbox::flush`] writes them.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Writes `bytes` behind what waits already; keeps what is not taken.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket; the connection is then useless.
+    #[inline]
+    pub(super) fn send(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if !self.bytes.is_empty() {
+            self.bytes.extend_from_slice(bytes);
+            return self.flush(stream);
+        }
+        let mut rest = bytes;
+        while stream.writable && !rest.is_empty() {
+            match stream.write(rest)? {
+                Some(written) => rest = rest.get(written..).unwrap_or_default(),
+                None => break,
+            }
+        }
+        if !rest.is_empty() {
+            self.bytes.extend_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    /// Writes what the socket takes.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket; the connection is then useless.
+    pub(super) fn flush(&mut self, stream: &mut Stream) -> io::Result<()> {
+        while stream.writable && self.written < self.bytes.len() {
+            let rest = self.bytes.get(self.written..).unwrap_or_default();
+            match stream.write(rest)? {
+                Some(written) => self.written += written,
+                None => break,
+            }
+        }
+        if self.written >= self.bytes.len() {
+            *self = Self::default();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    fn pair() -> (Stream, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let socket = Socket::Unix(mio::net::UnixStream::from_std(ours));
+        (Stream::new(socket), theirs)
+    }
+
+    #[test]
+    fn reads_behind_what_was_left() {
+        let (mut stream, mut theirs) = pair();
+        theirs.write_all(b"def").unwrap();
+        let mut inbox = b"abc".to_vec();
+        let mut scratch = [0; 64];
+        let Filled::Scratch(6) = stream.fill(&mut inbox, &mut scratch).unwrap() else {
+            panic!("not in the scratch buffer");
+        };
+        assert_eq!(&scratch[..6], b"abcdef");
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn grows_a_long_inbox() {
+        let (mut stream, mut theirs) = pair();
+        theirs.write_all(b"def").unwrap();
+        let mut inbox = vec![b'x'; 60];
+        let Filled::Inbox(bytes) = stream.fill(&mut inbox, &mut [0; 64]).unwrap() else {
+            panic!("not in the inbox");
+        };
+        assert_eq!(bytes.len(), 63);
+    }
+
+    #[test]
+    fn keeps_the_inbox_when_nothing_comes() {
+        let (mut stream, _theirs) = pair();
+        let mut inbox = b"abc".to_vec();
+        let filled = stream.fill(&mut inbox, &mut [0; 64]).unwrap();
+        assert!(matches!(filled, Filled::Nothing));
+        assert!(!stream.readable());
+        assert_eq!(inbox, b"abc");
+    }
+
+    #[test]
+    fn keeps_what_the_socket_does_not_take_and_forgets_it_when_it_does() {
+        let (mut stream, mut theirs) = pair();
+        let mut outbox = Outbox::default();
+        let bytes = vec![7; 1 << 20];
+        outbox.send(&mut stream, &bytes).unwrap();
+        assert!(!outbox.is_empty());
+        let mut received = 0;
+        let mut scratch = vec![0; 1 << 16];
+        while received < bytes.len() {
+            received += theirs.read(&mut scratch).unwrap();
+            stream.writable = true;
+            outbox.flush(&mut stream).unwrap();
+        }
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.bytes.capacity(), 0);
+    }
+}

@@ -1,0 +1,179 @@
+//! Sweep: what is overdue.
+//!
+//! Nothing on the way of a byte sets a timer. A few times a second the sweep
+//! looks at every connection and closes what has been in its state too long.
+
+use std::time::{Duration, Instant};
+
+use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_protocol::TransactionStatus;
+
+use super::Worker;
+use super::client::{Client, SessionState, Stage};
+use super::reason::{Reason, ServerReason};
+use super::server::{Server, ServerState};
+
+impl Worker {
+    /// Closes what is overdue, and says when to look again.
+    pub(super) fn sweep(&mut self) {
+        self.next_sweep = self.now + SWEEP_INTERVAL;
+        for search in std::mem::take(&mut self.stalled) {
+            self.ask_sibling(search);
+        }
+        self.listeners.look_again();
+        self.sweep_clients();
+        self.sweep_servers();
+        self.sweep_errands();
+        let waiting: usize = self
+            .pools
+            .iter()
+            .map(|(_, pool)| pool.waiting().count())
+            .sum();
+        self.cell
+            .set_waiting(u32::try_from(waiting).unwrap_or(u32::MAX));
+        let wishing: Vec<_> = self
+            .pools
+            .iter()
+            .filter(|(_, pool)| pool.unreported(self.config.settings.server_login_retry, self.now))
+            .map(|(id, _)| id)
+            .collect();
+        for pool in wishing {
+            self.wish(pool);
+        }
+        self.drain_turn();
+    }
+
+    fn sweep_clients(&mut self) {
+        let overdue: Vec<(ClientId, Reason)> = self
+            .clients
+            .iter()
+            .filter_map(|(id, client)| Some((id, self.client_overdue(client)?)))
+            .collect();
+        for (id, reason) in overdue {
+            let query = reason == Reason::QueryTimeout;
+            if query {
+                log::debug!("query_timeout: the query is cancelled");
+            }
+            self.close_client(id, &reason);
+        }
+    }
+
+    /// Why a client has to be closed now, if it has to.
+    fn client_overdue(&self, client: &Client) -> Option<Reason> {
+        let now = self.now;
+        let settings = &self.config.settings;
+        match &client.stage {
+            Stage::Login(_) => past(client.accepted, settings.client_login_timeout, now)
+                .then_some(Reason::ClientLoginTimeout),
+            Stage::Closing { deadline, .. } => (now >= *deadline).then_some(Reason::Left),
+            Stage::Console(_) | Stage::Cancelling => None,
+            Stage::Session(session) => {
+                let limits = self.pools.get(session.pool)?.settings;
+                match session.state {
+                    SessionState::Waiting => past(session.since, limits.query_wait_timeout, now)
+                        .then_some(Reason::QueryWaitTimeout),
+                    SessionState::Idle | SessionState::Skipping => past(
+                        session.since.max(client.heard),
+                        limits.client_idle_timeout,
+                        now,
+                    )
+                    .then_some(Reason::ClientIdleTimeout),
+                    SessionState::Linked(server) => {
+                        let flow = &self.servers.get(server)?.flow;
+                        let in_transaction = flow.status() != TransactionStatus::Idle;
+                        if !flow.at_rest() {
+                            if past(session.turned, limits.query_timeout, now) {
+                                return Some(Reason::QueryTimeout);
+                            }
+                        } else if in_transaction
+                            && past(session.turned, limits.idle_transaction_timeout, now)
+                        {
+                            return Some(Reason::IdleTransactionTimeout);
+                        } else if !in_transaction
+                            && past(session.turned, limits.client_idle_timeout, now)
+                        {
+                            return Some(Reason::ClientIdleTimeout);
+                        }
+                        (in_transaction && past(session.since, limits.transaction_timeout, now))
+                            .then_some(Reason::TransactionTimeout)
+                    }
+                }
+            }
+        }
+    }
+
+    fn sweep_servers(&mut self) {
+        let overdue: Vec<(ServerId, ServerReason)> = self
+            .servers
+            .iter()
+            .filter_map(|(id, server)| Some((id, self.server_overdue(server)?)))
+            .collect();
+        for (id, reason) in overdue {
+            match reason {
+                ServerReason::ConnectTimeout | ServerReason::OwnQueryFailed => {
+                    self.next_host(id);
+                    self.lose_server(id, &reason);
+                }
+                ServerReason::Lost => self.drop_server(id),
+                _ => self.close_server(id, &reason),
+            }
+        }
+        self.sweep_idle();
+    }
+
+    /// Why a server has to be closed now, if it has to.
+    fn server_overdue(&self, server: &Server) -> Option<ServerReason> {
+        let now = self.now;
+        match server.state {
+            ServerState::Connecting { deadline } | ServerState::LoggingIn { deadline, .. } => {
+                (now >= deadline).then_some(ServerReason::ConnectTimeout)
+            }
+            ServerState::Own { deadline, .. } => {
+                (now >= deadline).then_some(ServerReason::OwnQueryFailed)
+            }
+            ServerState::Recovering { deadline } => {
+                (now >= deadline).then_some(ServerReason::Unclean)
+            }
+            ServerState::Closing { deadline } => (now >= deadline).then_some(ServerReason::Lost),
+            ServerState::Idle | ServerState::Linked(_) | ServerState::BeingCancelled => None,
+        }
+    }
+
+    /// Closes idle servers that were not used for long, or are too old.
+    fn sweep_idle(&mut self) {
+        let now = self.now;
+        let timeout = self.config.settings.server_idle_timeout;
+        let mut closed = Vec::new();
+        for (_, pool) in self.pools.iter_mut() {
+            let idle: Vec<_> = pool.idle().collect();
+            for (id, since) in idle {
+                let Some(server) = self.servers.get(id) else {
+                    continue;
+                };
+                if past(since, timeout, now) {
+                    closed.push((id, ServerReason::Idle));
+                } else if pool.too_old(server.opened, now) {
+                    closed.push((id, ServerReason::Lifetime));
+                }
+            }
+        }
+        for (id, reason) in closed {
+            self.close_server(id, &reason);
+        }
+    }
+
+    fn sweep_errands(&mut self) {
+        let now = self.now;
+        for id in self.errands.ids(|errand| now >= errand.deadline) {
+            self.end_errand(id, false);
+        }
+    }
+}
+
+/// Whether `timeout`, if there is one, has passed since `since`.
+fn past(since: Instant, timeout: Duration, now: Instant) -> bool {
+    !timeout.is_zero() && now.saturating_duration_since(since) >= timeout
+}
+
+/// How often the sweep looks: the precision of every timeout.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);

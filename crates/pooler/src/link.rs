@@ -44,6 +44,9 @@ pub(crate) enum LinkClosed {
     Garbled,
 }
 
+/// A whole frame and the descriptors that came with it.
+pub(crate) type Received = (Vec<u8>, Vec<OwnedFd>);
+
 /// A frame, or what is left of it, that waits to be written.
 #[derive(Debug)]
 struct Outgoing {
@@ -141,7 +144,7 @@ impl Link {
     ///
     /// [`LinkClosed`] for everything that is not "nothing yet". Whole frames
     /// that came before the end are given out first.
-    pub(crate) fn receive(&mut self) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, LinkClosed> {
+    pub(crate) fn receive(&mut self) -> Result<Option<Received>, LinkClosed> {
         loop {
             if let Some(length) = self.whole_frame()? {
                 return self.take(length).map(Some);
@@ -170,7 +173,7 @@ impl Link {
         Ok((self.inbox.len() >= total).then_some(total))
     }
 
-    fn take(&mut self, length: usize) -> Result<(Vec<u8>, Vec<OwnedFd>), LinkClosed> {
+    fn take(&mut self, length: usize) -> Result<Received, LinkClosed> {
         let rest = self.inbox.split_off(length);
         let frame = std::mem::replace(&mut self.inbox, rest);
         let count = usize::from(*frame.get(DESCRIPTORS_AT).ok_or(LinkClosed::Garbled)?);

@@ -105,6 +105,19 @@ impl Scoreboard {
         Ok(Self { words, fd })
     }
 
+    /// A second handle to the same memory, for a child.
+    ///
+    /// # Errors
+    ///
+    /// The error of `dup(2)`.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        let fd = self.fd.try_clone()?;
+        Ok(Self {
+            words: self.words,
+            fd,
+        })
+    }
+
     /// Every cell that some worker has used.
     pub(crate) fn cells(&self) -> impl Iterator<Item = CellView> {
         self.cell_words()
@@ -235,7 +248,8 @@ impl Cell {
 impl CellView {
     fn read(index: usize, words: &'static [AtomicU64; CELL_WORDS]) -> Option<Self> {
         let cell = Cell { words };
-        let state = WorkerState::of_number(cell.load(STATE))?;
+        let state = WorkerState::of_number(cell.load(STATE))
+            .filter(|state| *state != WorkerState::Empty)?;
         Some(Self {
             index,
             pid: narrow(cell.load(PID)),
@@ -263,9 +277,15 @@ impl WorkerState {
     }
 
     fn of_number(number: u64) -> Option<Self> {
-        [Self::Starting, Self::Ready, Self::Draining, Self::Dead]
-            .into_iter()
-            .find(|state| state.number() == number)
+        [
+            Self::Empty,
+            Self::Starting,
+            Self::Ready,
+            Self::Draining,
+            Self::Dead,
+        ]
+        .into_iter()
+        .find(|state| state.number() == number)
     }
 }
 

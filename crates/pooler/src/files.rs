@@ -1,0 +1,26 @@
+//! The files of a configuration, read from the disk.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use pgskein_config::{Config, Finding, Sources};
+
+/// Reads the configuration in `main` and every file that it names.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub(crate) fn read(main: &Path) -> Result<(Sources, Config), Vec<Finding>> {
+    Sources::gather(main, &mut |path| {
+        read_text(path).map_err(|error| error.to_string())
+    })
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    // A pipe or a device could keep the whole group waiting.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    fs::read_to_string(path)
+}

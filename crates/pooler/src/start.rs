@@ -1,0 +1,165 @@
+//! The start: from a configuration to a supervisor that can fork.
+//!
+//! As root, folders and files are made and given to the user first; everything
+//! after that is done as the user, so that later binds have the same user id:
+//! the kernel refuses a group of SO_REUSEPORT sockets of two users.
+
+pub(crate) mod account;
+pub(crate) mod daemon;
+pub(crate) mod error;
+mod listen;
+pub(crate) mod pidfile;
+pub(crate) mod unix_socket;
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::thread;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use pgskein_config::{Config, Settings, Sources};
+use pgskein_protocol::key::Slot;
+
+use self::account::Account;
+use self::error::StartError;
+use self::pidfile::Pidfile;
+use self::unix_socket::UnixSocket;
+use crate::logging;
+use crate::runtime_dir::{RuntimeDir, listen_for_peers, supervisor_socket_path};
+use crate::scoreboard::Scoreboard;
+
+/// What a supervisor begins with.
+#[derive(Debug)]
+pub(crate) struct Foundation {
+    pub sources: Sources,
+    pub config: Config,
+    pub runtime_dir: RuntimeDir,
+    pub pidfile: Option<Pidfile>,
+    /// TCP listeners of each slot.
+    pub slots: Vec<(Slot, Vec<TcpListener>)>,
+    pub unix: Option<UnixSocket>,
+    /// The supervisor's own peer socket.
+    pub peer: UnixListener,
+    pub scoreboard: Scoreboard,
+}
+
+impl Foundation {
+    /// Makes and binds everything that has to be there before the first fork.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] for the first thing that could not be done.
+    pub(crate) fn lay(sources: Sources, config: Config) -> Result<Self, StartError> {
+        let settings = &config.settings;
+        let account = Account::choose(settings)?;
+        if settings.listen_addr.is_empty() && settings.unix_socket_dir.is_empty() {
+            return Err(StartError::NothingToListenOn);
+        }
+        let pidfile = Some(Path::new(&settings.pidfile)).filter(|path| *path != Path::new(""));
+        if let Some(path) = pidfile {
+            pidfile::refuse_running(path)?;
+        }
+        let runtime_dir = RuntimeDir::make(settings, &account)?;
+        for file in [&settings.pidfile, &settings.logfile] {
+            if !file.is_empty() {
+                account.make_folders_above(Path::new(file))?;
+                account.make_file(Path::new(file))?;
+            }
+        }
+        account.become_user(!settings.listen_addr.is_empty() && settings.listen_port < 1024)?;
+        logging::apply(settings);
+
+        let runtime_dir = RuntimeDir::lock(runtime_dir)?;
+        let slots = slots(settings);
+        let listeners = listen::listen(settings, slots.len())?;
+        let unix = UnixSocket::listen(settings)?;
+        let peer = listen_for_peers(&supervisor_socket_path(runtime_dir.path()))
+            .map_err(StartError::system("listen on supervisor.sock"))?;
+        let pidfile = pidfile.map(Pidfile::write).transpose()?;
+        let scoreboard = Scoreboard::create().map_err(StartError::system("make the scoreboard"))?;
+        raise_file_limit(&config);
+        Ok(Self {
+            sources,
+            runtime_dir,
+            pidfile,
+            slots: slots.into_iter().zip(listeners).collect(),
+            unix,
+            peer,
+            scoreboard,
+            config,
+        })
+    }
+}
+
+/// The slots of the group: as many as `workers` says, or as there are
+/// processors that this process may use.
+fn slots(settings: &Settings) -> Vec<Slot> {
+    let available = || thread::available_parallelism().map_or(1, usize::from);
+    let count = settings
+        .workers
+        .map_or_else(available, |workers| workers as usize)
+        .clamp(1, MOST_SLOTS);
+    (1..=u8::MAX).filter_map(Slot::new).take(count).collect()
+}
+
+/// Raises the limit of open files as far as this process may.
+fn raise_file_limit(config: &Config) {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        Ok(hard)
+    });
+    let needed = most_files(config);
+    match raised {
+        Ok(limit) if limit < needed => log::warn!(
+            "a worker may need {needed} open files, but the limit is {limit}: \
+             some clients may not get in"
+        ),
+        Ok(_) => {}
+        Err(error) => log::warn!("cannot raise the limit of open files: {error}"),
+    }
+}
+
+/// Open files of one worker if it has all clients and all servers.
+fn most_files(config: &Config) -> u64 {
+    let settings = &config.settings;
+    let databases = config.databases.len() + usize::from(config.wildcard.is_some());
+    let servers = u64::from(settings.default_pool_size) * databases.max(1) as u64;
+    u64::from(settings.max_client_conn) + servers + OTHER_FILES
+}
+
+/// Slots are numbers of seven bits.
+const MOST_SLOTS: usize = 127;
+
+/// Listeners, links, logs and what is open for a moment.
+const OTHER_FILES: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_a_slot_for_each_worker() {
+        let of = |workers| {
+            let settings = Settings {
+                workers,
+                ..Settings::default()
+            };
+            slots(&settings).len()
+        };
+        assert_eq!(of(Some(3)), 3);
+        assert_eq!(of(Some(127)), 127);
+        assert_eq!(of(Some(1000)), 127);
+        assert_eq!(
+            of(None),
+            thread::available_parallelism().unwrap().get().min(127)
+        );
+    }
+
+    #[test]
+    fn counts_the_files_of_the_worst_skew() {
+        let mut config = Config::default();
+        config.settings.max_client_conn = 100;
+        config.settings.default_pool_size = 20;
+        assert_eq!(most_files(&config), 100 + 20 + OTHER_FILES);
+    }
+}

@@ -1,0 +1,188 @@
+//! The TCP listeners: one for each slot and address.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::AsFd;
+
+use pgskein_config::Settings;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::error::StartError;
+use crate::sys::socket::defer_accept;
+
+/// Listeners of all slots, those of one slot together.
+///
+/// They share each address by SO_REUSEPORT and do not block.
+///
+/// # Errors
+///
+/// [`StartError::Resolve`], [`StartError::AddressInUse`] or
+/// [`StartError::Listen`].
+pub(crate) fn listen(
+    settings: &Settings,
+    slots: usize,
+) -> Result<Vec<Vec<TcpListener>>, StartError> {
+    let addresses = addresses(&settings.listen_addr, settings.listen_port)?;
+    if !settings.so_reuseport {
+        for address in &addresses {
+            probe(address)?;
+        }
+    }
+    let mut listeners: Vec<Vec<TcpListener>> = (0..slots).map(|_| Vec::new()).collect();
+    for address in &addresses {
+        for listeners in &mut listeners {
+            match bind(address.socket, settings) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if address.is_absent(&error) => break,
+                Err(cause) => return Err(address.failed(cause)),
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Address {
+    socket: SocketAddr,
+    /// It stands for one family of `*`, which this host may not have.
+    optional: bool,
+}
+
+impl Address {
+    fn failed(&self, cause: io::Error) -> StartError {
+        let address = self.socket;
+        if cause.kind() == io::ErrorKind::AddrInUse {
+            StartError::AddressInUse { address }
+        } else {
+            StartError::Listen { address, cause }
+        }
+    }
+
+    /// This host does not have the family of the address.
+    fn is_absent(&self, error: &io::Error) -> bool {
+        let no_family = error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT);
+        self.optional && (no_family || error.kind() == io::ErrorKind::AddrNotAvailable)
+    }
+}
+
+fn addresses(names: &[String], port: u16) -> Result<BTreeSet<Address>, StartError> {
+    let mut addresses = BTreeSet::new();
+    for name in names {
+        if name == "*" {
+            let both: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+            addresses.extend(both.map(|ip| Address {
+                socket: SocketAddr::new(ip, port),
+                optional: true,
+            }));
+            continue;
+        }
+        // An IPv6 address may stand in brackets, as in a URL.
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        let resolved = (bare, port).to_socket_addrs();
+        let resolved = resolved.map_err(|cause| StartError::Resolve {
+            name: name.clone(),
+            cause,
+        })?;
+        addresses.extend(resolved.map(|socket| Address {
+            socket,
+            optional: false,
+        }));
+    }
+    Ok(addresses)
+}
+
+/// Fails when somebody listens on the address, which a socket with
+/// SO_REUSEPORT would not notice if it is of the same user.
+fn probe(address: &Address) -> Result<(), StartError> {
+    let bound = socket(address.socket).and_then(|socket| socket.bind(&address.socket.into()));
+    match bound {
+        Err(error) if !address.is_absent(&error) => Err(address.failed(error)),
+        _ => Ok(()),
+    }
+}
+
+fn bind(address: SocketAddr, settings: &Settings) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    if settings.tcp_defer_accept {
+        defer_accept(socket.as_fd())?;
+    }
+    socket.listen(i32::try_from(settings.listen_backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // Connections of an earlier process that are not forgotten yet do not
+    // keep the address; somebody who listens does.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(names: &[&str], port: u16) -> Settings {
+        Settings {
+            listen_addr: names.iter().map(ToString::to_string).collect(),
+            listen_port: port,
+            ..Settings::default()
+        }
+    }
+
+    fn free_port() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn binds_each_address_once_for_each_slot() {
+        let listeners = listen(&settings(&["127.0.0.1", "127.0.0.1"], free_port()), 3).unwrap();
+        let counts: Vec<usize> = listeners.iter().map(Vec::len).collect();
+        assert_eq!(counts, [1, 1, 1]);
+    }
+
+    #[test]
+    fn binds_both_families_of_a_star() {
+        let addresses = addresses(&["*".to_owned()], 5).unwrap();
+        let names: Vec<String> = addresses.iter().map(|a| a.socket.to_string()).collect();
+        assert_eq!(names, ["0.0.0.0:5", "[::]:5"]);
+    }
+
+    #[test]
+    fn rejects_an_address_in_use_even_by_a_group_of_the_same_user() {
+        let port = free_port();
+        let _first = listen(&settings(&["127.0.0.1"], port), 2).unwrap();
+        let error = listen(&settings(&["127.0.0.1"], port), 2).unwrap_err();
+        assert!(matches!(error, StartError::AddressInUse { .. }), "{error}");
+        let shared = Settings {
+            so_reuseport: true,
+            ..settings(&["127.0.0.1"], port)
+        };
+        assert!(listen(&shared, 1).is_ok());
+    }
+
+    #[test]
+    fn names_what_cannot_be_resolved() {
+        let error = listen(&settings(&["no.such.host.invalid"], 1), 1).unwrap_err();
+        assert_eq!(error.to_string(), "cannot resolve no.such.host.invalid");
+    }
+
+    #[test]
+    fn makes_no_listener_without_addresses() {
+        let listeners = listen(&settings(&[], 1), 2).unwrap();
+        assert_eq!(listeners.iter().map(Vec::len).sum::<usize>(), 0);
+    }
+}

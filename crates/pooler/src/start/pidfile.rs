@@ -1,0 +1,102 @@
+//! The pidfile: says which process is the supervisor.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use super::error::StartError;
+
+/// A pidfile with this process in it; emptied and removed by
+/// [`Pidfile::remove`].
+#[derive(Debug)]
+pub(crate) struct Pidfile {
+    path: PathBuf,
+}
+
+impl Pidfile {
+    /// Writes the id of this process to `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Running`] when the file names another pgskein that lives;
+    /// [`StartError::Make`] when it cannot be written.
+    pub(crate) fn write(path: &Path) -> Result<Self, StartError> {
+        refuse_running(path)?;
+        fs::write(path, format!("{}\n", std::process::id())).map_err(|cause| StartError::Make {
+            path: path.to_owned(),
+            cause,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Removes the file, or empties it where its folder forbids that.
+    pub(crate) fn remove(self) {
+        if pid_in(&self.path) != i32::try_from(std::process::id()).ok() {
+            return;
+        }
+        let removed = fs::remove_file(&self.path);
+        if removed.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+            let _left_as_it_is = fs::write(&self.path, "");
+        }
+    }
+}
+
+/// Fails when the pidfile at `path` names another pgskein that lives.
+///
+/// # Errors
+///
+/// [`StartError::Running`].
+pub(crate) fn refuse_running(path: &Path) -> Result<(), StartError> {
+    match pid_in(path) {
+        Some(pid) if is_pgskein(pid) => Err(StartError::Running {
+            pidfile: path.to_owned(),
+            pid,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn pid_in(path: &Path) -> Option<i32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn is_pgskein(pid: i32) -> bool {
+    if pid <= 1 || u32::try_from(pid) == Ok(std::process::id()) {
+        return false;
+    }
+    // The name is readable for everybody; the file of a dead process is not.
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.starts_with("pgskein") && kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_over_from_the_dead_and_from_strangers() {
+        let path = std::env::temp_dir().join(format!("pgskein-pid-{}", std::process::id()));
+        for old in ["", "no number", "999999999", "1", "-1"] {
+            fs::write(&path, old).unwrap();
+            let pidfile = Pidfile::write(&path).unwrap();
+            assert_eq!(pid_in(&path), i32::try_from(std::process::id()).ok());
+            pidfile.remove();
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn leaves_a_file_that_now_names_somebody_else() {
+        let path = std::env::temp_dir().join(format!("pgskein-pid2-{}", std::process::id()));
+        let pidfile = Pidfile::write(&path).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        pidfile.remove();
+        assert!(path.exists());
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,224 @@
+//! The unix socket for clients, which all workers share.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Group;
+use pgskein_config::Settings;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::error::StartError;
+
+/// The unix socket for clients.
+#[derive(Debug)]
+pub(crate) struct UnixSocket {
+    pub listener: UnixListener,
+    file: Option<OwnFile>,
+}
+
+/// The file of a socket, as it was when we made it.
+#[derive(Debug)]
+struct OwnFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl UnixSocket {
+    /// Listens on `.s.PGSQL.PORT` in `unix_socket_dir`; `None` if that is
+    /// empty. A name that begins with `@` is an abstract one.
+    ///
+    /// The socket does not block. A file that a dead process left behind is
+    /// replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::UnixSocketInUse`], [`StartError::UnixSocket`] or
+    /// [`StartError::UnknownGroup`].
+    pub(crate) fn listen(settings: &Settings) -> Result<Option<Self>, StartError> {
+        let folder = &settings.unix_socket_dir;
+        if folder.is_empty() {
+            return Ok(None);
+        }
+        let path = Path::new(folder).join(format!(".s.PGSQL.{}", settings.listen_port));
+        let group = group(&settings.unix_socket_group)?;
+        let failed = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::AddrInUse => StartError::UnixSocketInUse { path: path.clone() },
+            _ => StartError::UnixSocket {
+                path: path.clone(),
+                cause,
+            },
+        };
+        if let Some(name) = path.to_str().and_then(|path| path.strip_prefix('@')) {
+            let listener = bind(format!("\0{name}"), settings).map_err(failed)?;
+            return Ok(Some(Self {
+                listener,
+                file: None,
+            }));
+        }
+        if is_answered(&path).map_err(failed)? {
+            return Err(StartError::UnixSocketInUse { path });
+        }
+        let (listener, file) = bind_file(&path, group, settings).map_err(failed)?;
+        Ok(Some(Self {
+            listener,
+            file: Some(file),
+        }))
+    }
+
+    /// Removes the file, unless another process has replaced it.
+    pub(crate) fn remove(self) {
+        if let Some(OwnFile {
+            path,
+            device,
+            inode,
+        }) = self.file
+        {
+            let now = fs::symlink_metadata(&path);
+            if now.is_ok_and(|now| (now.dev(), now.ino()) == (device, inode)) {
+                let _gone_either_way = fs::remove_file(&path);
+            }
+        }
+    }
+}
+
+/// Somebody answers on the socket; what nobody answers on is removed.
+fn is_answered(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A full queue is an answer as well, and not worth waiting for.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map(|()| false)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn bind_file(
+    path: &Path,
+    group: Option<u32>,
+    settings: &Settings,
+) -> io::Result<(UnixListener, OwnFile)> {
+    // Nobody is to connect before the mode and the group are right.
+    let mask = umask(Mode::from_bits_truncate(0o777));
+    let listener = bind(path, settings);
+    umask(mask);
+    let listener = listener?;
+    let ready = || {
+        if group.is_some() {
+            chown(path, None, group)?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(settings.unix_socket_mode))?;
+        fs::symlink_metadata(path)
+    };
+    match ready() {
+        Ok(made) => {
+            let (device, inode) = (made.dev(), made.ino());
+            let path = path.to_owned();
+            let file = OwnFile {
+                path,
+                device,
+                inode,
+            };
+            Ok((listener, file))
+        }
+        Err(error) => {
+            let _left_as_it_is = fs::remove_file(path);
+            Err(error)
+        }
+    }
+}
+
+fn bind(path: impl AsRef<Path>, settings: &Settings) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(i32::try_from(settings.listen_backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// The group by its name or number.
+fn group(name: &str) -> Result<Option<u32>, StartError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let found = Group::from_name(name).ok().flatten();
+    let number = found.map(|group| group.gid.as_raw());
+    match number.or_else(|| name.parse().ok()) {
+        Some(number) => Ok(Some(number)),
+        None => Err(StartError::UnknownGroup {
+            name: name.to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(folder: &str, mode: u32) -> Settings {
+        Settings {
+            unix_socket_dir: folder.to_owned(),
+            unix_socket_mode: mode,
+            ..Settings::default()
+        }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("pgskein-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn gives_the_file_its_mode_and_removes_it_in_the_end() {
+        let folder = folder("unix-mode");
+        let settings = settings(folder.to_str().unwrap(), 0o750);
+        let socket = UnixSocket::listen(&settings).unwrap().unwrap();
+        let path = folder.join(".s.PGSQL.6432");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o750);
+        socket.remove();
+        assert!(!path.exists());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn refuses_a_living_socket_and_replaces_a_dead_one() {
+        let folder = folder("unix-live");
+        let settings = settings(folder.to_str().unwrap(), 0o777);
+        let first = UnixSocket::listen(&settings).unwrap();
+        let second = UnixSocket::listen(&settings);
+        assert!(matches!(second, Err(StartError::UnixSocketInUse { .. })));
+        drop(first);
+        assert!(UnixSocket::listen(&settings).unwrap().is_some());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn listens_on_an_abstract_name() {
+        let name = format!("@pgskein-test-{}", std::process::id());
+        let settings = settings(&name, 0o777);
+        let _first = UnixSocket::listen(&settings).unwrap().unwrap();
+        let second = UnixSocket::listen(&settings);
+        assert!(matches!(second, Err(StartError::UnixSocketInUse { .. })));
+    }
+
+    #[test]
+    fn rejects_an_unknown_group() {
+        let settings = Settings {
+            unix_socket_group: "no such group".to_owned(),
+            ..settings("/nowhere", 0o777)
+        };
+        let result = UnixSocket::listen(&settings);
+        assert!(matches!(result, Err(StartError::UnknownGroup { .. })));
+    }
+}

@@ -1,0 +1,361 @@
+//! The supervisor: starts workers, keeps the book, and passes on what is said.
+//!
+//! One thread, one loop: wait; read the clock; take signals, control messages
+//! and peer requests; then do what is due. No byte of a client comes here.
+
+mod adopt;
+mod backoff;
+mod broadcast;
+mod drain;
+mod fork;
+mod hear;
+mod peers;
+mod reap;
+mod reload;
+mod signals;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pgskein_config::{Config, Sources};
+use pgskein_pool::control::ToWorker;
+use pgskein_pool::ledger::{Ledger, WorkerId};
+use pgskein_protocol::key::Slot;
+
+use self::broadcast::Broadcast;
+use self::drain::Drain;
+use self::peers::PeerConnection;
+use self::reload::Reloads;
+use self::signals::Signals;
+use crate::link::Link;
+use crate::runtime_dir::{RuntimeDir, supervisor_socket_path};
+use crate::scoreboard::{Cell, Scoreboard};
+use crate::start::Foundation;
+use crate::start::daemon::Daemon;
+use crate::start::error::StartError;
+use crate::start::pidfile::Pidfile;
+use crate::start::unix_socket::UnixSocket;
+use crate::sys::title::Title;
+
+/// The supervisor of a group.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    poll: Poll,
+    /// The time of this turn.
+    now: Instant,
+    started: Instant,
+    signals: Signals,
+    title: Option<Title>,
+    sources: Sources,
+    config: Config,
+    config_version: u64,
+    runtime_dir: RuntimeDir,
+    pidfile: Option<Pidfile>,
+    unix: Option<UnixSocket>,
+    peer: UnixListener,
+    scoreboard: Scoreboard,
+    places: BTreeMap<Slot, Place>,
+    workers: BTreeMap<Token, Worker>,
+    peers: BTreeMap<Token, PeerConnection>,
+    broadcasts: BTreeMap<Token, Broadcast>,
+    last_token: usize,
+    ledger: Ledger,
+    reloads: Reloads,
+    drain: Option<Drain>,
+    /// When workers that were told to end at once are killed.
+    kill_at: Option<Instant>,
+    /// Where to say that the group serves.
+    daemon: Option<Daemon>,
+    ever_ready: bool,
+}
+
+/// A slot with its listeners, whoever accepts from them.
+#[derive(Debug)]
+struct Place {
+    /// Empty once the group no longer listens.
+    listeners: Vec<TcpListener>,
+    generation: u32,
+    /// The worker of the slot, ready or not.
+    worker: Option<Token>,
+    /// Since when the slot has no ready worker of its own.
+    vacant_since: Option<Instant>,
+    /// The worker of another slot that accepts meanwhile.
+    adopter: Option<Token>,
+    /// When the next worker is started, if one is to be.
+    respawn_at: Option<Instant>,
+    /// Deaths in a row, each soon after its start.
+    failures: u32,
+}
+
+/// A worker process that was not reaped yet.
+#[derive(Debug)]
+struct Worker {
+    id: WorkerId,
+    pid: Pid,
+    /// `None` once it is closed.
+    link: Option<Link>,
+    cell: Cell,
+    /// `None` until it is ready.
+    ready_since: Option<Instant>,
+    /// When it is killed, because its link is closed.
+    kill_at: Option<Instant>,
+}
+
+impl Supervisor {
+    /// Takes over what the start has made.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::System`].
+    pub(crate) fn new(foundation: Foundation) -> Result<Self, StartError> {
+        let title = Title::take().inspect_err(|error| log::warn!("cannot set titles: {error}"));
+        let title = title.ok();
+        if let Some(title) = &title {
+            title.set("pgskein: supervisor");
+        }
+        let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
+        let signals = Signals::block().map_err(StartError::system("take signals"))?;
+        for (fd, token) in [
+            (signals.as_raw_fd(), SIGNALS),
+            (foundation.peer.as_raw_fd(), PEERS),
+        ] {
+            let registry = poll.registry();
+            registry
+                .register(&mut SourceFd(&fd), token, Interest::READABLE)
+                .map_err(StartError::system("register with epoll"))?;
+        }
+        let now = Instant::now();
+        let places = foundation.slots.into_iter();
+        Ok(Self {
+            poll,
+            now,
+            started: now,
+            signals,
+            title,
+            sources: foundation.sources,
+            config: foundation.config,
+            config_version: 1,
+            runtime_dir: foundation.runtime_dir,
+            pidfile: foundation.pidfile,
+            unix: foundation.unix,
+            peer: foundation.peer,
+            scoreboard: foundation.scoreboard,
+            places: places
+                .map(|(slot, listeners)| (slot, Place::new(listeners, now)))
+                .collect(),
+            workers: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            broadcasts: BTreeMap::new(),
+            last_token: PEERS.0,
+            ledger: Ledger::new(),
+            reloads: Reloads::default(),
+            drain: None,
+            kill_at: None,
+            daemon: None,
+            ever_ready: false,
+        })
+    }
+
+    /// Runs the group until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when no worker was ever ready, or the loop cannot wait.
+    pub(crate) fn run(mut self, daemon: Option<Daemon>) -> Result<(), StartError> {
+        self.daemon = daemon;
+        let slots = self.places.len();
+        log::info!("starting: version={VERSION} workers={slots}");
+        let served = self.serve();
+        if let Err(error) = &served {
+            self.kill_all();
+            if let Some(daemon) = self.daemon.take() {
+                daemon.fail(&crate::chain(error));
+            }
+        }
+        self.clean_up();
+        log::info!("ended");
+        served
+    }
+
+    fn serve(&mut self) -> Result<(), StartError> {
+        let mut events = Events::with_capacity(256);
+        self.on_time();
+        while !self.has_ended() {
+            let timeout = self.next_deadline().map(|at| {
+                // Epoll counts in milliseconds and would wake too early.
+                at.saturating_duration_since(self.now) + Duration::from_millis(1)
+            });
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                waited => waited.map_err(StartError::system("wait for events"))?,
+            }
+            self.now = Instant::now();
+            for event in &events {
+                self.on_event(event.token());
+            }
+            self.on_time();
+            let waited = self.now - self.started;
+            if !self.ever_ready && waited > self.config.settings.worker_start_timeout {
+                return Err(StartError::NoWorkerReady { waited });
+            }
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, token: Token) {
+        match token {
+            SIGNALS => self.on_signals(),
+            PEERS => self.accept_peers(),
+            _ if self.workers.contains_key(&token) => self.read_link(token),
+            _ if self.peers.contains_key(&token) => self.read_peer(token),
+            _ => self.read_answer(token),
+        }
+    }
+
+    /// Does everything that is due.
+    fn on_time(&mut self) {
+        self.respawn_due();
+        self.adopt_vacant();
+        self.reload_due();
+        self.drain_due();
+        self.broadcasts_due();
+        self.peers_due();
+        self.kill_due();
+        self.ledger.on_time(self.now);
+        self.pass_on_leases();
+    }
+
+    /// When [`Supervisor::on_time`] has something to do, if ever.
+    fn next_deadline(&self) -> Option<Instant> {
+        let start = self.started + self.config.settings.worker_start_timeout;
+        let kills = self.workers.values().filter_map(|worker| worker.kill_at);
+        let respawns = self.places.values().filter_map(|place| place.respawn_at);
+        let adoptions = self.places.values().filter_map(Place::adoption_due_at);
+        // Without a worker that could adopt there is nothing to wake up for.
+        let adoptions = adoptions.filter(|_| self.has_ready_worker());
+        let broadcasts = self.broadcasts.values().map(Broadcast::next_deadline);
+        let peers = self.peers.values().map(PeerConnection::deadline);
+        kills
+            .chain(respawns)
+            .chain(adoptions)
+            .chain(broadcasts)
+            .chain(peers)
+            .chain(self.reloads.deadline())
+            .chain(self.drain.as_ref().and_then(Drain::deadline))
+            .chain(self.ledger.next_deadline())
+            .chain(self.kill_at)
+            .chain((!self.ever_ready).then_some(start))
+            .min()
+    }
+
+    /// The group was told to end, and has.
+    fn has_ended(&self) -> bool {
+        let told = self.drain.is_some() || self.kill_at.is_some();
+        told && self.workers.is_empty()
+    }
+
+    /// Tells one worker something; if it cannot be told, it is given up.
+    fn tell(&mut self, token: Token, message: &ToWorker) {
+        let Some(worker) = self.workers.get_mut(&token) else {
+            return;
+        };
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        if let Some(Err(error)) = worker.link.as_mut().map(|link| link.send(&frame, &[])) {
+            self.give_up(token, &error.to_string());
+        }
+    }
+
+    fn tell_all(&mut self, message: &ToWorker) {
+        for token in self.worker_tokens() {
+            self.tell(token, message);
+        }
+    }
+
+    fn worker_tokens(&self) -> Vec<Token> {
+        self.workers.keys().copied().collect()
+    }
+
+    /// The link of a worker does not work any more: the worker cannot be
+    /// trusted to notice, so it is killed if it does not end soon.
+    fn give_up(&mut self, token: Token, why: &str) {
+        let Some(worker) = self.workers.get_mut(&token) else {
+            return;
+        };
+        if let Some(link) = worker.link.take() {
+            log::debug!("worker {}: control link: {why}", worker.id.slot);
+            let fd = link.as_raw_fd();
+            let _closed_next = self.poll.registry().deregister(&mut SourceFd(&fd));
+            worker.kill_at = Some(self.now + LAST_WORDS);
+        }
+    }
+
+    fn kill_due(&mut self) {
+        let all = self.kill_at.is_some_and(|at| at <= self.now);
+        for worker in self.workers.values_mut() {
+            if all || worker.kill_at.is_some_and(|at| at <= self.now) {
+                let _dead_already = kill(worker.pid, Signal::SIGKILL);
+                // Not again before it should be reaped.
+                worker.kill_at = Some(self.now + LAST_WORDS);
+            }
+        }
+        if all {
+            self.kill_at = Some(self.now + LAST_WORDS);
+        }
+    }
+
+    fn kill_all(&mut self) {
+        for worker in self.workers.values() {
+            let _dead_already = kill(worker.pid, Signal::SIGKILL);
+        }
+    }
+
+    fn next_token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+
+    /// Removes what the group has in the file system.
+    fn clean_up(&mut self) {
+        if let Some(unix) = self.unix.take() {
+            unix.remove();
+        }
+        for slot in self.places.keys().copied().collect::<Vec<_>>() {
+            self.remove_peer_socket(slot);
+        }
+        let own = supervisor_socket_path(self.runtime_dir.path());
+        let _gone_either_way = std::fs::remove_file(own);
+        if let Some(pidfile) = self.pidfile.take() {
+            pidfile.remove();
+        }
+    }
+}
+
+impl Place {
+    fn new(listeners: Vec<TcpListener>, now: Instant) -> Self {
+        Self {
+            listeners,
+            generation: 1,
+            worker: None,
+            vacant_since: Some(now),
+            adopter: None,
+            respawn_at: Some(now),
+            failures: 0,
+        }
+    }
+}
+
+const SIGNALS: Token = Token(0);
+const PEERS: Token = Token(1);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long a worker has to end by itself before it is killed.
+const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -1,0 +1,162 @@
+//! The birth of a worker: a fork without exec.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+use nix::sys::signal::SigSet;
+use pgskein_pool::ledger::WorkerId;
+use pgskein_protocol::key::Slot;
+
+use super::{Supervisor, Worker, backoff, signals};
+use crate::link::Link;
+use crate::logging;
+use crate::runtime_dir::{listen_for_peers, peer_socket_path};
+use crate::sys::title::Title;
+use crate::sys::{capabilities, descriptors, process};
+use crate::worker;
+use crate::worker::setup::Setup;
+
+impl Supervisor {
+    /// Starts the workers whose time has come.
+    pub(crate) fn respawn_due(&mut self) {
+        let now = self.now;
+        let due = self.places.iter_mut().filter_map(|(slot, place)| {
+            place.respawn_at.take_if(|at| *at <= now)?;
+            Some(*slot)
+        });
+        for slot in due.collect::<Vec<_>>() {
+            if let Err(error) = self.start_worker(slot) {
+                log::error!("worker {slot}: cannot be started: {error}");
+                self.respawn_later(slot, None);
+            }
+        }
+    }
+
+    /// Decides when the slot gets its next worker, after a death of one that
+    /// had been ready since `ready_since`.
+    pub(crate) fn respawn_later(&mut self, slot: Slot, ready_since: Option<Instant>) {
+        let alone = !self.has_ready_worker();
+        let now = self.now;
+        if let Some(place) = self.places.get_mut(&slot) {
+            let ready = ready_since.map(|since| now.saturating_duration_since(since));
+            place.failures = backoff::failures(place.failures, ready);
+            let delay = backoff::delay(place.failures, alone);
+            place.respawn_at = Some(now + delay);
+            if delay > Duration::ZERO {
+                log::warn!("worker {slot}: next start in {} ms", delay.as_millis());
+            }
+        }
+    }
+
+    fn start_worker(&mut self, slot: Slot) -> io::Result<()> {
+        let token = self.next_token();
+        let (ours, theirs) = Link::pair()?;
+        let setup = self.setup(slot, theirs)?;
+        let (cell, generation) = (setup.cell, setup.generation);
+        cell.claim(slot, generation);
+        let title = self.title.as_ref();
+        let pid = process::spawn(|| be_worker(setup, title))?;
+        let fd = ours.as_raw_fd();
+        let incarnation = u32::try_from(token.0).unwrap_or(u32::MAX);
+        let id = WorkerId {
+            slot,
+            generation,
+            incarnation,
+        };
+        log::debug!("worker {slot}: started, pid={pid}");
+        let worker = Worker {
+            id,
+            pid,
+            link: Some(ours),
+            cell,
+            ready_since: None,
+            kill_at: None,
+        };
+        self.workers.insert(token, worker);
+        if let Some(place) = self.places.get_mut(&slot) {
+            place.worker = Some(token);
+        }
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        if let Err(error) = registry.register(&mut SourceFd(&fd), token, both) {
+            self.give_up(token, &error.to_string());
+        }
+        self.prepare_newcomer(token);
+        Ok(())
+    }
+
+    fn setup(&self, slot: Slot, control: Link) -> io::Result<Setup> {
+        let place = self.places.get(&slot).ok_or(io::ErrorKind::NotFound)?;
+        let generation = place.generation;
+        let listeners = place.listeners.iter().map(|listener| listener.try_clone());
+        let unix = self.unix.as_ref().map(|unix| unix.listener.try_clone());
+        let runtime_dir = self.runtime_dir.path().to_owned();
+        let cell = self.scoreboard.cell(slot, generation);
+        Ok(Setup {
+            slot,
+            generation,
+            listeners: listeners.collect::<io::Result<_>>()?,
+            unix: unix.transpose()?,
+            peer: listen_for_peers(&peer_socket_path(&runtime_dir, slot, generation))?,
+            control,
+            scoreboard: self.scoreboard.try_clone()?,
+            cell: cell.ok_or(io::ErrorKind::NotFound)?,
+            config_version: self.config_version,
+            sources: self.sources.clone(),
+            config: self.config.clone(),
+            drain: self.drain.as_ref().map(|drain| drain.order),
+            runtime_dir,
+        })
+    }
+
+    pub(crate) fn remove_peer_socket(&self, slot: Slot) {
+        if let Some(place) = self.places.get(&slot) {
+            let path = peer_socket_path(self.runtime_dir.path(), slot, place.generation);
+            let _gone_either_way = std::fs::remove_file(path);
+        }
+    }
+
+    pub(crate) fn token_of(id: WorkerId) -> Token {
+        Token(id.incarnation as usize)
+    }
+}
+
+/// The life of a worker process, from its first act on.
+fn be_worker(setup: Setup, title: Option<&Title>) -> i32 {
+    let slot = setup.slot;
+    if let Err(error) = forget_the_supervisor(&setup) {
+        log::error!("cannot become worker {slot}: {error}");
+        return 1;
+    }
+    logging::set_worker(slot);
+    if let Some(title) = title {
+        title.set(&format!("pgskein: worker {slot}"));
+    }
+    setup.cell.set_pid(std::process::id());
+    worker::run(setup)
+}
+
+/// Gives up what only the supervisor may have: its descriptors first, since a
+/// copy of its ends of links would hide its death, then its signals and its
+/// right to bind low ports.
+fn forget_the_supervisor(setup: &Setup) -> io::Result<()> {
+    descriptors::close_all_but(needed(setup))?;
+    process::ignore(signals::ignored_by_workers())?;
+    SigSet::empty().thread_set_mask()?;
+    capabilities::keep(false)?;
+    Ok(())
+}
+
+fn needed(setup: &Setup) -> Vec<RawFd> {
+    let mut needed = logging::descriptors();
+    needed.extend([0, 1, 2]);
+    needed.extend(setup.listeners.iter().map(AsRawFd::as_raw_fd));
+    needed.extend(setup.unix.as_ref().map(AsRawFd::as_raw_fd));
+    needed.push(setup.peer.as_raw_fd());
+    needed.push(setup.control.as_raw_fd());
+    needed.push(setup.scoreboard.as_fd().as_raw_fd());
+    needed
+}

@@ -1,0 +1,105 @@
+//! What workers say over their control links.
+
+use mio::Token;
+use pgskein_pool::control::{PoolKey, ToSupervisor, ToWorker};
+use pgskein_pool::ledger::{LedgerAction, Limits};
+use pgskein_protocol::key::Slot;
+
+use super::Supervisor;
+
+impl Supervisor {
+    /// Takes everything that a worker has said, and writes what waits for it.
+    pub(crate) fn read_link(&mut self, token: Token) {
+        loop {
+            let worker = self.workers.get_mut(&token);
+            let Some(link) = worker.and_then(|worker| worker.link.as_mut()) else {
+                return;
+            };
+            let flushed = link.flush();
+            match link.receive() {
+                Ok(Some((frame, _))) => match ToSupervisor::decode(&frame) {
+                    Ok(message) => self.hear(token, message),
+                    Err(error) => log::warn!("ignored: {error}"),
+                },
+                Ok(None) => match flushed {
+                    Ok(_) => return,
+                    Err(error) => return self.give_up(token, &error.to_string()),
+                },
+                Err(closed) => return self.give_up(token, &crate::chain(&closed)),
+            }
+        }
+    }
+
+    /// Tells the workers what follows from the ledger.
+    pub(crate) fn pass_on_leases(&mut self) {
+        while let Some(action) = self.ledger.poll_action() {
+            let token = Self::token_of(action.worker());
+            let message = match action {
+                LedgerAction::Grant { lease, pool, .. } => ToWorker::Grant { lease, pool },
+                LedgerAction::Recall {
+                    pool,
+                    count,
+                    unused,
+                    ..
+                } => ToWorker::Recall {
+                    pool,
+                    count,
+                    unused,
+                },
+            };
+            self.tell(token, &message);
+        }
+    }
+
+    /// Puts the limits of the configuration in effect into the ledger.
+    pub(crate) fn renew_limits(&mut self) {
+        let config = &self.config;
+        self.ledger.on_limits(|pool| limits(config, pool));
+    }
+
+    fn hear(&mut self, token: Token, message: ToSupervisor) {
+        let Some(worker) = self.workers.get(&token) else {
+            return;
+        };
+        let id = worker.id;
+        match message {
+            ToSupervisor::Ready => self.on_ready(token),
+            ToSupervisor::Wanted {
+                pool,
+                wanted,
+                oldest_wait,
+            } => {
+                let limits = limits(&self.config, &pool);
+                self.ledger
+                    .wanted(id, &pool, wanted, oldest_wait, limits, self.now);
+            }
+            ToSupervisor::Held {
+                lease,
+                process_id,
+                secret,
+            } => self.ledger.held(id, lease, process_id, &secret),
+            ToSupervisor::Closing { lease } => self.ledger.closing(id, lease),
+            ToSupervisor::Returned { lease } => self.ledger.returned(id, lease),
+            ToSupervisor::Prepared { version } => self.on_prepared(token, version),
+            ToSupervisor::Refused { version, reason } => {
+                self.on_refused(id.slot, version, &reason);
+            }
+            ToSupervisor::Reload { request } => self.reload_for_worker(token, request),
+            ToSupervisor::Adopted { slot } => note(id.slot, slot, "adopted"),
+            ToSupervisor::DroppedListener { slot } => note(id.slot, slot, "gave back"),
+        }
+    }
+}
+
+fn limits(config: &pgskein_config::Config, pool: &PoolKey) -> Limits {
+    let settings = config.pool(&pool.database, &pool.user);
+    Limits {
+        pool_size: settings.pool_size,
+        max_db_connections: settings.max_db_connections,
+        max_user_connections: settings.max_user_connections,
+    }
+}
+
+fn note(worker: Slot, slot: Slot, what: &str) {
+    log::debug!("worker {worker}: {what} the listeners of slot {slot}");
+}

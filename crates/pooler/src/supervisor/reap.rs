@@ -1,0 +1,84 @@
+//! The death of a worker.
+
+use mio::Token;
+use mio::unix::SourceFd;
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::os::fd::AsRawFd;
+
+use super::{Supervisor, Worker};
+
+impl Supervisor {
+    /// Buries every worker that has died.
+    pub(crate) fn reap(&mut self) {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => {
+                    self.bury(pid, code == 0, &format!("exited with code {code}"));
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.bury(pid, false, &format!("killed by {signal}"));
+                }
+                Err(Errno::EINTR) => {}
+                Ok(WaitStatus::StillAlive) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn bury(&mut self, pid: Pid, in_order: bool, how: &str) {
+        let mut workers = self.workers.iter();
+        let Some(token) = workers.find_map(|(token, worker)| (worker.pid == pid).then_some(*token))
+        else {
+            return;
+        };
+        // What it said before it died still holds.
+        self.read_link(token);
+        let Some(worker) = self.workers.remove(&token) else {
+            return;
+        };
+        let slot = worker.id.slot;
+        if in_order && self.is_draining() {
+            log::info!("worker {slot}: ended, pid={pid}");
+        } else {
+            let orphans = self.ledger.keys(worker.id).count();
+            log::warn!("worker {slot}: {how}, pid={pid} servers={orphans}");
+        }
+        self.forget(token, &worker);
+        self.vacate(token);
+        if self.is_draining() {
+            // Its queue has been closed, or is in the hands of a sibling.
+            self.remove_peer_socket(slot);
+        } else {
+            self.respawn_later(slot, worker.ready_since);
+            self.respawn_due();
+        }
+    }
+
+    /// Drops what is kept for the worker, apart from its slot.
+    fn forget(&mut self, token: Token, worker: &Worker) {
+        if let Some(link) = &worker.link {
+            let fd = link.as_raw_fd();
+            let _closed_next = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
+        worker.cell.bury();
+        let linger = self.config.settings.lease_linger;
+        self.ledger.worker_died(worker.id, linger, self.now);
+        self.reloads.on_death(token);
+    }
+
+    /// Takes note that the slots of a dead worker, its own and adopted ones,
+    /// have no acceptor.
+    fn vacate(&mut self, token: Token) {
+        for place in self.places.values_mut() {
+            if place.worker == Some(token) {
+                place.worker = None;
+                place.vacant_since.get_or_insert(self.now);
+            }
+            if place.adopter == Some(token) {
+                place.adopter = None;
+            }
+        }
+    }
+}

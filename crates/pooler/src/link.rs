@@ -130,11 +130,6 @@ impl Link {
         Ok(true)
     }
 
-    /// True while frames wait for a writable event.
-    pub(crate) fn wants_write(&self) -> bool {
-        !self.outbox.is_empty()
-    }
-
     /// Takes the next whole frame and its descriptors; `None` when nothing
     /// more has come yet.
     ///
@@ -293,7 +288,7 @@ mod tests {
         };
         one.send(&frame(&large), &[]).unwrap();
         one.send(&frame(&ToWorker::Exit), &[]).unwrap();
-        assert!(one.wants_write());
+        assert!(!one.outbox.is_empty());
         let mut received = Vec::new();
         while received.len() < 2 {
             one.flush().unwrap();
@@ -302,7 +297,7 @@ mod tests {
             }
         }
         assert_eq!(received, [large, ToWorker::Exit]);
-        assert!(!one.wants_write());
+        assert!(one.outbox.is_empty());
     }
 
     #[test]

@@ -11,7 +11,9 @@ mod line;
 mod sink;
 mod syslog;
 
+use std::backtrace::Backtrace;
 use std::os::fd::RawFd;
+use std::panic;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -39,6 +41,10 @@ pub(crate) fn start(stderr: bool, verbose: u8) {
     log::set_max_level(level(verbose.into()));
     // Only a second start in the same process could fail.
     let _first = log::set_logger(&LOGGER);
+    panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::force_capture();
+        log::error!("{panic}, backtrace: {backtrace}");
+    }));
 }
 
 /// Logs as `settings` say from now on; files are opened again.

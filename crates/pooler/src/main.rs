@@ -24,6 +24,7 @@ use self::start::Foundation;
 use self::start::daemon::{Daemon, Started};
 use self::start::error::StartError;
 use self::supervisor::Supervisor;
+use self::sys::descriptors;
 
 fn main() -> ExitCode {
     match Args::try_parse() {
@@ -63,6 +64,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     if args.reboot {
         return Err(Failure::Reboot);
     }
+    close_inherited()?;
     let (sources, config) = configuration(args)?;
     if args.check {
         for warning in &config.warnings {
@@ -86,6 +88,12 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
+/// Closes what the parent left open beside standard input, output and error:
+/// somebody may wait for its end.
+fn close_inherited() -> Result<(), StartError> {
+    descriptors::close_all_but(vec![0, 1, 2]).map_err(StartError::system("close descriptors"))
+}
+
 fn configuration(args: &Args) -> Result<(Sources, Config), Failure> {
     let path = args.config.clone().unwrap_or_default();
     let (sources, mut config) = files::read(&path).map_err(Failure::Findings)?;
@@ -99,21 +107,23 @@ fn serve(sources: Sources, config: Config, daemon: Option<Daemon>) -> Result<(),
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    let ready = |daemon: &Option<Daemon>| match daemon {
-        Some(daemon) => daemon.leave_terminal(),
-        None => Ok(()),
-    };
-    let started = Foundation::lay(sources, config)
-        .and_then(|foundation| ready(&daemon).map(|()| foundation))
-        .and_then(Supervisor::new);
-    let served = match started {
-        Ok(supervisor) => return supervisor.run(daemon),
-        Err(error) => Err(error),
-    };
-    if let (Some(daemon), Err(error)) = (daemon, &served) {
-        daemon.fail(&chain(error));
+    match Foundation::lay(sources, config).and_then(|laid| raise(laid, daemon.as_ref())) {
+        Ok(supervisor) => supervisor.run(daemon),
+        Err(error) => {
+            if let Some(daemon) = daemon {
+                daemon.fail(&chain(&error));
+            }
+            Err(error)
+        }
     }
-    served
+}
+
+/// Makes a supervisor, which no longer has a terminal if it is a daemon.
+fn raise(foundation: Foundation, daemon: Option<&Daemon>) -> Result<Supervisor, StartError> {
+    if let Some(daemon) = daemon {
+        daemon.leave_terminal()?;
+    }
+    Supervisor::new(foundation)
 }
 
 impl Failure {
@@ -126,10 +136,12 @@ impl Failure {
                 lines.collect()
             }
             Self::Usage(error) => {
+                // What follows the first empty line is how to use it.
                 let text = error.to_string();
-                let first = text.lines().next().unwrap_or_default();
-                let first = first.strip_prefix("error: ").unwrap_or(first);
-                format!("pgskein: {first}\n")
+                let lines = text.lines().take_while(|line| !line.is_empty());
+                let why = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+                let why = why.strip_prefix("error: ").unwrap_or(&why);
+                format!("pgskein: {why}\n")
             }
             Self::Reboot => format!("pgskein: {NO_REBOOT}\n"),
             Self::Start(error) => {

@@ -12,6 +12,7 @@ use pgskein_pool::drain_order::DrainKind;
 
 use super::Supervisor;
 use crate::logging;
+use crate::sys::process;
 
 /// The signals that the supervisor takes.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ impl Signals {
         let mut set = ignored_by_workers();
         set.add(Signal::SIGCHLD);
         set.thread_block()?;
+        // A signal that the parent had us ignore would never arrive.
+        process::restore(set)?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         SignalFd::with_flags(&set, flags).map(Self)
     }

@@ -44,10 +44,24 @@ pub(crate) fn split() -> nix::Result<bool> {
 ///
 /// The error of `sigaction(2)`.
 pub(crate) fn ignore(signals: SigSet) -> nix::Result<()> {
+    set(signals, SigHandler::SigIgn)
+}
+
+/// Gives these signals their default meaning, whatever this process was
+/// started with.
+///
+/// # Errors
+///
+/// The error of `sigaction(2)`.
+pub(crate) fn restore(signals: SigSet) -> nix::Result<()> {
+    set(signals, SigHandler::SigDfl)
+}
+
+fn set(signals: SigSet, handler: SigHandler) -> nix::Result<()> {
     for number in &signals {
         // SAFETY: no function of ours is installed, so none can run at a time
         // when it must not.
-        unsafe { signal(number, SigHandler::SigIgn) }?;
+        unsafe { signal(number, handler) }?;
     }
     Ok(())
 }

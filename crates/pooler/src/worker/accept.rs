@@ -18,7 +18,6 @@ use socket2::SockRef;
 use super::Worker;
 use super::client::{Client, Origin, Stage};
 use super::connect::tune;
-use super::login::Login;
 use super::reason::Reason;
 use super::stream::{Outbox, Socket, Stream};
 use super::token::Subject;
@@ -246,7 +245,7 @@ impl Worker {
             stream: Stream::new(socket),
             queued: false,
             counted: true,
-            stage: Stage::Login(Box::new(Login::default())),
+            stage: Stage::Login(Box::default()),
             inbox: Vec::new(),
             outbox: Outbox::default(),
             number: self.scoreboard.next_id(),

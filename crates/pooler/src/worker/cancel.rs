@@ -9,7 +9,7 @@
 //! Source: PostgreSQL documentation, "Canceling Requests in Progress".
 
 use pgskein_pool::flow::{ClientVerdict, Flow};
-use pgskein_pool::slab::{ClientId, ErrandId, ServerId};
+use pgskein_pool::slab::{ClientId, ErrandId};
 use pgskein_protocol::key::Slot;
 use pgskein_protocol::tag::frontend;
 use pgskein_protocol::{Header, Report, TransactionStatus, write};

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use pgskein_pool::parameters::ParametersId;
 use pgskein_pool::pools::PoolId;
-use pgskein_pool::slab::ServerId;
+use pgskein_pool::slab::{ClientId, ServerId, Slab};
 use pgskein_protocol::key::CancelKey;
 
 use super::console::Console;
@@ -164,6 +164,15 @@ impl Client {
             _ => None,
         }
     }
+}
+
+/// The session of a client, once it is logged in to a pool.
+#[inline]
+pub(super) fn session_of(
+    clients: &mut Slab<ClientId, Client>,
+    id: ClientId,
+) -> Option<&mut Session> {
+    clients.get_mut(id)?.session_mut()
 }
 
 impl fmt::Display for Origin {

@@ -9,14 +9,13 @@
 
 use std::time::Duration;
 
-use pgskein_config::PoolMode;
 use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::pools::Failure;
 use pgskein_pool::slab::{ClientId, ServerId};
 use pgskein_protocol::{Report, write};
 
 use super::Worker;
-use super::client::{Client, Rest, SessionState, Stage};
+use super::client::{Client, Rest, SessionState, Stage, session_of};
 use super::reason::{Reason, ServerReason};
 use super::server::{Server, ServerState};
 use super::stream::{Filled, Stream};
@@ -57,7 +56,7 @@ impl Worker {
             write::error(client.outbox.buffer(), &report);
         }
         let silent = !may_tell || client.outbox.flush(&mut client.stream).is_err();
-        if silent && !matches!(reason, Reason::ServerSaidWhy | Reason::ServerLost) {
+        if silent && !matches!(reason, Reason::ServerSaidWhy | Reason::ServerTorn) {
             return self.drop_client(id);
         }
         self.closing_turn(id);
@@ -195,6 +194,7 @@ impl Worker {
         };
         let client = server.client();
         let said_why = server.said_why;
+        let torn = server.rest != Rest::None;
         let opening = server.is_opening();
         let new = !matches!(server.state, ServerState::Own { .. }) && opening;
         let pool_id = server.pool;
@@ -205,10 +205,14 @@ impl Worker {
         if let Some(client) = client {
             let reason = if said_why {
                 Reason::ServerSaidWhy
+            } else if torn {
+                Reason::ServerTorn
             } else {
                 Reason::ServerLost
             };
-            self.part(client);
+            if let Some(session) = session_of(&mut self.clients, client) {
+                session.state = SessionState::Idle;
+            }
             self.close_client(client, &reason);
         }
         if opening && let Some(pool) = self.pools.get_mut(pool_id) {
@@ -222,27 +226,6 @@ impl Worker {
             self.refuse_greeting(pool_id);
         }
         self.drop_server(id);
-    }
-
-    /// Unlinks a client from a server that is lost. The server stays behind
-    /// in the middle of whatever it did.
-    fn part(&mut self, client: ClientId) {
-        if let Some(client) = self.clients.get_mut(client)
-            && let Some(server) = client.linked()
-        {
-            let torn = self
-                .servers
-                .get(server)
-                .is_some_and(|server| server.rest != Rest::None);
-            if let Some(session) = client.session_mut() {
-                session.state = SessionState::Idle;
-                if torn {
-                    // Half a message was passed on: no error can follow it.
-                    client.outbox = super::stream::Outbox::default();
-                    client.stream.shutdown_write();
-                }
-            }
-        }
     }
 
     /// Forgets a server, closes its socket and gives its lease back.
@@ -319,13 +302,6 @@ impl Worker {
                 self.now.saturating_duration_since(server.opened).as_secs(),
             );
         }
-    }
-
-    /// Whether clients of a pool keep their server between transactions.
-    pub(super) fn keeps_servers(&self, pool: pgskein_pool::pools::PoolId) -> bool {
-        self.pools
-            .get(pool)
-            .is_some_and(|pool| pool.settings.pool_mode == PoolMode::Session)
     }
 }
 

@@ -61,7 +61,7 @@ impl Worker {
         if self.wishing.is_empty() {
             return;
         }
-        let retry = self.config.settings.server_login_retry;
+        let retry = self.login_retry();
         let now = self.now;
         let mut later = Vec::new();
         for id in std::mem::take(&mut self.wishing) {
@@ -85,6 +85,11 @@ impl Worker {
             self.next_sweep = self.next_sweep.min(now + WISH_INTERVAL);
         }
         self.wishing.append(&mut later);
+    }
+
+    /// How long no server is asked for after a failure.
+    pub(super) fn login_retry(&self) -> Duration {
+        self.config.settings.server_login_retry.max(RETRY_MIN)
     }
 
     fn on_supervisor(&mut self, message: ToWorker, descriptors: Vec<OwnedFd>) {
@@ -146,6 +151,10 @@ impl Worker {
         }
     }
 }
+
+/// Even with `server_login_retry = 0` a server that refuses is left alone for
+/// this long.
+const RETRY_MIN: Duration = Duration::from_millis(100);
 
 /// When a wish that had to wait is looked at again.
 const WISH_INTERVAL: Duration = Duration::from_millis(5);

@@ -10,17 +10,16 @@
 
 use std::time::{Duration, Instant};
 
-use pgskein_config::DrainNotify;
 use pgskein_pool::drain_order::{DrainKind, DrainOrder};
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{TransactionStatus, write};
 
 use super::Worker;
+use super::answer::DISCONNECT_REQUESTED;
 use super::auth::random;
 use super::client::{Carrier, Client, Rest, SessionState, Stage};
-use super::greet::tells_by_parameter;
+use super::greet::{tells_by_goaway, tells_by_parameter};
 use super::reason::{Reason, ServerReason};
-use super::relay::DISCONNECT_REQUESTED;
 use super::server::ServerState;
 use crate::runtime_dir::{peer_socket_path, supervisor_socket_path};
 use crate::scoreboard::WorkerState;
@@ -163,16 +162,16 @@ impl Worker {
         if busy || !at_rest {
             return;
         }
-        match std::mem::replace(&mut session.carrier, Carrier::Told) {
-            Carrier::GoAway => write::go_away(client.outbox.buffer()),
+        match session.carrier {
+            Carrier::GoAway if tells_by_goaway(notify) => {
+                write::go_away(client.outbox.buffer());
+            }
             Carrier::Parameter if tells_by_parameter(notify) => {
                 write::parameter_status(client.outbox.buffer(), DISCONNECT_REQUESTED, b"on");
             }
-            Carrier::Parameter | Carrier::Told => return,
+            _ => return,
         }
-        if notify == DrainNotify::None {
-            debug_assert!(false, "asked a client to go that must not be asked");
-        }
+        session.carrier = Carrier::Told;
         if let Err(error) = client.outbox.flush(&mut client.stream) {
             self.close_client(id, &Reason::SocketFailed(error.kind()));
         }

@@ -12,17 +12,17 @@ use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{CancelKey, KeyPlan, TransactionStatus, Version, write};
 
 use super::Worker;
+use super::answer::DISCONNECT_REQUESTED;
 use super::auth::random;
 use super::client::{Carrier, Client, Rest, Session, SessionState, Stage};
 use super::console::{self, Console, Rights};
 use super::login::{Login, Step};
 use super::reason::Reason;
-use super::relay::DISCONNECT_REQUESTED;
 
 impl Worker {
     /// Finds the pool of a client that has proved who it is.
     pub(super) fn enter_pool(&mut self, id: ClientId) -> Result<(), Reason> {
-        let retry = self.config.settings.server_login_retry;
+        let retry = self.login_retry();
         let now = self.now;
         let any = self.config.settings.auth_type == AuthType::Any;
         let Some((login, _)) = self.login_mut(id) else {
@@ -110,7 +110,7 @@ impl Worker {
 
     /// Refuses the clients that waited for the pool's first server.
     pub(super) fn refuse_greeting(&mut self, pool_id: PoolId) {
-        let retry = self.config.settings.server_login_retry;
+        let retry = self.login_retry();
         let now = self.now;
         let Some(pool) = self.pools.get_mut(pool_id) else {
             return;
@@ -229,11 +229,16 @@ impl Worker {
 
 /// How a client can be asked to go.
 fn carrier(login: &Login, notify: DrainNotify) -> Carrier {
-    if login.goaway && matches!(notify, DrainNotify::Both | DrainNotify::GoAway) {
+    if login.goaway && tells_by_goaway(notify) {
         Carrier::GoAway
     } else {
         Carrier::Parameter
     }
+}
+
+/// Whether clients that take GoAway are asked to go by it.
+pub(super) fn tells_by_goaway(notify: DrainNotify) -> bool {
+    matches!(notify, DrainNotify::Both | DrainNotify::GoAway)
 }
 
 /// Whether clients are asked to go by a parameter.

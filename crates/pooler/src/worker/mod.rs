@@ -5,6 +5,7 @@
 //! for what is overdue; then wishes go to the supervisor.
 
 mod accept;
+mod answer;
 mod auth;
 mod cancel;
 mod chores;
@@ -19,10 +20,11 @@ mod greet;
 mod login;
 mod peers;
 mod reason;
-mod release;
 mod relay;
+mod release;
 mod reload;
 mod run;
+mod scan;
 mod server;
 mod server_login;
 pub(crate) mod setup;
@@ -114,4 +116,3 @@ enum Runnable {
     Server(ServerId),
     Errand(ErrandId),
 }
-

@@ -69,6 +69,8 @@ pub(super) enum Reason {
     ServerLost,
     /// Its server said why it closes, and the client has read it.
     ServerSaidWhy,
+    /// Its server connection was lost in the middle of a message.
+    ServerTorn,
     /// Its settings could not be brought to its server.
     InvalidServerParameter,
     /// It began a transaction block in statement mode.
@@ -88,6 +90,7 @@ impl Reason {
             | Self::SocketFailed(_)
             | Self::CancelDone
             | Self::ServerSaidWhy
+            | Self::ServerTorn
             | Self::Exit => return None,
             Self::NoSuchDatabase(_) => "3D000",
             Self::NotAllowed => "28000",
@@ -133,7 +136,7 @@ impl Reason {
             Self::TransactionTimeout => "transaction timeout",
             Self::Cancelled => "canceling statement due to user request",
             Self::ServerFailed { message, .. } => message,
-            Self::ServerLost => "server conn crashed?",
+            Self::ServerLost | Self::ServerTorn => "server conn crashed?",
             Self::ServerSaidWhy => "server closed the connection",
             Self::InvalidServerParameter => "invalid server parameter",
             Self::TransactionInStatementMode => {

@@ -13,10 +13,10 @@ use pgskein_protocol::{
 };
 
 use super::Worker;
+use super::answer::DISCONNECT_REQUESTED;
 use super::auth::random;
 use super::chores::Chore;
 use super::reason::ServerReason;
-use super::relay::DISCONNECT_REQUESTED;
 use super::server::{OwnQuery, ServerState};
 use super::stream::Filled;
 

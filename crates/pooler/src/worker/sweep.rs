@@ -34,7 +34,7 @@ impl Worker {
         let wishing: Vec<_> = self
             .pools
             .iter()
-            .filter(|(_, pool)| pool.unreported(self.config.settings.server_login_retry, self.now))
+            .filter(|(_, pool)| pool.unreported(self.login_retry(), self.now))
             .map(|(id, _)| id)
             .collect();
         for pool in wishing {
@@ -50,10 +50,6 @@ impl Worker {
             .filter_map(|(id, client)| Some((id, self.client_overdue(client)?)))
             .collect();
         for (id, reason) in overdue {
-            let query = reason == Reason::QueryTimeout;
-            if query {
-                log::debug!("query_timeout: the query is cancelled");
-            }
             self.close_client(id, &reason);
         }
     }

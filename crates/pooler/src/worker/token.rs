@@ -29,7 +29,7 @@ impl Subject {
             Self::Client(id) => pack(CLIENT, id),
             Self::Server(id) => pack(SERVER, id),
             Self::Errand(id) => pack(ERRAND, id),
-            Self::Listener(place) => FIXED | LISTENERS + place,
+            Self::Listener(place) => FIXED | (LISTENERS + place),
             Self::Control => FIXED,
             Self::Peers => FIXED | 1,
             Self::Chores => FIXED | 2,

@@ -1,0 +1,285 @@
+//! Answer: the way of a byte from a server to its client.
+//!
+//! A ReadyForQuery after which nothing is due, outside a transaction, gives
+//! the server back; what answers a query of ours goes nowhere.
+
+use pgskein_config::PoolMode;
+use pgskein_pool::flow::Ready;
+use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_protocol::{ErrorFields, TransactionStatus, backend as messages};
+
+use super::Worker;
+use super::client::{Rest, SessionState, Stage, session_of};
+use super::reason::{Reason, ServerReason};
+use super::scan::{HEADER, Stop, scan_server};
+use super::stream::Filled;
+
+/// What is to be done once the bytes of a server are used up.
+#[derive(Debug, Default)]
+struct Backward {
+    used: usize,
+    /// It may be lent to the next client.
+    released: bool,
+    /// A query of ours has ended, and whether it failed.
+    own: Option<bool>,
+    /// Nothing is due from it any more.
+    settled: bool,
+    /// The client's socket failed.
+    client_failed: Option<std::io::ErrorKind>,
+    /// The client began a transaction block in statement mode.
+    in_block: bool,
+}
+
+impl Worker {
+    /// Reads what a server has sent, unless its client does not read.
+    pub(super) fn read_server(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        if !server.stream.readable() {
+            return;
+        }
+        if let Some(client) = server.client()
+            && self
+                .clients
+                .get(client)
+                .is_some_and(|client| !client.outbox.is_empty())
+        {
+            // The client does not read: its server waits, and nobody else.
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = match server.stream.fill(&mut server.inbox, &mut scratch) {
+            Ok(Filled::Nothing) => Ok(()),
+            Ok(Filled::End) => Err(ServerReason::Lost),
+            Ok(Filled::Scratch(end)) => {
+                self.take_from_server(id, scratch.get(..end).unwrap_or_default())
+            }
+            Ok(Filled::Inbox(bytes)) => self.take_from_server(id, &bytes),
+            Err(error) => Err(ServerReason::SocketFailed(error.kind())),
+        };
+        self.scratch = scratch;
+        match outcome {
+            Ok(()) => {
+                if self
+                    .servers
+                    .get(id)
+                    .is_some_and(|server| server.stream.readable())
+                {
+                    self.wake_server(id);
+                }
+            }
+            Err(reason) => self.lose_server(id, &reason),
+        }
+    }
+
+    /// Takes what a server has sent, and keeps what cannot be used yet.
+    pub(super) fn take_from_server(
+        &mut self,
+        id: ServerId,
+        bytes: &[u8],
+    ) -> Result<(), ServerReason> {
+        let done = self.backward(id, bytes)?;
+        let Some(server) = self.servers.get_mut(id) else {
+            return Ok(());
+        };
+        if let Some(rest) = bytes.get(done.used..)
+            && !rest.is_empty()
+        {
+            server.inbox.extend_from_slice(rest);
+        }
+        let client = server.client();
+        if let Some(kind) = done.client_failed {
+            if let Some(client) = client {
+                self.close_client(client, &Reason::SocketFailed(kind));
+            }
+        } else if done.in_block {
+            if let Some(client) = client {
+                self.close_client(client, &Reason::TransactionInStatementMode);
+            }
+        } else if done.released {
+            self.free(id);
+        } else if let Some(failed) = done.own {
+            self.own_query_done(id, failed);
+        } else if done.settled {
+            self.settled(id);
+        }
+        Ok(())
+    }
+
+    /// Passes frames of a server on.
+    fn backward(&mut self, id: ServerId, bytes: &[u8]) -> Result<Backward, ServerReason> {
+        let mut done = Backward::default();
+        let (mut at, mut from) = (0, 0);
+        loop {
+            let Some(server) = self.servers.get_mut(id) else {
+                return Ok(done);
+            };
+            let client = if done.released { None } else { server.client() };
+            let stop = scan_server(server, client.is_some(), bytes, &mut at);
+            if let Stop::Ready(ready) = stop
+                && !ready.own
+                && !ready.settled
+            {
+                continue;
+            }
+            if let Some(client) = client
+                && at > from
+            {
+                self.pass(client, bytes.get(from..at).unwrap_or_default(), &mut done);
+            }
+            from = at;
+            match stop {
+                Stop::Drop => {
+                    if let Some(server) = self.servers.get_mut(id) {
+                        server.rest.take(bytes.len(), &mut at);
+                    }
+                    from = at;
+                }
+                Stop::Ready(ready) if ready.own => {
+                    at += READY_LEN;
+                    from = at;
+                    done.own = Some(ready.own_failed);
+                    if let Some(client) = client {
+                        self.parameters_set(client, id, ready.own_failed)?;
+                        done.own = None;
+                    }
+                }
+                Stop::Ready(ready) => self.ready(client, ready, &mut done),
+                Stop::Parameter(header) => {
+                    let end = at + header.total();
+                    let body = bytes.get(at + HEADER..end).unwrap_or_default();
+                    let wanted = self.parameter_reported(id, client, body)?;
+                    at = end;
+                    if !wanted || client.is_none() {
+                        from = at;
+                    }
+                }
+                Stop::OwnError(header) => {
+                    let body = bytes
+                        .get(at + HEADER..at + header.total())
+                        .unwrap_or_default();
+                    self.own_query_failed(id, &ErrorFields::parse(body));
+                    at += header.total();
+                    from = at;
+                }
+                Stop::Bad(text) => return Err(ServerReason::Protocol(text)),
+                _ => {
+                    done.used = at;
+                    return Ok(done);
+                }
+            }
+        }
+    }
+
+    /// Writes to a client.
+    #[inline]
+    fn pass(&mut self, id: ClientId, bytes: &[u8], done: &mut Backward) {
+        if let Some(client) = self.clients.get_mut(id)
+            && let Err(error) = client.outbox.send(&mut client.stream, bytes)
+        {
+            done.client_failed = Some(error.kind());
+        }
+    }
+
+    /// Decides what a ReadyForQuery means for the client that it went to.
+    #[inline]
+    fn ready(&mut self, client: Option<ClientId>, ready: Ready, done: &mut Backward) {
+        let now = self.now;
+        let Some(id) = client else {
+            done.settled = true;
+            return;
+        };
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        let partial = !client.inbox.is_empty();
+        let Stage::Session(session) = &mut client.stage else {
+            return;
+        };
+        session.turned = now;
+        let mode = self
+            .pools
+            .get(session.pool)
+            .map_or(PoolMode::Session, |pool| pool.settings.pool_mode);
+        let whole = session.rest == Rest::None;
+        if ready.status == TransactionStatus::Idle {
+            if mode != PoolMode::Session && whole {
+                session.state = SessionState::Idle;
+                session.since = now;
+                done.released = true;
+            }
+        } else if mode == PoolMode::Statement {
+            done.in_block = true;
+        }
+        if client.stream.readable() {
+            self.wake_client(id);
+        }
+        if whole && !partial && self.draining.is_some() {
+            self.tell(id);
+        }
+    }
+
+    /// A server has reported a parameter; true when its client wants to know.
+    fn parameter_reported(
+        &mut self,
+        id: ServerId,
+        client: Option<ClientId>,
+        body: &[u8],
+    ) -> Result<bool, ServerReason> {
+        let Some((name, value)) = messages::parameter_status(body) else {
+            return Err(ServerReason::Protocol(
+                "malformed ParameterStatus".to_owned(),
+            ));
+        };
+        let Some(server) = self.servers.get_mut(id) else {
+            return Ok(false);
+        };
+        let own = server.flow.answers_own();
+        if name == DISCONNECT_REQUESTED {
+            return Ok(false);
+        }
+        let Some(position) = self.parameters.position(name) else {
+            return Ok(!own);
+        };
+        server.parameters = self.parameters.with(server.parameters, position, value);
+        if !own
+            && let Some(session) = client
+                .and_then(|client| self.clients.get_mut(client))
+                .and_then(|client| client.session_mut())
+        {
+            session.parameters = self.parameters.with(session.parameters, position, value);
+        }
+        Ok(!own)
+    }
+
+    /// The SET before a client's first message is done.
+    fn parameters_set(
+        &mut self,
+        client: ClientId,
+        server: ServerId,
+        failed: bool,
+    ) -> Result<(), ServerReason> {
+        if failed {
+            self.close_client(client, &Reason::InvalidServerParameter);
+            return Err(ServerReason::OwnQueryFailed);
+        }
+        let (Some(session), Some(server)) = (
+            session_of(&mut self.clients, client),
+            self.servers.get(server),
+        ) else {
+            return Ok(());
+        };
+        // The server's spelling of the values is the one that counts.
+        session.parameters = self
+            .parameters
+            .replace(session.parameters, server.parameters);
+        Ok(())
+    }
+}
+
+/// Length of a ReadyForQuery.
+const READY_LEN: usize = 6;
+
+/// The parameter by which a server asks to be left; never passed on.
+pub(super) const DISCONNECT_REQUESTED: &[u8] = b"disconnect_requested";

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Measures pgskein side by side with PgBouncer and writes doc/benchmarks.md.
+#
+#   BENCH_ROUNDS   interleaved rounds of each load, 9 unless given
+#   BENCH_SECONDS  length of one load, 3 unless given
+#   BENCH_CLIENTS  clients of pgbench, 16 unless given
+#   BENCH_IDLE     idle clients of which the memory is measured, 5000 unless given
+#   BENCH_PARTS    what to measure: load,instructions,calls,memory unless given
+#   BENCH_OUTPUT   the document to write, doc/benchmarks.md unless given
+#   PGSKEIN        the program, target/release/pgskein unless given
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Thousands of clients need as many descriptors, here and in the poolers.
+ulimit -n "$(ulimit -Hn)"
+PGSKEIN="${PGSKEIN:-${CARGO_TARGET_DIR:-target}/release/pgskein}" exec python3 scripts/bench

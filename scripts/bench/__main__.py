@@ -1,0 +1,33 @@
+"""Measures pgskein side by side with PgBouncer and writes a document."""
+
+import os
+import sys
+
+import instructions
+import load
+import memory
+import report
+import syscalls
+from programs import Bench
+
+PARTS = {
+    "load": load.measure,
+    "instructions": instructions.measure,
+    "calls": syscalls.measure,
+    "memory": memory.measure,
+}
+
+
+def main():
+    parts = os.environ.get("BENCH_PARTS", ",".join(PARTS)).split(",")
+    output = os.environ.get("BENCH_OUTPUT", "doc/benchmarks.md")
+    with Bench() as bench:
+        sections = [PARTS[part](bench) for part in parts]
+        text = report.document(bench, sections)
+    with open(output, "w", encoding="utf-8") as file:
+        file.write(text)
+    print(text)
+    print(f"written to {output}", file=sys.stderr)
+
+
+main()

@@ -30,5 +30,5 @@ pub use postgres::Postgres;
 pub use process::{Descriptor, Process};
 pub use route::free_port;
 pub use tools::{Pgbench, Psql, RunningPsql, python};
-pub use wait::{PATIENCE, Ticker, wait_for, within};
+pub use wait::{PATIENCE, Stop, StopGuard, Ticker, wait_for, within};
 pub use wire::{ErrorFields, Message, Wire, startup_packet};

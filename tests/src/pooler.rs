@@ -267,6 +267,21 @@ impl Pooler {
         Wire::unix(stream.unwrap_or_else(|e| panic!("cannot connect to {}: {e}", path.display())))
     }
 
+    /// Source ports that reach worker `n`, for [`Pooler::wire_from`].
+    pub fn source_ports(&self, n: u8, count: usize) -> Vec<u16> {
+        self.route.learn(n, count);
+        (0..count).map(|_| self.route.take_port(n)).collect()
+    }
+
+    /// A raw connection from a source port, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// That of the connect; the port may still be taken.
+    pub fn wire_from(&self, port: u16) -> std::io::Result<Wire> {
+        self.route.wire_from(port)
+    }
+
     /// Learns beforehand how to reach worker `n` with `count` connections.
     pub fn learn(&self, n: u8, count: usize) {
         self.route.learn(n, count);
@@ -298,10 +313,17 @@ impl Pooler {
         files::write_ini(&self.folder, &self.account, self.port, databases, settings);
     }
 
-    /// Writes the configuration anew and has it read by the console's RELOAD.
+    /// Writes the configuration anew and has it read.
     pub fn reload(&self, settings: &str) {
         self.write_settings(settings);
-        self.console("RELOAD");
+        self.reload_files();
+    }
+
+    /// Has all files read again by the console's RELOAD, which returns when
+    /// every worker has gone over. Its own account needs no password for that.
+    pub fn reload_files(&self) {
+        let psql = self.local_psql().user("pgskein").database("pgskein");
+        psql.run("RELOAD").ok();
     }
 
     /// psql over TCP.

@@ -62,6 +62,11 @@ impl Route {
         }
     }
 
+    /// A connection from this source port.
+    pub(crate) fn wire_from(&self, port: u16) -> std::io::Result<Wire> {
+        Ok(Wire::tcp(self.connect_from(port)?))
+    }
+
     /// Learns source ports until at least `count` of them reach slot `n`.
     pub(crate) fn learn(&self, n: u8, count: usize) {
         for _ in 0..MOST_PROBES {
@@ -79,7 +84,8 @@ impl Route {
         panic!("no connection of {MOST_PROBES} reached worker {n}");
     }
 
-    fn take_port(&self, n: u8) -> u16 {
+    /// Takes a source port that reaches slot `n`, to use it once or for good.
+    pub(crate) fn take_port(&self, n: u8) -> u16 {
         loop {
             self.learn(n, 1);
             let port = self.known.lock().unwrap().entry(n).or_default().pop();

@@ -1,5 +1,6 @@
 //! Waiting: the only place of the tests that sleeps.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,40 @@ impl Ticker {
     pub fn tick(&mut self) {
         thread::sleep(self.next.saturating_duration_since(Instant::now()));
         self.next += self.period;
+    }
+}
+
+/// Tells threads of a scenario to come to an end.
+///
+/// A scope waits for its threads also when it panics, so whoever starts some
+/// holds the [`Stop::guard`] too.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicBool);
+
+/// Tells the threads when it goes out of scope.
+#[derive(Debug)]
+pub struct StopGuard<'a>(&'a Stop);
+
+impl Stop {
+    /// Tells the threads.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether they were told.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Tells them at the end of a scope, however that ends.
+    pub fn guard(&self) -> StopGuard<'_> {
+        StopGuard(self)
+    }
+}
+
+impl Drop for StopGuard<'_> {
+    fn drop(&mut self) {
+        self.0.set();
     }
 }
 

@@ -90,15 +90,16 @@ fn cancelled_client_that_waits_for_a_server_is_told_at_once() {
         "workers = 2\npool_mode = transaction\ndefault_pool_size = 1",
     );
     let holder = pooler.connect_to_worker(1);
+    // The first login of a worker needs a server, so they come first.
+    let clients = [1, 2].map(|worker| pooler.connect_to_worker(worker));
     holder.query("begin").unwrap();
 
-    for worker in [1, 2] {
-        let waiting = pooler.connect_to_worker(worker);
+    for waiting in clients {
         let query = waiting.start_query("select 'late'");
         wait_for("a client to wait", PATIENCE, || {
             waiting_clients(&pooler) == 1
         });
-        waiting.cancel_through_worker(3 - worker);
+        waiting.cancel_through_worker(3 - waiting.slot());
         assert_eq!(query.wait(), Err(CANCELLED));
 
         // The holder was not disturbed, and the cancelled client can go on.

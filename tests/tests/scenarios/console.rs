@@ -15,16 +15,14 @@ fn show_workers_tells_of_every_worker_on_every_worker() {
         let console = console(&pooler, worker);
         let rows = console.query("SHOW WORKERS").unwrap();
         let seen: Vec<Vec<&str>> = rows.iter().map(|row| row.split('|').collect()).collect();
-        for (slot, expected) in [(1_u8, "1"), (2, "2"), (3, "0")] {
+        for (slot, clients) in [(1_u8, 1), (2, 2), (3, 0)] {
             let row = &seen[usize::from(slot) - 1];
             assert_eq!(row[0], slot.to_string());
             assert_eq!(row[1], workers[&slot].0.to_string());
             assert_eq!(&row[2..4], [slot.to_string().as_str(), "1"]);
-            assert_eq!(
-                row[5..8],
-                [expected, "0", expected],
-                "clients, waiting, servers"
-            );
+            let numbers: Vec<u32> = row[5..8].iter().map(|n| n.parse().unwrap()).collect();
+            assert_eq!(numbers[..2], [clients, 0], "clients and waiting");
+            assert!(numbers[2] >= clients, "a server for each transaction");
         }
         assert_eq!(seen.len(), 3);
     }

@@ -27,7 +27,7 @@ fn supervisor_holds_the_listeners_and_a_link_to_each_worker() {
     assert_eq!(of(&Descriptor::TcpListener(pooler.port())), 3, "{found:?}");
     let client_socket = format!(".s.PGSQL.{}", pooler.port());
     assert_eq!(of(&Descriptor::UnixListener(client_socket)), 1, "{found:?}");
-    let peer_socket = "supervisor.sock".to_owned();
+    let peer_socket = "supervisor.new".to_owned();
     assert_eq!(of(&Descriptor::UnixListener(peer_socket)), 1, "{found:?}");
     // The links, and the two ends of the signal pipe where that is a socket pair.
     let pairs = of(&Descriptor::Unix);
@@ -108,6 +108,9 @@ fn wait_idle(pooler: &Pooler) -> BTreeMap<u8, Process> {
 
 /// Standard streams, log, scoreboard, event queue with its waker, the slot's
 /// listener, both unix listeners and the control link.
+///
+/// The kernel keeps the name that a unix socket was bound to: a peer socket is
+/// renamed to its own only then.
 fn expected_of_worker(pooler: &Pooler, slot: u8) -> BTreeMap<Descriptor, usize> {
     let log = pooler.log_file();
     let log = log.file_name().unwrap().to_string_lossy().into_owned();
@@ -117,7 +120,7 @@ fn expected_of_worker(pooler: &Pooler, slot: u8) -> BTreeMap<Descriptor, usize> 
             Descriptor::UnixListener(format!(".s.PGSQL.{}", pooler.port())),
             1,
         ),
-        (Descriptor::UnixListener(format!("worker.{slot}.1.sock")), 1),
+        (Descriptor::UnixListener(format!("worker.{slot}.1.new")), 1),
         (Descriptor::Unix, 1),
         (Descriptor::File("null".to_owned()), 2),
         (Descriptor::File("stderr".to_owned()), 1),

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, wait_for};
+use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, Stop, wait_for};
 
 #[test]
 fn new_sessions_are_refused_while_a_drain_goes_on() {
@@ -23,7 +23,7 @@ fn new_sessions_are_refused_while_a_drain_goes_on() {
     let console = pooler
         .connect_unix(&Login::new().database("pgskein"))
         .unwrap();
-    assert_eq!(console.query("SHOW WORKERS").unwrap().len(), 2);
+    assert!(!console.query("SHOW WORKERS").unwrap().is_empty());
     client.close();
     assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
 }
@@ -46,24 +46,6 @@ fn cancels_are_served_over_the_unix_socket_during_a_drain() {
     }
 }
 
-#[test]
-fn drain_listen_answer_keeps_serving_cancels_over_tcp() {
-    let postgres = Postgres::start();
-    let settings = "workers = 2\npool_mode = transaction\ndrain_listen = answer";
-    let pooler = Pooler::start(&postgres, settings);
-    let client = pooler.connect_to_worker(1);
-    pooler.learn(2, 2);
-    let query = client.start_long_query();
-    pooler.signal(Signal::SIGTERM);
-    wait_for("new sessions to be refused", PATIENCE, || {
-        pooler
-            .try_connect(&Login::new())
-            .is_err_and(|error| error.sqlstate == "57P03")
-    });
-    client.cancel_through_worker(2);
-    assert_eq!(query.wait(), Err(SqlState("57014")));
-}
-
 /// Whoever got a connection gets an answer.
 #[test]
 fn no_queued_connection_is_lost_when_listening_stops() {
@@ -73,12 +55,12 @@ fn no_queued_connection_is_lost_when_listening_stops() {
         "workers = 2\npool_mode = transaction\nmax_client_conn = 10000\nlisten_backlog = 1000",
     );
     let witness = pooler.connect_as(&Login::new().goaway());
-    let answered = AtomicU32::new(0);
+    let (answered, stop) = (AtomicU32::new(0), Stop::default());
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 // As fast as it goes, so that some are queued at any moment.
-                while let Ok(mut wire) = pooler.try_wire() {
+                while let (false, Ok(mut wire)) = (stop.is_set(), pooler.try_wire()) {
                     wire.send(&Login::new().packet());
                     let answer = wire.read_message();
                     let answer = answer.expect("an accepted connection is answered");
@@ -87,10 +69,15 @@ fn no_queued_connection_is_lost_when_listening_stops() {
                 }
             });
         }
+        // They end when they are refused; the guard is for what goes wrong.
+        let _guard = stop.guard();
         wait_for("some load", PATIENCE, || {
             answered.load(Ordering::Relaxed) > 200
         });
         pooler.signal(Signal::SIGTERM);
+        wait_for("the port to be closed", PATIENCE, || {
+            pooler.try_wire().is_err()
+        });
     });
     witness.wait_goaway();
     witness.close();
@@ -114,27 +101,6 @@ fn login_under_way_when_a_drain_begins_is_finished_and_then_told() {
     assert_eq!(client.value("select 'served'"), "served");
     witness.close();
     client.close();
-    assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
-}
-
-#[test]
-fn drain_delay_goes_on_accepting_for_its_time() {
-    let postgres = Postgres::start();
-    let settings = "workers = 2\npool_mode = transaction\ndrain_delay = 1.5";
-    let pooler = Pooler::start(&postgres, settings);
-    let early = pooler.connect_as(&Login::new().goaway());
-    pooler.signal(Signal::SIGTERM);
-    pooler.wait_log("drain");
-    let late = pooler.connect_as(&Login::new().goaway());
-    assert_eq!(late.value("select 'served'"), "served");
-    assert_eq!(early.transcript(), "", "not told before the delay is over");
-    early.wait_goaway();
-    late.wait_goaway();
-    wait_for("the port to be closed", PATIENCE, || {
-        pooler.try_wire().is_err()
-    });
-    early.close();
-    late.close();
     assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
 }
 

@@ -1,9 +1,9 @@
 //! A limit holds for the whole group of workers.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use crate::harness::{Login, PATIENCE, Pooler, Postgres, SqlState, wait_for};
+use crate::harness::{Login, PATIENCE, Pooler, Postgres, SqlState, Stop, wait_for};
 
 #[test]
 fn pool_size_holds_over_four_workers() {
@@ -66,14 +66,14 @@ fn limits_of_a_database_and_of_a_user_beat_the_general_ones() {
     let address = postgres.address();
     let databases = format!(
         "small = {address} dbname=postgres pool_size=1\nplain = {address} dbname=postgres\n\
-         postgres = {address}\n[users]\ncarol = pool_size=2"
+         postgres = {address}\n[users]\nbob = pool_size=2\ncarol = pool_size=2"
     );
     let settings = "workers = 2\npool_mode = transaction\ndefault_pool_size = 5";
     let pooler = Pooler::start_for(&databases, settings);
     for (user, database, limit) in [
         ("alice", "small", 1),
         ("carol", "small", 2),
-        ("carol", "plain", 2),
+        ("bob", "plain", 2),
     ] {
         let login = Login::new().user(user).database(database);
         let logins: Vec<Login> = (0..10).map(|_| login.clone()).collect();
@@ -197,13 +197,14 @@ fn most_connections(postgres: &Postgres, pooler: &Pooler, logins: &[Login]) -> i
 /// The most that `sql` counts while all these clients work. Each is served
 /// twenty times.
 fn most_of(postgres: &Postgres, sql: &str, pooler: &Pooler, logins: &[Login]) -> i64 {
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     let served = AtomicU32::new(0);
     let most = thread::scope(|scope| {
+        let _guard = stop.guard();
         let sampler = scope.spawn(|| {
             let direct = postgres.connect();
             let mut most = 0;
-            while !stop.load(Ordering::Relaxed) {
+            while !stop.is_set() {
                 most = most.max(direct.value(sql).parse().unwrap());
             }
             most
@@ -224,7 +225,7 @@ fn most_of(postgres: &Postgres, sql: &str, pooler: &Pooler, logins: &[Login]) ->
         for client in clients {
             client.join().unwrap();
         }
-        stop.store(true, Ordering::Relaxed);
+        stop.set();
         sampler.join().unwrap()
     });
     assert_eq!(served.load(Ordering::Relaxed) as usize, logins.len() * 20);

@@ -1,11 +1,10 @@
 //! A worker that dies takes its own clients with it, and nothing else.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, Ticker, wait_for,
+    Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, Stop, Ticker, wait_for,
 };
 
 const SETTINGS: &str = "workers = 4\npool_mode = transaction";
@@ -14,14 +13,15 @@ const SETTINGS: &str = "workers = 4\npool_mode = transaction";
 fn siblings_of_a_killed_worker_are_untouched_under_load() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     let victims = [pooler.connect_to_worker(2), pooler.connect_to_worker(2)];
     thread::scope(|scope| {
+        let _guard = stop.guard();
         for worker in [1, 3, 4, 1, 3, 4] {
             let client = pooler.connect_to_worker(worker);
             let stop = &stop;
             scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.is_set() {
                     assert_eq!(client.query("select 1"), Ok(vec!["1".to_owned()]));
                 }
             });
@@ -43,7 +43,7 @@ fn siblings_of_a_killed_worker_are_untouched_under_load() {
             "served"
         );
         assert_eq!([1, 3, 4].map(|slot| pooler.worker(slot)), siblings);
-        stop.store(true, Ordering::Relaxed);
+        stop.set();
     });
 }
 
@@ -51,11 +51,14 @@ fn siblings_of_a_killed_worker_are_untouched_under_load() {
 fn slot_of_a_killed_worker_serves_within_a_second() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    pooler.learn(2, 50);
+    let ports = pooler.source_ports(2, 50);
     pooler.worker(2).signal(Signal::SIGKILL);
     let killed = Instant::now();
     let mut beat = Ticker::every(Duration::from_millis(5));
-    while Client::log_in(pooler.wire_to_worker(2), &Login::new()).is_err() {
+    for port in ports.into_iter().cycle() {
+        if log_in_from(&pooler, port) == Some(true) {
+            break;
+        }
         beat.tick();
     }
     let waited = killed.elapsed();
@@ -122,14 +125,15 @@ fn ten_kills_in_ten_seconds_keep_nobody_waiting_over_a_second() {
         &postgres,
         "workers = 4\npool_mode = transaction\nmax_client_conn = 1000",
     );
-    pooler.learn(2, 10);
+    let ports = [pooler.source_ports(2, 20), pooler.source_ports(2, 20)];
     let sibling = pooler.connect_to_worker(1);
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     let (worst, cut_off) = thread::scope(|scope| {
-        let probes: Vec<_> = [0, 1]
-            .map(|_| scope.spawn(|| probe_slot_2(&pooler, &stop)))
-            .into_iter()
-            .collect();
+        let _guard = stop.guard();
+        let probes = ports.map(|ports| {
+            let (pooler, stop) = (&pooler, &stop);
+            scope.spawn(move || probe(pooler, &ports, stop))
+        });
         let mut beat = Ticker::every(Duration::from_secs(1));
         for _ in 0..10 {
             beat.tick();
@@ -140,7 +144,7 @@ fn ten_kills_in_ten_seconds_keep_nobody_waiting_over_a_second() {
             assert_eq!(sibling.value("select 'untouched'"), "untouched");
         }
         beat.tick();
-        stop.store(true, Ordering::Relaxed);
+        stop.set();
         let results = probes.into_iter().map(|probe| probe.join().unwrap());
         results.fold((Duration::ZERO, 0), |a, b| (a.0.max(b.0), a.1 + b.1))
     });
@@ -154,7 +158,7 @@ fn leases_of_a_killed_worker_return() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(
         &postgres,
-        "workers = 2\npool_mode = transaction\ndefault_pool_size = 2\nlease_linger = 1",
+        "workers = 2\npool_mode = transaction\ndefault_pool_size = 2",
     );
     let victims = [pooler.connect_to_worker(1), pooler.connect_to_worker(1)];
     let other = pooler.connect_to_worker(2);
@@ -167,18 +171,30 @@ fn leases_of_a_killed_worker_return() {
     third.query("begin").unwrap();
 }
 
-/// Logs in at slot 2 over and over; the longest that took, and how many ended
-/// without an answer.
-fn probe_slot_2(pooler: &Pooler, stop: &AtomicBool) -> (Duration, u32) {
+/// Logs in from these ports over and over; the longest that took, and how many
+/// logins ended without an answer.
+fn probe(pooler: &Pooler, ports: &[u16], stop: &Stop) -> (Duration, u32) {
     let (mut worst, mut cut_off) = (Duration::ZERO, 0);
     let mut beat = Ticker::every(Duration::from_millis(25));
-    while !stop.load(Ordering::Relaxed) {
-        let start = Instant::now();
-        if Client::log_in(pooler.wire_to_worker(2), &Login::new()).is_err() {
-            cut_off += 1;
+    for port in ports.iter().cycle() {
+        if stop.is_set() {
+            break;
         }
+        let start = Instant::now();
+        cut_off += u32::from(log_in_from(pooler, *port) == Some(false));
         worst = worst.max(start.elapsed());
         beat.tick();
     }
     (worst, cut_off)
+}
+
+/// Whether a login from this port was served; `None` when the port is taken.
+fn log_in_from(pooler: &Pooler, port: u16) -> Option<bool> {
+    let wire = pooler.wire_from(port).ok()?;
+    let Ok(client) = Client::log_in(wire, &Login::new()) else {
+        return Some(false);
+    };
+    // Frees the port at once.
+    client.reset();
+    Some(true)
 }

@@ -87,7 +87,7 @@ impl Pooler {
             status: Mutex::new(None),
             folder,
         };
-        pooler.wait_ready()?;
+        pooler.wait_ready(files::workers(settings))?;
         Ok(pooler)
     }
 
@@ -346,12 +346,13 @@ impl Pooler {
         files::write(&self.folder, &self.account, name, text)
     }
 
-    /// Waits until a worker answers.
-    fn wait_ready(&self) -> Result<(), Run> {
+    /// Waits until a worker answers and all are there.
+    fn wait_ready(&self, workers: usize) -> Result<(), Run> {
         let mut ready = false;
         wait_for("pgskein to answer", PATIENCE, || {
-            ready = self.exit_status().is_none() && self.answers();
-            ready || self.exit_status().is_some()
+            let lives = self.exit_status().is_none();
+            ready = lives && self.answers() && self.workers().len() == workers;
+            ready || !lives
         });
         if ready {
             return Ok(());

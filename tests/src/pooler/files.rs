@@ -49,13 +49,21 @@ pub(super) fn write_ini(
     set("auth_file", &path("users.txt"));
     set("admin_users", "postgres");
     set("stats_users", "carol");
-    set("workers", "2");
+    set("workers", &DEFAULT_WORKERS.to_string());
     if account.is_switched() {
         set("user", account.name());
     }
     text.push_str(settings);
     text.push('\n');
     write(folder, account, "pgskein.ini", &text);
+}
+
+/// How many workers these settings ask for.
+pub(super) fn workers(settings: &str) -> usize {
+    let mut lines = settings.lines().rev();
+    let last = lines.find_map(|line| line.strip_prefix("workers = "));
+    let last = last.map(str::parse);
+    last.map_or(DEFAULT_WORKERS, |value| value.expect("a number of workers"))
 }
 
 /// Writes a file that the pooler may read, whole at once.
@@ -67,6 +75,9 @@ pub(super) fn write(folder: &Folder, account: &Account, name: &str, text: &str) 
     fs::rename(&new, &path).expect("a file can be put in place");
     path
 }
+
+/// Workers of a scenario that does not say how many.
+const DEFAULT_WORKERS: usize = 2;
 
 /// Everybody whom the test server knows.
 const USERS: &str = r#""postgres" ""

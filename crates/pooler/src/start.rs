@@ -56,9 +56,7 @@ impl Foundation {
             return Err(StartError::NothingToListenOn);
         }
         let pidfile = Some(Path::new(&settings.pidfile)).filter(|path| *path != Path::new(""));
-        if let Some(path) = pidfile {
-            pidfile::refuse_running(path)?;
-        }
+        let pidfile = pidfile.map(Pidfile::claim).transpose()?;
         let runtime_dir = RuntimeDir::make(settings, &account)?;
         for file in [&settings.pidfile, &settings.logfile] {
             if !file.is_empty() {
@@ -75,7 +73,7 @@ impl Foundation {
         let unix = UnixSocket::listen(settings)?;
         let peer = listen_for_peers(&supervisor_socket_path(runtime_dir.path()))
             .map_err(StartError::system("listen on supervisor.sock"))?;
-        let pidfile = pidfile.map(Pidfile::write).transpose()?;
+        pidfile.as_ref().map(Pidfile::write).transpose()?;
         let scoreboard = Scoreboard::create().map_err(StartError::system("make the scoreboard"))?;
         raise_file_limit(&config);
         Ok(Self {

@@ -325,17 +325,13 @@ impl Supervisor {
 
     /// Removes what the group has in the file system.
     fn clean_up(&mut self) {
-        if let Some(unix) = self.unix.take() {
-            unix.remove();
-        }
+        drop(self.unix.take());
         for slot in self.places.keys().copied().collect::<Vec<_>>() {
             self.remove_peer_socket(slot);
         }
         let own = supervisor_socket_path(self.runtime_dir.path());
         let _gone_either_way = std::fs::remove_file(own);
-        if let Some(pidfile) = self.pidfile.take() {
-            pidfile.remove();
-        }
+        drop(self.pidfile.take());
     }
 }
 

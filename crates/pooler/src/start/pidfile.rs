@@ -9,34 +9,48 @@ use nix::unistd::Pid;
 
 use super::error::StartError;
 
-/// A pidfile with this process in it; emptied and removed by
-/// [`Pidfile::remove`].
+/// The pidfile of this group, removed when this value goes.
+///
+/// Where its folder forbids that, it is emptied.
 #[derive(Debug)]
 pub(crate) struct Pidfile {
     path: PathBuf,
 }
 
 impl Pidfile {
-    /// Writes the id of this process to `path`.
+    /// Takes `path` as the pidfile of this group.
     ///
     /// # Errors
     ///
-    /// [`StartError::Running`] when the file names another pgskein that lives;
-    /// [`StartError::Make`] when it cannot be written.
-    pub(crate) fn write(path: &Path) -> Result<Self, StartError> {
+    /// [`StartError::Running`] when the file names another pgskein that lives.
+    pub(crate) fn claim(path: &Path) -> Result<Self, StartError> {
         refuse_running(path)?;
-        fs::write(path, format!("{}\n", std::process::id())).map_err(|cause| StartError::Make {
-            path: path.to_owned(),
-            cause,
-        })?;
         Ok(Self {
             path: path.to_owned(),
         })
     }
 
-    /// Removes the file, or empties it where its folder forbids that.
-    pub(crate) fn remove(self) {
-        if pid_in(&self.path) != i32::try_from(std::process::id()).ok() {
+    /// Writes the id of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Make`].
+    pub(crate) fn write(&self) -> Result<(), StartError> {
+        let pid = format!("{}\n", std::process::id());
+        fs::write(&self.path, pid).map_err(|cause| StartError::Make {
+            path: self.path.clone(),
+            cause,
+        })
+    }
+}
+
+impl Drop for Pidfile {
+    fn drop(&mut self) {
+        let Ok(text) = fs::read_to_string(&self.path) else {
+            return;
+        };
+        // An empty one was made for us and not written yet.
+        if !text.is_empty() && pid_in(&self.path) != i32::try_from(std::process::id()).ok() {
             return;
         }
         let removed = fs::remove_file(&self.path);
@@ -51,7 +65,7 @@ impl Pidfile {
 /// # Errors
 ///
 /// [`StartError::Running`].
-pub(crate) fn refuse_running(path: &Path) -> Result<(), StartError> {
+fn refuse_running(path: &Path) -> Result<(), StartError> {
     match pid_in(path) {
         Some(pid) if is_pgskein(pid) => Err(StartError::Running {
             pidfile: path.to_owned(),
@@ -83,9 +97,10 @@ mod tests {
         let path = std::env::temp_dir().join(format!("pgskein-pid-{}", std::process::id()));
         for old in ["", "no number", "999999999", "1", "-1"] {
             fs::write(&path, old).unwrap();
-            let pidfile = Pidfile::write(&path).unwrap();
+            let pidfile = Pidfile::claim(&path).unwrap();
+            pidfile.write().unwrap();
             assert_eq!(pid_in(&path), i32::try_from(std::process::id()).ok());
-            pidfile.remove();
+            drop(pidfile);
             assert!(!path.exists());
         }
     }
@@ -93,9 +108,9 @@ mod tests {
     #[test]
     fn leaves_a_file_that_now_names_somebody_else() {
         let path = std::env::temp_dir().join(format!("pgskein-pid2-{}", std::process::id()));
-        let pidfile = Pidfile::write(&path).unwrap();
+        let pidfile = Pidfile::claim(&path).unwrap();
         fs::write(&path, "1\n").unwrap();
-        pidfile.remove();
+        drop(pidfile);
         assert!(path.exists());
         fs::remove_file(&path).unwrap();
     }

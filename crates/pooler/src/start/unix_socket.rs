@@ -17,10 +17,12 @@ use super::error::StartError;
 #[derive(Debug)]
 pub(crate) struct UnixSocket {
     pub listener: UnixListener,
-    file: Option<OwnFile>,
+    _file: Option<OwnFile>,
 }
 
 /// The file of a socket, as it was when we made it.
+///
+/// It is removed when this value goes, unless another process has replaced it.
 #[derive(Debug)]
 struct OwnFile {
     path: PathBuf,
@@ -57,7 +59,7 @@ impl UnixSocket {
             let listener = bind(format!("\0{name}"), settings).map_err(failed)?;
             return Ok(Some(Self {
                 listener,
-                file: None,
+                _file: None,
             }));
         }
         if is_answered(&path).map_err(failed)? {
@@ -66,22 +68,16 @@ impl UnixSocket {
         let (listener, file) = bind_file(&path, group, settings).map_err(failed)?;
         Ok(Some(Self {
             listener,
-            file: Some(file),
+            _file: Some(file),
         }))
     }
+}
 
-    /// Removes the file, unless another process has replaced it.
-    pub(crate) fn remove(self) {
-        if let Some(OwnFile {
-            path,
-            device,
-            inode,
-        }) = self.file
-        {
-            let now = fs::symlink_metadata(&path);
-            if now.is_ok_and(|now| (now.dev(), now.ino()) == (device, inode)) {
-                let _gone_either_way = fs::remove_file(&path);
-            }
+impl Drop for OwnFile {
+    fn drop(&mut self) {
+        let now = fs::symlink_metadata(&self.path);
+        if now.is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode)) {
+            let _gone_either_way = fs::remove_file(&self.path);
         }
     }
 }
@@ -186,7 +182,7 @@ mod tests {
         let path = folder.join(".s.PGSQL.6432");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o750);
-        socket.remove();
+        drop(socket);
         assert!(!path.exists());
         fs::remove_dir_all(folder).unwrap();
     }
@@ -195,10 +191,12 @@ mod tests {
     fn refuses_a_living_socket_and_replaces_a_dead_one() {
         let folder = folder("unix-live");
         let settings = settings(folder.to_str().unwrap(), 0o777);
-        let first = UnixSocket::listen(&settings).unwrap();
+        let first = UnixSocket::listen(&settings).unwrap().unwrap();
         let second = UnixSocket::listen(&settings);
         assert!(matches!(second, Err(StartError::UnixSocketInUse { .. })));
-        drop(first);
+        // As if its process had been killed: the file stays.
+        drop(first.listener);
+        std::mem::forget(first._file);
         assert!(UnixSocket::listen(&settings).unwrap().is_some());
         fs::remove_dir_all(folder).unwrap();
     }

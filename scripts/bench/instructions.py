@@ -48,8 +48,7 @@ def run(bench, kind, mode, arguments):
     out = f"{bench.folder}/callgrind.{kind}"
     for old in glob.glob(f"{out}.*"):
         os.unlink(old)
-    wrapper = f"valgrind --tool=callgrind --trace-children=yes --callgrind-out-file={out}.%p".split()
-    with bench.start(kind, mode, 1, wrapper) as pooler:
+    with bench.start(kind, mode, 1, callgrind_out=out) as pooler:
         bench.pgbench(pooler.port, arguments)
     total = 0
     for name in glob.glob(f"{out}.*"):

@@ -7,7 +7,7 @@ import time
 from report import Section, quartiles
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
-SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "3"))
 CLIENTS = int(os.environ.get("BENCH_CLIENTS", "16"))
 
 LOADS = {
@@ -44,7 +44,7 @@ def sample(bench, pooler, arguments):
     bench.pgbench(pooler.port, f"{arguments} -c {CLIENTS} -j 1 -t 20")
     before = pooler.processor_seconds()
     start = time.monotonic()
-    count, _ = bench.pgbench(pooler.port, f"{arguments} -c {CLIENTS} -j 1 -T {SECONDS:g}")
+    count, _ = bench.pgbench(pooler.port, f"{arguments} -c {CLIENTS} -j 1 -T {SECONDS}")
     seconds = time.monotonic() - start
     used = pooler.processor_seconds() - before
     return used / count * 1e6, count / seconds
@@ -63,7 +63,7 @@ def section(samples, names):
             rate_ratios = [a / b[1] for a, b in zip(rates, of_base)]
             time_rows.append([load, name, quartiles(times, 2), quartiles(time_ratios, 3)])
             rate_rows.append([load, name, quartiles(rates, 0), quartiles(rate_ratios, 3)])
-    command = [f"pgbench -n {a} -c {CLIENTS} -j 1 -T {SECONDS:g}  # {l}" for l, (_, a) in LOADS.items()]
+    command = [f"pgbench -n {a} -c {CLIENTS} -j 1 -T {SECONDS}  # {l}" for l, (_, a) in LOADS.items()]
     head = ["load", "pooler", "{}: median (quartiles)", "of PgBouncer's: median (quartiles)"]
     result = Section("Processor time and throughput", command)
     result.text = (

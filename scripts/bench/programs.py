@@ -89,21 +89,28 @@ class Bench:
         if self.unprivileged:
             shutil.chown(path, "postgres", "postgres")
 
-    def start(self, kind, mode="transaction", workers=1, wrapper=()):
+    def start(self, kind, mode="transaction", workers=1, callgrind_out=None):
         """Starts a pooler of this kind, `pgskein` or `pgbouncer`."""
-        return Pooler(self, kind, mode, workers, list(wrapper))
+        return Pooler(self, kind, mode, workers, callgrind_out)
 
 
 class Pooler:
     """A running pooler."""
 
-    def __init__(self, bench, kind, mode, workers, wrapper):
+    def __init__(self, bench, kind, mode, workers, callgrind_out):
         self.bench = bench
         self.port = free_port()
         self.folder = tempfile.mkdtemp(prefix=f"{kind}-", dir=bench.folder)
         bench.give(self.folder)
         ini = self.write_ini(kind, mode, workers)
         binary = bench.pgskein if kind == "pgskein" else bench.pgbouncer
+        wrapper = []
+        if callgrind_out:
+            wrapper = ["valgrind", "--tool=callgrind"]
+            # A process that writes its title over its arguments would write
+            # over valgrind's: those come from a file.
+            options = f"--callgrind-out-file={callgrind_out}.%p --trace-children=yes\n"
+            os.chmod(self.write(".valgrindrc", options), 0o644)
         self.process = subprocess.Popen(
             bench.unprivileged + wrapper + [binary, "-q", ini],
             cwd=self.folder,

@@ -190,7 +190,9 @@ fn left_over_files_of_a_dead_group_do_not_stop_a_new_one() {
     for process in pooler.processes() {
         process.kill();
     }
-    pooler.wait_exit(PATIENCE);
+    wait_for("all to be dead", PATIENCE, || {
+        pooler.exit_status().is_some() && pooler.processes().is_empty()
+    });
     assert!(!pooler.leftovers().is_empty(), "nobody could clean up");
 
     Pgskein::run(&["-d", pooler.ini().to_str().unwrap()]).ok();

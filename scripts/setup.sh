@@ -12,6 +12,7 @@ readonly NEEDED_RUST=1.88
 
 purpose="${1:-test}"
 missing=()
+updated=0
 
 main() {
     have cc || missing+=(gcc libc6-dev)
@@ -60,29 +61,43 @@ debian_python_has() {
 
 # Debian's rustup brings a current toolchain; its own cargo may be too old.
 rust_package() {
+    have apt-get || return 0
+    update_lists
+    local candidate
+    candidate="$(apt-cache policy cargo | awk '/Candidate:/ {print $2}')"
     if apt-cache show rustup >/dev/null 2>&1; then
         missing+=(rustup)
-    else
+    elif version_at_least "${candidate%%+*}" "$NEEDED_RUST"; then
         missing+=(cargo rustc rustfmt rust-clippy)
+    fi
+}
+
+update_lists() {
+    if ((updated == 0)); then
+        with_rights apt-get update -qq || die "could not read the package lists"
+        updated=1
+    fi
+}
+
+with_rights() {
+    if ((EUID == 0)); then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "needs root or sudo to install packages"
     fi
 }
 
 install_missing() {
     have apt-get || die "missing here, and there is no apt-get: ${missing[*]}"
-    local as_root=()
-    if ((EUID != 0)); then
-        have sudo || die "needs root or sudo to install: ${missing[*]}"
-        as_root=(sudo)
-    fi
+    update_lists
     echo "installing ${missing[*]}" >&2
     local log
     log="$(mktemp)"
-    if ! {
-        "${as_root[@]}" apt-get update -qq &&
-            # Debian starts a server of its own for each of these; the tests start theirs.
-            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-                apt-get install -y -qq --no-install-recommends "${missing[@]}"
-    } >"$log" 2>&1; then
+    # Debian would start a server of its own; the tests start theirs.
+    if ! with_rights env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         die "could not install: ${missing[*]}"
     fi

@@ -63,13 +63,16 @@ debian_python_has() {
 rust_package() {
     have apt-get || return 0
     update_lists
-    local candidate
-    candidate="$(apt-cache policy cargo | awk '/Candidate:/ {print $2}')"
-    if apt-cache show rustup >/dev/null 2>&1; then
+    if [[ -n "$(candidate rustup)" ]]; then
         missing+=(rustup)
-    elif version_at_least "${candidate%%+*}" "$NEEDED_RUST"; then
+    elif version_at_least "$(candidate cargo)" "$NEEDED_RUST"; then
         missing+=(cargo rustc rustfmt rust-clippy)
     fi
+}
+
+# The version of a package that could be installed, empty when there is none.
+candidate() {
+    apt-cache policy "$1" | sed -n 's/^ *Candidate: \([0-9][^+~-]*\).*/\1/p'
 }
 
 update_lists() {

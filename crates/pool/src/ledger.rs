@@ -14,6 +14,7 @@
 //! out of [`Ledger::poll_action`]. Where a limit is in the way of waiting
 //! clients, servers are recalled as `recall.rs` says.
 
+mod lease;
 mod recall;
 #[cfg(test)]
 mod simulation;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use pgskein_protocol::key::Slot;
 
+use self::lease::{Lease, LeaseState};
 use crate::control::{LeaseId, PoolKey};
 
 /// One process that works, apart from all that had its slot before.
@@ -88,6 +90,8 @@ pub struct Ledger {
     actions: VecDeque<LedgerAction>,
     /// Something changed since the actions were worked out.
     stale: bool,
+    /// When more can be recalled for somebody who waits.
+    more_at: Option<Instant>,
 }
 
 /// Leases that count towards one limit.
@@ -115,6 +119,8 @@ struct Share {
     wanted: u32,
     /// Since when the oldest client waits, if any are wanted.
     since: Instant,
+    /// When leases were wanted last.
+    wanted_at: Instant,
     /// The last recall, unless the worker may have answered it since.
     told: Option<Recall>,
 }
@@ -124,31 +130,6 @@ struct Share {
 struct Recall {
     count: u32,
     unused: u32,
-}
-
-#[derive(Debug)]
-struct Lease {
-    epoch: u32,
-    pool: PoolKey,
-    state: LeaseState,
-}
-
-#[derive(Debug)]
-enum LeaseState {
-    Opening {
-        worker: WorkerId,
-    },
-    Held {
-        worker: WorkerId,
-        process_id: u32,
-        secret: Box<[u8]>,
-    },
-    Closing {
-        worker: WorkerId,
-    },
-    Lingering {
-        until: Instant,
-    },
 }
 
 impl Ledger {
@@ -184,8 +165,12 @@ impl Ledger {
             leases: 0,
             wanted: 0,
             since: now,
+            wanted_at: now,
             told: Some(Recall::default()),
         });
+        if share.wanted.max(wanted) > 0 {
+            share.wanted_at = now;
+        }
         share.wanted = wanted;
         share.since = now.checked_sub(oldest_wait).unwrap_or(now);
         self.forget_unused(pool);
@@ -193,16 +178,25 @@ impl Ledger {
     }
 
     /// Takes note that the lease's server has logged in, with its cancel key.
-    pub fn held(&mut self, worker: WorkerId, lease: LeaseId, process_id: u32, secret: &[u8]) {
+    pub fn held(
+        &mut self,
+        worker: WorkerId,
+        lease: LeaseId,
+        process_id: u32,
+        secret: &[u8],
+        now: Instant,
+    ) {
         let Some(found) = self.find(worker, lease) else {
             return;
         };
         if matches!(found.state, LeaseState::Opening { .. }) {
             found.state = LeaseState::Held {
                 worker,
+                since: now,
                 process_id,
                 secret: secret.into(),
             };
+            self.stale = true;
         }
     }
 
@@ -273,11 +267,13 @@ impl Ledger {
             LeaseState::Lingering { until } => Some(until),
             _ => None,
         });
-        deadlines.min()
+        deadlines.chain(self.more_at).min()
     }
 
-    /// Takes back the leases of dead workers that have lingered long enough.
+    /// Takes back the leases of dead workers that have lingered long enough,
+    /// and looks for what may be recalled by now.
     pub fn on_time(&mut self, now: Instant) {
+        self.stale |= self.more_at.is_some_and(|at| at <= now);
         let mut returned = Vec::new();
         self.leases.retain(|_, lease| match lease.state {
             LeaseState::Lingering { until } if until <= now => {
@@ -292,10 +288,10 @@ impl Ledger {
     }
 
     /// The next thing to tell a worker.
-    pub fn poll_action(&mut self) -> Option<LedgerAction> {
+    pub fn poll_action(&mut self, now: Instant) -> Option<LedgerAction> {
         if std::mem::take(&mut self.stale) {
             while self.grant_one() {}
-            self.recall();
+            self.recall(now);
             self.check();
         }
         self.actions.pop_front()
@@ -314,6 +310,7 @@ impl Ledger {
                 worker: holder,
                 process_id,
                 secret,
+                ..
             } if *holder == worker => Some((*process_id, secret.as_ref())),
             _ => None,
         })
@@ -441,26 +438,6 @@ impl Ledger {
 impl Pool {
     fn is_unused(&self) -> bool {
         self.count.used == 0 && self.shares.is_empty()
-    }
-}
-
-impl Lease {
-    fn is_leaving(&self) -> bool {
-        matches!(
-            self.state,
-            LeaseState::Closing { .. } | LeaseState::Lingering { .. }
-        )
-    }
-}
-
-impl LeaseState {
-    fn worker(&self) -> Option<WorkerId> {
-        match self {
-            Self::Opening { worker } | Self::Held { worker, .. } | Self::Closing { worker } => {
-                Some(*worker)
-            }
-            Self::Lingering { .. } => None,
-        }
     }
 }
 

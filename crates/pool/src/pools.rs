@@ -116,14 +116,14 @@ impl Pool {
 
     /// A client needs a server.
     ///
-    /// `check_delay` is the idle age from which on a server is tested first;
-    /// `None` never tests.
+    /// A server that is idle since before `stale` is tested first; `None` never
+    /// tests.
     #[inline]
     pub fn request(
         &mut self,
         client: ClientId,
         round_robin: bool,
-        check_delay: Option<Duration>,
+        stale: Option<Instant>,
         now: Instant,
     ) -> Request {
         let next = if round_robin {
@@ -132,8 +132,8 @@ impl Pool {
             self.idle.pop_back()
         };
         match next {
-            Some((server, since)) => match check_delay {
-                Some(delay) if now.saturating_duration_since(since) > delay => {
+            Some((server, since)) => match stale {
+                Some(stale) if since < stale => {
                     self.waiting.push_back((client, now));
                     self.opening += 1;
                     Request::Test(server)
@@ -281,18 +281,13 @@ impl Pool {
             .map(|(_, failure)| failure)
     }
 
-    /// Whether a server opened at `opened` has reached `server_lifetime`, and
-    /// may be closed for it now.
+    /// Whether a server that has reached `server_lifetime` may be closed for it
+    /// now.
     ///
     /// Servers of the same age are not all closed at once, but spread over a
     /// part of their lifetime for each server of the pool, as in PgBouncer.
-    #[inline]
-    pub fn too_old(&mut self, opened: Instant, now: Instant) -> bool {
-        let lifetime = self.settings.server_lifetime;
-        if lifetime.is_zero() || now.saturating_duration_since(opened) < lifetime {
-            return false;
-        }
-        let spread = lifetime / self.settings.pool_size.max(1);
+    pub fn may_retire(&mut self, now: Instant) -> bool {
+        let spread = self.settings.server_lifetime / self.settings.pool_size.max(1);
         let soon = self
             .retired_at
             .is_some_and(|at| now.saturating_duration_since(at) < spread);

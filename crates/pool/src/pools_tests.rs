@@ -55,10 +55,10 @@ fn serves_the_client_that_waited_longest() {
 fn tests_a_server_that_was_idle_for_long() {
     let (mut pool, now) = (pool(), Instant::now());
     pool.free(server(1), now);
-    let delay = Some(Duration::from_secs(30));
     let later = now + Duration::from_secs(31);
+    let stale = Some(now + Duration::from_secs(1));
     assert_eq!(
-        pool.request(client(1), false, delay, later),
+        pool.request(client(1), false, stale, later),
         Request::Test(server(1))
     );
     pool.on_opened();
@@ -155,4 +155,13 @@ fn gives_up_unused_servers_only_when_nobody_waits() {
     assert_eq!(pool.free(server(1), later), Free::Link(client(1)));
     assert_eq!(pool.free(server(1), later), Free::GiveUp);
     assert_eq!(pool.free(server(1), later), Free::Idle);
+}
+
+#[test]
+fn retires_old_servers_one_after_the_other() {
+    let (mut pool, now) = (pool(), Instant::now());
+    assert!(pool.may_retire(now));
+    assert!(!pool.may_retire(now));
+    let spread = pool.settings.server_lifetime / pool.settings.pool_size;
+    assert!(pool.may_retire(now + spread));
 }

@@ -8,12 +8,16 @@
 //! A share is what one worker has of one pool. For each lease that a share
 //! wants and a limit forbids, the largest share under that limit gives one
 //! up, in use or not, if it has at least two more; a share that has nothing
-//! may also get another's last one, so that nobody starves. Otherwise all
-//! shares under the limit are asked for servers that nobody uses.
+//! may also get another's last one, so that nobody starves. A lease is ripe
+//! for that when its server has been open for a quantum. Otherwise the calm
+//! shares under the limit, which have wanted nothing for a while, are asked
+//! for servers that nobody uses: in a busy one, a server is unused for moments
+//! only.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::lease::Lease;
 use super::{Count, Ledger, LedgerAction, Limits, PoolKey, Recall, WorkerId, unlimited_if_0};
 
 /// The recalls that follow from one state of the book.
@@ -29,8 +33,12 @@ struct Planned<'a> {
     pool: &'a PoolKey,
     worker: WorkerId,
     leases: u32,
+    /// Those among them that may be recalled for others.
+    ripe: u32,
     wanted: u32,
     since: Instant,
+    /// When it counts as calm, if nothing is wanted until then.
+    calm_at: Instant,
     recall: Recall,
 }
 
@@ -44,10 +52,14 @@ enum Scope<'a> {
 
 impl Ledger {
     /// Works out the recalls and tells the workers what is new in them.
-    pub(super) fn recall(&mut self) {
-        let mut plan = Plan::new(self);
+    pub(super) fn recall(&mut self, now: Instant) {
+        let mut plan = Plan::new(self, now);
         plan.recall_excess();
-        plan.recall_for_demands();
+        let all_met = plan.recall_for_demands(now);
+        let calm = plan.shares.iter().map(|share| share.calm_at);
+        let ripe = self.leases.values().filter_map(Lease::ripe_at);
+        let later = calm.chain(ripe.map(|(_, at)| at)).filter(|at| *at > now);
+        let more_at = if all_met { None } else { later.min() };
         let recalls: Vec<_> = plan
             .shares
             .iter()
@@ -56,6 +68,7 @@ impl Ledger {
         for (pool, worker, recall) in recalls {
             self.tell(worker, pool, recall);
         }
+        self.more_at = more_at;
     }
 
     fn tell(&mut self, worker: WorkerId, pool: PoolKey, recall: Recall) {
@@ -76,7 +89,7 @@ impl Ledger {
 }
 
 impl<'a> Plan<'a> {
-    fn new(ledger: &'a Ledger) -> Self {
+    fn new(ledger: &'a Ledger, now: Instant) -> Self {
         let mut plan = Self {
             shares: Vec::new(),
             spare: BTreeMap::new(),
@@ -111,13 +124,31 @@ impl<'a> Plan<'a> {
                     pool: key,
                     worker,
                     leases: share.leases,
+                    ripe: 0,
                     wanted: share.wanted.min(pool_size),
                     since: share.since,
+                    calm_at: share.wanted_at + CALM,
                     recall: Recall::default(),
                 });
             }
         }
+        plan.count_ripe(ledger, now);
         plan
+    }
+
+    fn count_ripe(&mut self, ledger: &Ledger, now: Instant) {
+        let mut ripe = BTreeMap::<(&PoolKey, WorkerId), u32>::new();
+        for lease in ledger.leases.values() {
+            if let Some((worker, at)) = lease.ripe_at()
+                && at <= now
+            {
+                *ripe.entry((&lease.pool, worker)).or_default() += 1;
+            }
+        }
+        for share in &mut self.shares {
+            let count = ripe.get(&(share.pool, share.worker));
+            share.ripe = count.copied().unwrap_or(0);
+        }
     }
 
     /// Asks for what is open beyond a limit that became smaller.
@@ -130,7 +161,7 @@ impl<'a> Plan<'a> {
             .collect();
         for scope in exceeded {
             while self.spare(scope) < 0 {
-                let Some(victim) = self.largest(scope, None, &[]) else {
+                let Some(victim) = self.largest(scope, |_, _| true, &[]) else {
                     break;
                 };
                 self.take_from(victim);
@@ -138,7 +169,9 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn recall_for_demands(&mut self) {
+    /// Finds a lease for every wanted one; true when there is one for each.
+    fn recall_for_demands(&mut self, now: Instant) -> bool {
+        let mut all_met = true;
         let mut demands: Vec<usize> = (0..self.shares.len()).collect();
         demands.retain(|at| self.share(*at).is_some_and(|share| share.wanted > 0));
         demands.sort_by_key(|at| self.share(*at).map(|share| (share.leases, share.since)));
@@ -151,9 +184,11 @@ impl<'a> Plan<'a> {
             };
             let unmet = (0..wanted).find(|met| !self.meet(at, pool, leases + met));
             if let Some(met) = unmet {
-                self.ask_for_unused(at, pool, wanted - met);
+                self.ask_for_unused(at, pool, wanted - met, now);
+                all_met = false;
             }
         }
+        all_met
     }
 
     /// Finds a lease for a share that will have `have` by then; true when all
@@ -168,7 +203,11 @@ impl<'a> Plan<'a> {
             if self.spare(scope) + i64::try_from(relief).unwrap_or(0) > 0 {
                 continue;
             }
-            match self.largest(scope, Some(at), &victims) {
+            let ripe = |other, share: &Planned<'_>| {
+                let taken = victims.iter().filter(|taken| **taken == other).count();
+                other != at && share.ripe as usize > share.recall.count as usize + taken
+            };
+            match self.largest(scope, ripe, &victims) {
                 Some(victim) if self.left(victim, &victims) >= least_to_take_from(have) => {
                     victims.push(victim);
                 }
@@ -184,24 +223,32 @@ impl<'a> Plan<'a> {
         true
     }
 
-    /// Asks every share under a limit that is in the way for unused servers.
-    fn ask_for_unused(&mut self, at: usize, pool: &'a PoolKey, missing: u32) {
+    /// Asks every calm share under a limit that is in the way for unused
+    /// servers.
+    fn ask_for_unused(&mut self, at: usize, pool: &'a PoolKey, missing: u32, now: Instant) {
         let full: Vec<_> = scopes(pool)
             .into_iter()
             .filter(|scope| self.spare(*scope) <= 0)
             .collect();
         for (other, share) in self.shares.iter_mut().enumerate() {
-            if other != at && full.iter().any(|scope| scopes(share.pool).contains(scope)) {
+            let calm = share.wanted == 0 && share.calm_at <= now;
+            if other != at && calm && full.iter().any(|scope| scopes(share.pool).contains(scope)) {
                 let left = share.leases - share.recall.count;
                 share.recall.unused = share.recall.unused.saturating_add(missing).min(left);
             }
         }
     }
 
-    /// The share with most left under a limit, apart from `but`.
-    fn largest(&self, scope: Scope<'a>, but: Option<usize>, taken: &[usize]) -> Option<usize> {
+    /// The share with most left under a limit, of those that `may` give.
+    fn largest(
+        &self,
+        scope: Scope<'a>,
+        may: impl Fn(usize, &Planned<'a>) -> bool,
+        taken: &[usize],
+    ) -> Option<usize> {
         (0..self.shares.len())
-            .filter(|at| Some(*at) != but && self.is_in(*at, scope))
+            .filter(|at| self.is_in(*at, scope))
+            .filter(|at| self.share(*at).is_some_and(|share| may(*at, share)))
             .max_by_key(|at| self.left(*at, taken))
             .filter(|at| self.left(*at, taken) > 0)
     }
@@ -254,3 +301,6 @@ fn scopes(pool: &PoolKey) -> [Scope<'_>; 3] {
 fn least_to_take_from(have: u32) -> u32 {
     if have == 0 { 1 } else { have.saturating_add(2) }
 }
+
+/// How long a share must have wanted nothing.
+const CALM: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! What the ledger does in situations that have a name.
 
+use super::lease::QUANTUM;
 use super::*;
 
 const FOREVER: Duration = Duration::from_secs(3600);
@@ -34,7 +35,7 @@ impl Fixture {
     }
 
     fn actions(&mut self) -> Vec<LedgerAction> {
-        std::iter::from_fn(|| self.ledger.poll_action()).collect()
+        std::iter::from_fn(|| self.ledger.poll_action(self.now)).collect()
     }
 
     /// The workers and leases of new grants, in order.
@@ -45,6 +46,17 @@ impl Fixture {
             LedgerAction::Recall { .. } => None,
         });
         grants.collect()
+    }
+
+    /// Opens a server with every new lease and lets the quantum pass.
+    fn use_grants(&mut self) -> Vec<(u8, LeaseId)> {
+        let grants = self.grants();
+        for (slot, lease) in &grants {
+            self.ledger
+                .held(worker(*slot), *lease, 7, b"1234", self.now);
+        }
+        self.now += QUANTUM;
+        grants
     }
 
     /// The workers of new recalls, in order, with both counts.
@@ -95,7 +107,9 @@ fn counts_a_closing_server_until_it_is_gone() {
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 1);
     let (_, lease) = fixture.grants()[0];
-    fixture.ledger.held(worker(1), lease, 7, b"1234");
+    fixture
+        .ledger
+        .held(worker(1), lease, 7, b"1234", fixture.now);
     assert_eq!(
         fixture.ledger.keys(worker(1)).next(),
         Some((7, &b"1234"[..]))
@@ -146,8 +160,25 @@ fn takes_the_last_server_of_one_for_another_that_has_none() {
     let mut fixture = Fixture::new(1);
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 1);
-    fixture.grants();
+    fixture.use_grants();
     fixture.want(2, &shop, 3);
+    assert_eq!(fixture.recalls(), [(1, 1, 0)]);
+}
+
+#[test]
+fn recalls_nothing_before_it_was_used_for_a_quantum() {
+    let mut fixture = Fixture::new(1);
+    let shop = pool("shop", "bob");
+    fixture.want(1, &shop, 1);
+    let (_, lease) = fixture.grants()[0];
+    fixture.want(2, &shop, 1);
+    assert_eq!(fixture.recalls(), []);
+    let held = fixture.now;
+    fixture.ledger.held(worker(1), lease, 7, b"1234", held);
+    assert_eq!(fixture.recalls(), []);
+    assert_eq!(fixture.ledger.next_deadline(), Some(held + QUANTUM));
+    fixture.now = held + QUANTUM;
+    fixture.ledger.on_time(fixture.now);
     assert_eq!(fixture.recalls(), [(1, 1, 0)]);
 }
 
@@ -156,19 +187,23 @@ fn takes_from_the_largest_share_until_all_are_equal() {
     let mut fixture = Fixture::new(6);
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 6);
-    fixture.grants();
+    fixture.use_grants();
     fixture.want(2, &shop, 6);
-    assert_eq!(fixture.recalls(), [(1, 3, 3)]);
+    assert_eq!(fixture.recalls(), [(1, 3, 0)]);
 }
 
 #[test]
-fn asks_equals_for_unused_servers_only() {
+fn asks_calm_equals_for_unused_servers_only() {
     let mut fixture = Fixture::new(2);
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 1);
     fixture.want(2, &shop, 1);
-    fixture.grants();
+    fixture.use_grants();
     fixture.want(2, &shop, 4);
+    assert_eq!(fixture.recalls(), []);
+    // By then it has shown that it needs no more.
+    fixture.now += Duration::from_secs(1);
+    fixture.ledger.on_time(fixture.now);
     assert_eq!(fixture.recalls(), [(1, 0, 1)]);
 }
 
@@ -177,7 +212,7 @@ fn withdraws_a_recall_when_the_demand_is_gone() {
     let mut fixture = Fixture::new(1);
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 1);
-    fixture.grants();
+    fixture.use_grants();
     fixture.want(2, &shop, 1);
     assert_eq!(fixture.recalls(), [(1, 1, 0)]);
     fixture.want(2, &shop, 0);
@@ -189,7 +224,7 @@ fn repeats_what_is_left_of_a_recall_after_an_answer() {
     let mut fixture = Fixture::new(6);
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 6);
-    let leases = fixture.grants();
+    let leases = fixture.use_grants();
     fixture.want(2, &shop, 2);
     assert_eq!(fixture.recalls(), [(1, 2, 0)]);
     fixture.ledger.closing(worker(1), leases[0].1);
@@ -203,7 +238,7 @@ fn recalls_from_another_pool_under_the_limit_of_a_database() {
     let mut fixture = Fixture::new(10);
     fixture.limits.max_db_connections = 2;
     fixture.want(1, &pool("shop", "bob"), 2);
-    fixture.grants();
+    fixture.use_grants();
     fixture.want(1, &pool("shop", "eve"), 1);
     assert_eq!(fixture.recalls(), [(1, 1, 0)]);
 }

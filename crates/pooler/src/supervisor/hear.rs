@@ -32,7 +32,7 @@ impl Supervisor {
 
     /// Tells the workers what follows from the ledger.
     pub(crate) fn pass_on_leases(&mut self) {
-        while let Some(action) = self.ledger.poll_action() {
+        while let Some(action) = self.ledger.poll_action(self.now) {
             let token = Self::token_of(action.worker());
             let message = match action {
                 LedgerAction::Grant { lease, pool, .. } => ToWorker::Grant { lease, pool },
@@ -77,7 +77,7 @@ impl Supervisor {
                 lease,
                 process_id,
                 secret,
-            } => self.ledger.held(id, lease, process_id, &secret),
+            } => self.ledger.held(id, lease, process_id, &secret, self.now),
             ToSupervisor::Closing { lease } => self.ledger.closing(id, lease),
             ToSupervisor::Returned { lease } => self.ledger.returned(id, lease),
             ToSupervisor::Prepared { version } => self.on_prepared(token, version),

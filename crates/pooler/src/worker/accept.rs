@@ -26,6 +26,8 @@ use super::token::Subject;
 #[derive(Debug)]
 pub(super) struct Listeners {
     places: Vec<Option<Place>>,
+    /// Whether any of them may have something to accept.
+    readable: bool,
     /// Where siblings and the supervisor come from.
     pub peers: mio_net::UnixListener,
 }
@@ -37,6 +39,8 @@ struct Place {
     listener: Listener,
     /// More may be waiting.
     readable: bool,
+    /// The last accept failed for want of descriptors or memory.
+    starved: bool,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,7 @@ impl Listeners {
         registry.register(&mut peers, Subject::Peers.token(), Interest::READABLE)?;
         let mut listeners = Self {
             places: Vec::new(),
+            readable: true,
             peers,
         };
         for listener in tcp {
@@ -110,18 +115,21 @@ impl Listeners {
     pub(super) fn on_event(&mut self, place: usize) {
         if let Some(Some(place)) = self.places.get_mut(place) {
             place.readable = true;
+            self.readable = true;
         }
     }
 
     /// Whether something may be waiting to be accepted.
+    #[inline]
     pub(super) fn readable(&self) -> bool {
-        self.places.iter().flatten().any(|place| place.readable)
+        self.readable
     }
 
-    /// Looks again at all listeners, for instance after descriptors ran out.
+    /// Looks again at listeners whose last accept failed.
     pub(super) fn look_again(&mut self) {
         for place in self.places.iter_mut().flatten() {
-            place.readable = true;
+            place.readable |= std::mem::take(&mut place.starved);
+            self.readable |= place.readable;
         }
     }
 
@@ -137,6 +145,7 @@ impl Listeners {
             slot,
             listener,
             readable: true,
+            starved: false,
         };
         let token = Subject::Listener(number).token();
         match &mut place.listener {
@@ -147,6 +156,7 @@ impl Listeners {
             Some(free) => *free = Some(place),
             None => self.places.push(Some(place)),
         }
+        self.readable = true;
         Ok(())
     }
 }
@@ -185,6 +195,8 @@ impl Worker {
         for place in 0..self.listeners.places.len() {
             self.accept_from(place, ACCEPTS);
         }
+        let places = self.listeners.places.iter();
+        self.listeners.readable = places.flatten().any(|place| place.readable);
     }
 
     /// Accepts what is still queued on TCP, then closes the listeners.
@@ -226,6 +238,7 @@ impl Worker {
                     _ => {
                         // Out of descriptors or memory: the sweep looks again.
                         place.readable = false;
+                        place.starved = true;
                         log::error!("cannot accept: {error}");
                         return;
                     }

@@ -163,7 +163,7 @@ impl Worker {
                     at += header.total();
                     from = at;
                 }
-                Stop::Bad(text) => return Err(ServerReason::Protocol(text)),
+                Stop::Bad(fault) => return Err(ServerReason::Protocol(fault.to_string())),
                 _ => {
                     done.used = at;
                     return Ok(done);

@@ -233,6 +233,7 @@ impl Worker {
         let Some(mut server) = self.servers.remove(id) else {
             return;
         };
+        self.count_servers();
         server.stream.deregister(self.poll.registry());
         self.parameters.release(server.parameters);
         if let Some(pool) = self.pools.get_mut(server.pool) {

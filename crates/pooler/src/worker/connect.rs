@@ -163,8 +163,10 @@ impl Worker {
             key: None,
             cancels: 0,
             opened: now,
+            expires: self.expiry(pool, now),
         };
         let id = self.servers.insert_with(|_| server);
+        self.count_servers();
         let registry = self.poll.registry();
         let registered = match self.servers.get_mut(id) {
             Some(server) => server
@@ -176,6 +178,18 @@ impl Worker {
             Ok(()) => self.wake_server(id),
             Err(error) => self.lose_server(id, &ServerReason::SocketFailed(error.kind())),
         }
+    }
+
+    /// When a server of this pool, opened at `opened`, has lived long enough.
+    pub(super) fn expiry(&self, pool: PoolId, opened: Instant) -> Option<Instant> {
+        let lifetime = self.pools.get(pool)?.settings.server_lifetime;
+        (!lifetime.is_zero()).then_some(opened + lifetime)
+    }
+
+    /// Tells the scoreboard how many servers there are.
+    pub(super) fn count_servers(&self) {
+        let servers = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
+        self.cell.set_servers(servers);
     }
 
     /// Looks whether a connect has ended.

@@ -82,7 +82,7 @@ impl Worker {
             }
         }
         if !later.is_empty() {
-            self.next_sweep = self.next_sweep.min(now + WISH_INTERVAL);
+            self.sweep_within(WISH_INTERVAL);
         }
         self.wishing.append(&mut later);
     }

@@ -95,7 +95,7 @@ impl Worker {
             closed: known,
             ending: false,
         });
-        self.next_sweep = self.now;
+        self.sweep_within(Duration::ZERO);
         for id in self.clients.ids(|client| client.session().is_some()) {
             self.tell(id);
         }
@@ -206,7 +206,7 @@ impl Worker {
             }
         }
         if (over(order.timeout) || over(order.kill_timeout)) && !self.clients.is_empty() {
-            self.next_sweep = self.next_sweep.min(self.now + QUIET_INTERVAL);
+            self.sweep_within(QUIET_INTERVAL);
         }
         if draining_done(self) {
             log::info!("drained");
@@ -216,7 +216,7 @@ impl Worker {
             for id in self.servers.ids(|_| true) {
                 self.close_server(id, &ServerReason::Drained);
             }
-            self.next_sweep = self.now;
+            self.sweep_within(Duration::ZERO);
         }
     }
 

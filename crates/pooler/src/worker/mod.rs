@@ -36,7 +36,7 @@ pub(crate) use run::run;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::Poll;
 use pgskein_config::Config;
@@ -62,10 +62,6 @@ pub(crate) struct Worker {
     poll: Poll,
     slot: Slot,
     generation: u32,
-    /// When the loop began, by its own clock and by that of the host, in
-    /// milliseconds.
-    began: Instant,
-    began_at: u64,
     /// The time of this turn.
     now: Instant,
     clients: Slab<ClientId, Client>,
@@ -105,6 +101,13 @@ pub(crate) struct Worker {
     next_request: u64,
     /// When the sweep looks again.
     next_sweep: Instant,
+    /// How long the loop waits at most; kept so that no turn has to compute
+    /// it from `next_sweep`, which may so be overstepped by as much.
+    patience: Duration,
+    /// Servers idle since before this are tested first; kept by the sweep.
+    stale: Option<Instant>,
+    /// When the sweep looked last, by the clock of the host, in milliseconds.
+    swept_at: u64,
     /// Set once the worker is to end.
     exit: Option<i32>,
 }

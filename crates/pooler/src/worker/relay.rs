@@ -217,7 +217,7 @@ impl Worker {
                     self.answer_skipped_sync(id)?;
                 }
                 Stop::Terminate => return Err(Reason::Terminated),
-                Stop::Bad(text) => return Err(Reason::Protocol(text)),
+                Stop::Bad(fault) => return Err(Reason::Protocol(fault.to_string())),
                 Stop::Ready(_) | Stop::Parameter(_) | Stop::OwnError(_) => return Ok(at),
             }
         }
@@ -230,8 +230,7 @@ impl Worker {
         }
         let settings = &self.config.settings;
         let round_robin = settings.server_round_robin;
-        let check_delay =
-            (!settings.server_check_query.is_empty()).then_some(settings.server_check_delay);
+        let stale = self.stale;
         let now = self.now;
         let Some(session) = session_of(&mut self.clients, id) else {
             return Err(Reason::Left);
@@ -240,7 +239,7 @@ impl Worker {
         let Some(pool) = self.pools.get_mut(pool_id) else {
             return Err(Reason::DatabaseRemoved);
         };
-        match pool.request(id, round_robin, check_delay, now) {
+        match pool.request(id, round_robin, stale, now) {
             Request::Link(server) => {
                 self.link(id, server);
                 Ok(true)

@@ -52,11 +52,11 @@ impl Worker {
         }
         server.state = ServerState::Idle;
         let pool_id = server.pool;
-        let opened = server.opened;
+        let expired = server.expires.is_some_and(|at| now >= at);
         let Some(pool) = self.pools.get_mut(pool_id) else {
             return self.close_server(id, &ServerReason::DatabaseChanged);
         };
-        if pool.too_old(opened, now) {
+        if expired && pool.may_retire(now) {
             return self.close_server(id, &ServerReason::Lifetime);
         }
         match pool.free(id, now) {

@@ -70,6 +70,15 @@ impl Worker {
             }
         }
         self.addresses.forget();
+        for id in self.servers.ids(|_| true) {
+            let expires = self
+                .servers
+                .get(id)
+                .and_then(|server| self.expiry(server.pool, server.opened));
+            if let Some(server) = self.servers.get_mut(id) {
+                server.expires = expires;
+            }
+        }
         for id in self.servers.ids(|server| retired.contains(&server.pool)) {
             let Some(server) = self.servers.get_mut(id) else {
                 continue;

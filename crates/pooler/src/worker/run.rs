@@ -60,8 +60,9 @@ impl Worker {
         let waker = Waker::new(registry, Subject::Chores.token())?;
         let now = Instant::now();
         let mut worker = Self {
-            began: now,
-            began_at: monotonic_milliseconds()?,
+            swept_at: monotonic_milliseconds()?,
+            patience: Duration::ZERO,
+            stale: None,
             poll,
             slot: setup.slot,
             generation: setup.generation,
@@ -142,8 +143,7 @@ impl Worker {
     /// Waits for events, unless there is something to do already.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let timeout = if self.runnable.is_empty() && !self.listeners.readable() {
-            // Rounded up: a wait that ends too early is a turn for nothing.
-            self.next_sweep.saturating_duration_since(self.now) + Duration::from_micros(900)
+            self.patience
         } else {
             Duration::ZERO
         };
@@ -153,9 +153,7 @@ impl Worker {
             _ => {}
         }
         self.now = Instant::now();
-        let turn = self.now.saturating_duration_since(self.began).as_millis();
-        self.cell
-            .loop_running(self.began_at + u64::try_from(turn).unwrap_or_default());
+        self.cell.loop_running(self.swept_at);
         Ok(())
     }
 
@@ -184,8 +182,6 @@ impl Worker {
             self.drain_turn();
         }
         self.send_wishes();
-        let servers = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
-        self.cell.set_servers(servers);
     }
 
     /// Takes what the threads have done.
@@ -211,10 +207,10 @@ impl Worker {
     }
 }
 
-/// The clock that all processes of the host share.
+/// The clock that all processes of the host share, in milliseconds.
 ///
 /// Source: clock_gettime(2), `CLOCK_MONOTONIC`.
-fn monotonic_milliseconds() -> io::Result<u64> {
+pub(super) fn monotonic_milliseconds() -> io::Result<u64> {
     let time = Duration::from(nix::time::clock_gettime(
         nix::time::ClockId::CLOCK_MONOTONIC,
     )?);

@@ -3,15 +3,17 @@
 //! A scan walks over frames as long as they all go to the other side, and
 //! stops where something else is to be done.
 
+use std::fmt;
+
 use pgskein_pool::flow::{ClientVerdict, Flow, Ready, ServerVerdict};
 use pgskein_protocol::tag::{backend, frontend};
-use pgskein_protocol::{ErrorFields, Header, TransactionStatus};
+use pgskein_protocol::{ErrorFields, FrameError, Header, TransactionStatus};
 
 use super::client::{Rest, Session, SessionState};
 use super::server::Server;
 
 /// Why a scan of frames stopped.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Stop {
     /// The rest is less than a header, or less than the whole that is needed.
     Tail,
@@ -24,13 +26,26 @@ pub(super) enum Stop {
     /// The client says good-bye.
     Terminate,
     /// The next frame ends the connection.
-    Bad(String),
+    Bad(Fault),
     /// A ReadyForQuery; one of ours is still to be dropped.
     Ready(Ready),
     /// A whole ParameterStatus, not consumed yet.
     Parameter(Header),
     /// A whole error that answers a query of ours, not consumed yet.
     OwnError(Header),
+}
+
+/// What is wrong with a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    /// Its header.
+    Frame(FrameError),
+    /// Its length field, in bytes, is over the limit.
+    TooLarge(u32),
+    /// There is no message with this tag.
+    Unknown(u8),
+    /// It is a ReadyForQuery without a status.
+    Ready,
 }
 
 impl Rest {
@@ -58,28 +73,37 @@ pub(super) fn scan_linked(
     at: &mut usize,
     max: u32,
 ) -> Stop {
-    loop {
-        match session.rest {
-            Rest::None => {}
-            Rest::Forward(_) => {
-                session.rest.take(bytes.len(), at);
-                if session.rest != Rest::None {
-                    return Stop::Tail;
-                }
+    match session.rest {
+        Rest::None => {}
+        Rest::Forward(_) => {
+            session.rest.take(bytes.len(), at);
+            if session.rest != Rest::None {
+                return Stop::Tail;
             }
-            Rest::Drop(_) => return Stop::Drop,
         }
-        let header = match Header::peek(bytes.get(*at..).unwrap_or_default()) {
+        Rest::Drop(_) => return Stop::Drop,
+    }
+    loop {
+        let here = bytes.get(*at..).unwrap_or_default();
+        let header = match Header::peek(here) {
             Ok(Some(header)) if header.length <= max => header,
-            Ok(Some(header)) => return too_large(header),
+            Ok(Some(header)) => return Stop::Bad(Fault::TooLarge(header.length)),
             Ok(None) => return Stop::Tail,
-            Err(error) => return Stop::Bad(error.to_string()),
+            Err(error) => return Stop::Bad(Fault::Frame(error)),
         };
         match flow.on_client(header.tag) {
-            ClientVerdict::Forward => session.rest = Rest::Forward(header.total()),
-            ClientVerdict::Drop => session.rest = Rest::Drop(header.total()),
+            ClientVerdict::Forward if here.len() >= header.total() => *at += header.total(),
+            ClientVerdict::Forward => {
+                session.rest = Rest::Forward(header.total() - here.len());
+                *at = bytes.len();
+                return Stop::Tail;
+            }
+            ClientVerdict::Drop => {
+                session.rest = Rest::Drop(header.total());
+                return Stop::Drop;
+            }
             ClientVerdict::Terminate => return Stop::Terminate,
-            ClientVerdict::Unknown => return unknown(header),
+            ClientVerdict::Unknown => return Stop::Bad(Fault::Unknown(header.tag)),
         }
     }
 }
@@ -103,9 +127,9 @@ pub(super) fn scan_unlinked(session: &mut Session, bytes: &[u8], at: &mut usize,
     }
     let header = match Header::peek(bytes.get(*at..).unwrap_or_default()) {
         Ok(Some(header)) if header.length <= max => header,
-        Ok(Some(header)) => return too_large(header),
+        Ok(Some(header)) => return Stop::Bad(Fault::TooLarge(header.length)),
         Ok(None) => return Stop::Tail,
-        Err(error) => return Stop::Bad(error.to_string()),
+        Err(error) => return Stop::Bad(Fault::Frame(error)),
     };
     let skipping = session.state == SessionState::Skipping;
     match Flow::unlinked(header.tag) {
@@ -119,85 +143,98 @@ pub(super) fn scan_unlinked(session: &mut Session, bytes: &[u8], at: &mut usize,
             }
         }
         ClientVerdict::Terminate => Stop::Terminate,
-        ClientVerdict::Unknown => unknown(header),
+        ClientVerdict::Unknown => Stop::Bad(Fault::Unknown(header.tag)),
     }
 }
 
 /// Walks over the frames of a server that go to its client.
 #[inline]
 pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &mut usize) -> Stop {
-    loop {
-        match server.rest {
-            Rest::None => {}
-            Rest::Forward(_) => {
-                server.rest.take(bytes.len(), at);
-                if server.rest != Rest::None {
-                    return Stop::Tail;
-                }
-            }
-            Rest::Drop(_) => {
-                return if *at < bytes.len() {
-                    Stop::Drop
-                } else {
-                    Stop::Tail
-                };
+    match server.rest {
+        Rest::None => {}
+        Rest::Forward(_) => {
+            server.rest.take(bytes.len(), at);
+            if server.rest != Rest::None {
+                return Stop::Tail;
             }
         }
+        Rest::Drop(_) => return Stop::drop_at(*at, bytes),
+    }
+    loop {
         let here = bytes.get(*at..).unwrap_or_default();
         let header = match Header::peek(here) {
             Ok(Some(header)) => header,
             Ok(None) => return Stop::Tail,
-            Err(error) => return Stop::Bad(error.to_string()),
+            Err(error) => return Stop::Bad(Fault::Frame(error)),
         };
         let whole = here.len() >= header.total();
         match server.flow.on_server(header.tag) {
             ServerVerdict::Forward if client => {
-                if header.tag == backend::ERROR && whole {
-                    let fields =
-                        ErrorFields::parse(here.get(HEADER..header.total()).unwrap_or_default());
-                    server.said_why |= fields
-                        .severity()
-                        .is_some_and(|severity| severity == "FATAL");
+                if header.tag == backend::ERROR {
+                    server.said_why |= says_why(here.get(HEADER..header.total()));
                 }
-                server.rest = Rest::Forward(header.total());
+                if !whole {
+                    server.rest = Rest::Forward(header.total() - here.len());
+                    *at = bytes.len();
+                    return Stop::Tail;
+                }
+                *at += header.total();
             }
             ServerVerdict::Forward | ServerVerdict::Drop => {
                 server.rest = Rest::Drop(header.total());
+                return Stop::drop_at(*at, bytes);
             }
             ServerVerdict::Whole if header.total() > WHOLE_MAX => {
-                return Stop::Bad(format!("message of {} bytes is too large", header.length));
+                return Stop::Bad(Fault::TooLarge(header.length));
             }
             ServerVerdict::Whole if !whole => return Stop::Tail,
-            ServerVerdict::Whole => {
+            ServerVerdict::Whole if header.tag == backend::READY_FOR_QUERY => {
                 let body = here.get(HEADER..header.total()).unwrap_or_default();
-                return match header.tag {
-                    backend::PARAMETER_STATUS => Stop::Parameter(header),
-                    backend::READY_FOR_QUERY => {
-                        let Some(status) = TransactionStatus::parse(body) else {
-                            return Stop::Bad("malformed ReadyForQuery".to_owned());
-                        };
-                        let ready = server.flow.on_ready(status);
-                        if !ready.own {
-                            *at += header.total();
-                        }
-                        Stop::Ready(ready)
-                    }
-                    _ => Stop::OwnError(header),
+                let Some(status) = TransactionStatus::parse(body) else {
+                    return Stop::Bad(Fault::Ready);
                 };
+                let ready = server.flow.on_ready(status);
+                if !ready.own {
+                    *at += header.total();
+                }
+                return Stop::Ready(ready);
             }
+            ServerVerdict::Whole if header.tag == backend::PARAMETER_STATUS => {
+                return Stop::Parameter(header);
+            }
+            ServerVerdict::Whole => return Stop::OwnError(header),
         }
     }
 }
 
-fn too_large(header: Header) -> Stop {
-    Stop::Bad(format!(
-        "message of {} bytes is larger than max_packet_size",
-        header.length
-    ))
+/// Whether an error is the last word of a server.
+fn says_why(body: Option<&[u8]>) -> bool {
+    let severity = body
+        .map(ErrorFields::parse)
+        .and_then(|fields| fields.severity());
+    matches!(severity, Some("FATAL" | "PANIC"))
 }
 
-fn unknown(header: Header) -> Stop {
-    Stop::Bad(format!("unknown pkt: {:#04x}", header.tag))
+impl Stop {
+    /// Bytes are dropped, if there are any.
+    fn drop_at(at: usize, bytes: &[u8]) -> Self {
+        if at < bytes.len() {
+            Self::Drop
+        } else {
+            Self::Tail
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(error) => error.fmt(f),
+            Self::TooLarge(length) => write!(f, "message of {length} bytes is too large"),
+            Self::Unknown(tag) => write!(f, "unknown pkt: {tag:#04x}"),
+            Self::Ready => f.write_str("malformed ReadyForQuery"),
+        }
+    }
 }
 
 /// Length of a frame's header, in bytes.

@@ -62,6 +62,8 @@ pub(super) struct Server {
     pub cancels: u32,
     /// When its connection was opened.
     pub opened: Instant,
+    /// When it has reached `server_lifetime`, if there is one.
+    pub expires: Option<Instant>,
 }
 
 /// Where a server is.

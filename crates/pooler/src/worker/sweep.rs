@@ -11,12 +11,21 @@ use pgskein_protocol::TransactionStatus;
 use super::Worker;
 use super::client::{Client, SessionState, Stage};
 use super::reason::{Reason, ServerReason};
+use super::run::monotonic_milliseconds;
 use super::server::{Server, ServerState};
 
 impl Worker {
     /// Closes what is overdue, and says when to look again.
     pub(super) fn sweep(&mut self) {
         self.next_sweep = self.now + SWEEP_INTERVAL;
+        self.patience = SWEEP_INTERVAL;
+        let settings = &self.config.settings;
+        self.stale = settings
+            .check_query()
+            .and_then(|_| self.now.checked_sub(settings.server_check_delay));
+        if let Ok(now) = monotonic_milliseconds() {
+            self.swept_at = now;
+        }
         for search in std::mem::take(&mut self.stalled) {
             self.ask_sibling(search);
         }
@@ -41,6 +50,12 @@ impl Worker {
             self.wish(pool);
         }
         self.drain_turn();
+    }
+
+    /// Has the sweep look again this soon, if not sooner.
+    pub(super) fn sweep_within(&mut self, time: Duration) {
+        self.next_sweep = self.next_sweep.min(self.now + time);
+        self.patience = self.patience.min(time);
     }
 
     fn sweep_clients(&mut self) {
@@ -148,7 +163,7 @@ impl Worker {
                 };
                 if past(since, timeout, now) {
                     closed.push((id, ServerReason::Idle));
-                } else if pool.too_old(server.opened, now) {
+                } else if server.expires.is_some_and(|at| now >= at) && pool.may_retire(now) {
                     closed.push((id, ServerReason::Lifetime));
                 }
             }
@@ -171,5 +186,5 @@ fn past(since: Instant, timeout: Duration, now: Instant) -> bool {
     !timeout.is_zero() && now.saturating_duration_since(since) >= timeout
 }
 
-/// How often the sweep looks: the precision of every timeout.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// How often the sweep looks; a timeout is noticed within twice this time.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(125);

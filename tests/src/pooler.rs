@@ -303,6 +303,17 @@ impl Pooler {
             .query(command)
     }
 
+    /// Clients that wait for a server, of all workers.
+    pub fn waiting_clients(&self) -> u32 {
+        let rows = self.console("SHOW WORKERS");
+        let waiting = rows
+            .iter()
+            .map(|row| row.split('|').nth(6)?.parse::<u32>().ok());
+        waiting
+            .map(|count| count.expect("a number of waiting clients"))
+            .sum()
+    }
+
     /// Writes the configuration anew, with these settings, and does not reload.
     pub fn write_settings(&self, settings: &str) {
         self.write_ini(&self.databases, settings);

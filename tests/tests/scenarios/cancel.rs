@@ -97,7 +97,7 @@ fn cancelled_client_that_waits_for_a_server_is_told_at_once() {
     for waiting in clients {
         let query = waiting.start_query("select 'late'");
         wait_for("a client to wait", PATIENCE, || {
-            waiting_clients(&pooler) == 1
+            pooler.waiting_clients() == 1
         });
         waiting.cancel_through_worker(3 - waiting.slot());
         assert_eq!(query.wait(), Err(CANCELLED));
@@ -186,12 +186,4 @@ fn cancel_works_in_session_mode_and_leaves_the_session_usable() {
     client.cancel_through_worker(1);
     assert_eq!(query.wait(), Err(CANCELLED));
     assert_eq!(client.value("select pg_backend_pid()"), backend);
-}
-
-fn waiting_clients(pooler: &Pooler) -> u32 {
-    // worker, pid, slot, generation, state, clients, waiting, servers, uptime
-    let rows = pooler.console("SHOW WORKERS");
-    rows.iter()
-        .map(|row| row.split('|').nth(6).unwrap().parse::<u32>().unwrap())
-        .sum()
 }

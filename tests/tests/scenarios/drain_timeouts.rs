@@ -67,17 +67,18 @@ fn no_query_is_answered_by_the_close_of_its_connection() {
                 let mut beat = Ticker::every(Duration::from_millis(think));
                 let mut last = Instant::now();
                 while Instant::now() < end {
-                    let quiet = last.elapsed();
-                    let outcome = client.query("select 1");
-                    // On a busy machine even this client may have been quiet.
-                    assert!(
-                        outcome.is_ok() || quiet > QUIET,
-                        "{outcome:?} after {quiet:?}"
-                    );
+                    let before = Instant::now();
+                    let query = client.start_query("select 1");
+                    // The pooler heard of it no earlier than `last`, and had
+                    // not closed it when this arrived: on a busy machine even
+                    // this client may have been quiet in between.
+                    let gap = last.elapsed();
+                    last = before;
+                    let outcome = query.wait();
+                    assert!(outcome.is_ok() || gap > QUIET, "{outcome:?} after {gap:?}");
                     if outcome.is_err() {
                         return;
                     }
-                    last = Instant::now();
                     beat.tick();
                 }
             });

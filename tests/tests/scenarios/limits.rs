@@ -96,7 +96,9 @@ fn session_mode_client_waits_until_another_leaves() {
     first.value("select 1");
     second.value("select 1");
     let query = third.start_query("select 'served'");
-    wait_for("a client to wait", PATIENCE, || waiting(&pooler) == 1);
+    wait_for("a client to wait", PATIENCE, || {
+        pooler.waiting_clients() == 1
+    });
     assert_eq!(postgres.connections(), 2);
     second.close();
     assert_eq!(query.wait(), Ok(vec!["served".to_owned()]));
@@ -115,10 +117,10 @@ fn waiting_clients_are_served_in_their_order() {
     let clients: Vec<_> = (0..10).map(|_| pooler.connect()).collect();
     holder.query("begin").unwrap();
     let mut queries = Vec::new();
-    for (number, client) in clients.iter().enumerate() {
+    for (number, client) in (0..).zip(&clients) {
         queries.push(client.start_query(&format!("insert into served values ({number})")));
         wait_for("one more to wait", PATIENCE, || {
-            waiting(&pooler) == number + 1
+            pooler.waiting_clients() == number + 1
         });
     }
     holder.query("commit").unwrap();
@@ -230,12 +232,4 @@ fn most_of(postgres: &Postgres, sql: &str, pooler: &Pooler, logins: &[Login]) ->
     });
     assert_eq!(served.load(Ordering::Relaxed) as usize, logins.len() * 20);
     most
-}
-
-/// Clients that wait for a server, of all workers.
-fn waiting(pooler: &Pooler) -> usize {
-    let rows = pooler.console("SHOW WORKERS");
-    rows.iter()
-        .map(|row| row.split('|').nth(6).unwrap().parse::<usize>().unwrap())
-        .sum()
 }

@@ -159,6 +159,25 @@ fn processes_have_titles_and_the_pid_file_names_the_supervisor() {
 }
 
 #[test]
+fn as_many_descriptors_as_allowed_may_be_open() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 2");
+    for process in pooler.processes() {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", process.0)).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        let numbers: Vec<&str> = line.unwrap().split_whitespace().skip(3).collect();
+        assert_eq!(
+            numbers[0],
+            numbers[1],
+            "soft and hard limit of {}",
+            process.title()
+        );
+    }
+}
+
+#[test]
 fn daemon_goes_on_in_the_background() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");

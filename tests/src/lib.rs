@@ -7,6 +7,7 @@
 
 mod account;
 mod client;
+mod daemon;
 mod folder;
 mod gate;
 mod pgskein;
@@ -21,6 +22,7 @@ mod wire;
 
 pub use account::Account;
 pub use client::{Client, Login, PendingQuery, SqlState};
+pub use daemon::Daemon;
 pub use folder::Folder;
 pub use gate::Gate;
 pub use nix::sys::signal::Signal;

@@ -126,6 +126,11 @@ impl Pooler {
         self.folder.join(files::LOG)
     }
 
+    /// The file with the supervisor's number.
+    pub fn pidfile(&self) -> PathBuf {
+        self.folder.join(files::PIDFILE)
+    }
+
     /// What the log says so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Pooler, files, sockets_in};
+use super::{Pooler, sockets_in};
 use crate::postgres::print_end;
 use crate::process::Process;
 use crate::wait::within;
@@ -38,7 +38,7 @@ impl Pooler {
     pub fn leftovers(&self) -> Vec<PathBuf> {
         let mut found = sockets_in(&self.runtime_folder());
         found.extend(sockets_in(&self.socket_folder()));
-        let pidfile = self.folder.join(files::PIDFILE);
+        let pidfile = self.pidfile();
         found.extend(pidfile.exists().then_some(pidfile));
         found
     }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::{
-    Account, Folder, Login, PATIENCE, Pgskein, Pooler, Postgres, Process, Signal, wait_for,
+    Account, Daemon, Folder, PATIENCE, Pgskein, Pooler, Postgres, Signal, wait_for,
 };
 
 #[test]
@@ -153,8 +153,7 @@ fn processes_have_titles_and_the_pid_file_names_the_supervisor() {
             "pgskein: worker 3"
         ]
     );
-    let pidfile = pooler.runtime_folder().with_file_name("pgskein.pid");
-    let text = fs::read_to_string(pidfile).unwrap();
+    let text = fs::read_to_string(pooler.pidfile()).unwrap();
     assert_eq!(text.trim(), pooler.supervisor().0.to_string());
 }
 
@@ -185,20 +184,9 @@ fn daemon_goes_on_in_the_background() {
     pooler.wait_exit(PATIENCE);
 
     // The same configuration once more, as a daemon.
-    Pgskein::run(&["-d", pooler.ini().to_str().unwrap()]).ok();
-    let pidfile = pooler.runtime_folder().with_file_name("pgskein.pid");
-    let pid = fs::read_to_string(&pidfile)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
-    let daemon = Daemon(Process(pid));
-    wait_for("the daemon to serve", PATIENCE, || {
-        pooler.try_connect(&Login::new()).is_ok()
-    });
-    daemon.0.signal(Signal::SIGQUIT);
-    wait_for("its end", PATIENCE, || !daemon.0.is_alive());
-    assert!(!pidfile.exists());
+    let daemon = Daemon::start(&pooler);
+    assert_eq!(pooler.connect().value("select 'served'"), "served");
+    daemon.stop();
     assert_eq!(pooler.leftovers(), Vec::<std::path::PathBuf>::new());
 }
 
@@ -214,21 +202,9 @@ fn left_over_files_of_a_dead_group_do_not_stop_a_new_one() {
     });
     assert!(!pooler.leftovers().is_empty(), "nobody could clean up");
 
-    Pgskein::run(&["-d", pooler.ini().to_str().unwrap()]).ok();
-    let pidfile = pooler.runtime_folder().with_file_name("pgskein.pid");
-    let pid = || {
-        fs::read_to_string(&pidfile)
-            .unwrap_or_default()
-            .trim()
-            .parse()
-            .unwrap_or(0)
-    };
-    wait_for("a new group", PATIENCE, || {
-        pid() != pooler.supervisor().0 && pooler.try_connect(&Login::new()).is_ok()
-    });
-    let daemon = Daemon(Process(pid()));
-    daemon.0.signal(Signal::SIGQUIT);
-    wait_for("its end", PATIENCE, || !daemon.0.is_alive());
+    let daemon = Daemon::start(&pooler);
+    assert_eq!(pooler.connect().value("select 'served'"), "served");
+    daemon.stop();
     assert_eq!(pooler.leftovers(), Vec::<std::path::PathBuf>::new());
 }
 
@@ -245,16 +221,4 @@ fn log_lines_say_when_who_and_how_much_it_matters() {
                 line.contains(&format!(" UTC [{pid}] worker 2 INFO ")) && line.starts_with("20")
             })
     });
-}
-
-/// Kills what a scenario started outside of the harness, should it fail.
-struct Daemon(Process);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        for child in self.0.children() {
-            child.kill();
-        }
-        self.0.kill();
-    }
 }

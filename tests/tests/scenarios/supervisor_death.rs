@@ -1,6 +1,6 @@
 //! Workers whose supervisor has died serve the clients that they have.
 
-use crate::harness::{PATIENCE, Pooler, Postgres, Process, Signal, SqlState, wait_for};
+use crate::harness::{Daemon, PATIENCE, Pooler, Postgres, Process, Signal, SqlState, wait_for};
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
 
@@ -56,4 +56,20 @@ fn idle_workers_end_at_once_and_free_the_port() {
         pooler.processes().is_empty()
     });
     assert!(pooler.try_wire().is_err());
+}
+
+#[test]
+fn new_group_can_start_once_the_orphans_have_ended() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let client = pooler.connect();
+    pooler.signal(Signal::SIGKILL);
+    pooler.wait_exit(PATIENCE);
+    client.close();
+    wait_for("the orphans to end", PATIENCE, || {
+        pooler.processes().is_empty()
+    });
+    let daemon = Daemon::start(&pooler);
+    assert_eq!(pooler.connect().value("select 'served'"), "served");
+    daemon.stop();
 }

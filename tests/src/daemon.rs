@@ -1,0 +1,56 @@
+//! A pooler in the background that is no child of the tests.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+
+use crate::client::Login;
+use crate::pgskein::Pgskein;
+use crate::pooler::Pooler;
+use crate::process::Process;
+use crate::wait::{PATIENCE, wait_for};
+
+/// A pgskein started with `-d`, over the configuration of a [`Pooler`] that
+/// runs no more. What is left of it when it goes out of scope is killed.
+#[derive(Debug)]
+pub struct Daemon {
+    supervisor: Process,
+    pidfile: PathBuf,
+}
+
+impl Daemon {
+    /// Starts it and waits until it serves.
+    pub fn start(pooler: &Pooler) -> Self {
+        let ini = pooler.ini();
+        Pgskein::run(&["-d", ini.to_str().expect("a path in UTF-8")]).ok();
+        let pidfile = pooler.pidfile();
+        let pid = || {
+            let text = fs::read_to_string(&pidfile).unwrap_or_default();
+            text.trim().parse().unwrap_or(0)
+        };
+        wait_for("the daemon to serve", PATIENCE, || {
+            Process(pid()).is_alive() && pooler.try_connect(&Login::new()).is_ok()
+        });
+        Self {
+            supervisor: Process(pid()),
+            pidfile,
+        }
+    }
+
+    /// Ends it in order.
+    pub fn stop(self) {
+        self.supervisor.signal(Signal::SIGQUIT);
+        wait_for("the daemon's end", PATIENCE, || !self.supervisor.is_alive());
+        assert!(!self.pidfile.exists(), "the pid file is left");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        for child in self.supervisor.children() {
+            child.kill();
+        }
+        self.supervisor.kill();
+    }
+}

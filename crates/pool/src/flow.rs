@@ -140,6 +140,8 @@ pub struct Ready {
     pub own_failed: bool,
     /// Whether nothing more is due.
     pub settled: bool,
+    /// Whether it answers anything at all.
+    pub expected: bool,
     /// The transaction status that it reports.
     pub status: TransactionStatus,
 }
@@ -149,7 +151,11 @@ impl Flow {
     #[inline]
     pub fn on_client(&mut self, tag: u8) -> ClientVerdict {
         match tag {
-            frontend::QUERY | frontend::FUNCTION_CALL => self.push(Due::Query),
+            frontend::QUERY | frontend::FUNCTION_CALL => {
+                // Its ReadyForQuery ends a batch as a Sync does.
+                self.unsynced &= self.skipping;
+                self.push(Due::Query);
+            }
             frontend::SYNC => {
                 self.unsynced = false;
                 self.skipping = false;
@@ -165,7 +171,10 @@ impl Flow {
             frontend::FLUSH | frontend::COPY_DATA => {}
             frontend::COPY_DONE | frontend::COPY_FAIL => {
                 self.copy_in = false;
-                self.push(Due::CopyEnd);
+                // Behind the end of its COPY it marks nothing.
+                if !self.dues.is_empty() {
+                    self.push(Due::CopyEnd);
+                }
             }
             frontend::TERMINATE => return ClientVerdict::Terminate,
             _ => return ClientVerdict::Unknown,
@@ -179,7 +188,10 @@ impl Flow {
     #[inline]
     pub fn unlinked(tag: u8) -> ClientVerdict {
         match tag {
-            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL => ClientVerdict::Drop,
+            // COPY data behind a COPY that failed, and a Flush of nothing.
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL | frontend::FLUSH => {
+                ClientVerdict::Drop
+            }
             frontend::TERMINATE => ClientVerdict::Terminate,
             frontend::QUERY
             | frontend::FUNCTION_CALL
@@ -188,8 +200,7 @@ impl Flow {
             | frontend::BIND
             | frontend::DESCRIBE
             | frontend::EXECUTE
-            | frontend::CLOSE
-            | frontend::FLUSH => ClientVerdict::Forward,
+            | frontend::CLOSE => ClientVerdict::Forward,
             _ => ClientVerdict::Unknown,
         }
     }
@@ -217,7 +228,13 @@ impl Flow {
         match tag {
             // What takes nothing off a simple query.
             backend::DATA_ROW | backend::COPY_DATA => {}
-            backend::ROW_DESCRIPTION | backend::COMMAND_COMPLETE if due == Some(Due::Query) => {}
+            backend::ROW_DESCRIPTION if due == Some(Due::Query) => {}
+            backend::COMMAND_COMPLETE if due == Some(Due::Query) => {
+                // The end of one COPY among several of the same query.
+                if self.dues.rest.front() == Some(&Due::CopyEnd) {
+                    self.dues.rest.pop_front();
+                }
+            }
             backend::GO_AWAY => return ServerVerdict::Drop,
             backend::PARSE_COMPLETE => self.take(Due::Parse),
             backend::BIND_COMPLETE => self.take(Due::Bind),
@@ -238,12 +255,15 @@ impl Flow {
     pub fn on_ready(&mut self, status: TransactionStatus) -> Ready {
         self.status = Status(Some(status));
         self.copy_in = false;
-        let mut own = false;
+        let (mut own, mut expected) = (false, false);
         while let Some(due) = self.dues.pop_front() {
             match due {
-                Due::Query | Due::Sync => break,
+                Due::Query | Due::Sync => {
+                    expected = true;
+                    break;
+                }
                 Due::Own => {
-                    own = true;
+                    (own, expected) = (true, true);
                     break;
                 }
                 // What no answer has taken off was skipped by the server.
@@ -255,6 +275,7 @@ impl Flow {
         }
         Ready {
             own,
+            expected,
             own_failed: own && std::mem::take(&mut self.own_failed),
             settled: self.dues.is_empty() && !self.unsynced && !self.skipping,
             status,
@@ -463,6 +484,43 @@ mod tests {
         flow.on_server(b'C');
         assert!(ready(&mut flow).settled);
         assert_eq!(Flow::unlinked(b'd'), ClientVerdict::Drop);
+    }
+
+    #[test]
+    fn the_end_of_a_copy_that_has_failed_already_is_not_waited_for() {
+        let mut flow = sent(b"Q");
+        for tag in b"GE" {
+            flow.on_server(*tag);
+        }
+        assert!(ready(&mut flow).settled);
+        flow.on_client(b'c');
+        assert!(flow.at_rest());
+    }
+
+    #[test]
+    fn knows_the_second_copy_of_a_query_from_the_first() {
+        let mut flow = sent(b"Q");
+        flow.on_server(b'G');
+        flow.on_client(b'c');
+        for tag in b"CG" {
+            flow.on_server(*tag);
+        }
+        assert!(flow.copying_in());
+    }
+
+    #[test]
+    fn a_query_behind_a_batch_ends_it() {
+        let mut flow = sent(b"PHQ");
+        for tag in b"1C" {
+            flow.on_server(*tag);
+        }
+        assert!(ready(&mut flow).settled);
+    }
+
+    #[test]
+    fn knows_a_ready_that_nothing_asked_for() {
+        assert!(!ready(&mut Flow::default()).expected);
+        assert!(ready(&mut sent(b"S")).expected);
     }
 
     #[test]

@@ -76,6 +76,20 @@ impl Parameters {
             .filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
     }
 
+    /// Whether the value at `position` is known in `id`.
+    pub fn knows(&self, id: ParametersId, position: usize) -> bool {
+        let values = self.sets.get(id.0 as usize).map(|entry| &entry.values);
+        matches!(
+            values.and_then(|values| values.get(position)),
+            Some(Some(_))
+        )
+    }
+
+    /// The tracked name at `position`.
+    pub fn name(&self, position: usize) -> &str {
+        self.names.get(position).map_or("", String::as_str)
+    }
+
     /// One more user of the same set.
     pub fn keep(&mut self, id: ParametersId) -> ParametersId {
         if let Some(entry) = self.sets.get_mut(id.0 as usize) {
@@ -136,11 +150,20 @@ impl Parameters {
             if let Some(wanted) = wanted
                 && Some(wanted) != present.as_ref()
             {
-                sql.push_str("SET ");
-                sql.push_str(name);
-                sql.push('=');
-                push_literal(&mut sql, &String::from_utf8_lossy(wanted));
-                sql.push(';');
+                let wanted = String::from_utf8_lossy(wanted);
+                if LISTS.iter().any(|list| name.eq_ignore_ascii_case(list)) {
+                    sql.push_str("SELECT pg_catalog.set_config('");
+                    sql.push_str(name);
+                    sql.push_str("',");
+                    push_literal(&mut sql, &wanted);
+                    sql.push_str(",false);");
+                } else {
+                    sql.push_str("SET ");
+                    sql.push_str(name);
+                    sql.push('=');
+                    push_literal(&mut sql, &wanted);
+                    sql.push(';');
+                }
             }
         }
         (!sql.is_empty()).then_some(sql)
@@ -189,6 +212,17 @@ fn push_literal(sql: &mut String, value: &str) {
     sql.push('\'');
 }
 
+/// Settings whose value is a list of quoted names: SET would take the whole
+/// list for one name.
+const LISTS: [&str; 6] = [
+    "search_path",
+    "temp_tablespaces",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "unix_socket_directories",
+];
+
 /// What PgBouncer follows by default.
 const ALWAYS: [&str; 5] = [
     "client_encoding",
@@ -226,6 +260,18 @@ mod tests {
             r"SET application_name=E'it''s \\ here';SET IntervalStyle='iso_8601';"
         );
         assert_eq!(parameters.difference(server, client), None);
+    }
+
+    #[test]
+    fn writes_a_list_of_names_as_it_was_reported() {
+        let mut parameters = Parameters::new(&["search_path".to_owned()]);
+        let server = parameters.empty();
+        let client = parameters.empty();
+        let client = parameters.with(client, 5, br#"a, "B c""#);
+        assert_eq!(
+            parameters.difference(client, server).unwrap(),
+            r#"SELECT pg_catalog.set_config('search_path','a, "B c"',false);"#
+        );
     }
 
     #[test]

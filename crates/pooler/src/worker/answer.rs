@@ -12,6 +12,7 @@ use super::Worker;
 use super::client::{Rest, SessionState, Stage, session_of};
 use super::reason::{Reason, ServerReason};
 use super::scan::{HEADER, Stop, scan_server};
+use super::server::ServerState;
 use super::stream::Filled;
 
 /// What is to be done once the bytes of a server are used up.
@@ -49,7 +50,9 @@ impl Worker {
             return;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        let outcome = match server.stream.fill(&mut server.inbox, &mut scratch) {
+        let filled = server.stream.fill(&mut server.inbox, &mut scratch);
+        let more = server.stream.readable();
+        let outcome = match filled {
             Ok(Filled::Nothing) => Ok(()),
             Ok(Filled::End) => Err(ServerReason::Lost),
             Ok(Filled::Scratch(end)) => {
@@ -60,15 +63,8 @@ impl Worker {
         };
         self.scratch = scratch;
         match outcome {
-            Ok(()) => {
-                if self
-                    .servers
-                    .get(id)
-                    .is_some_and(|server| server.stream.readable())
-                {
-                    self.wake_server(id);
-                }
-            }
+            Ok(()) if more => self.wake_server(id),
+            Ok(()) => {}
             Err(reason) => self.lose_server(id, &reason),
         }
     }
@@ -103,6 +99,8 @@ impl Worker {
             self.own_query_done(id, failed);
         } else if done.settled {
             self.settled(id);
+        } else if client.is_none() {
+            self.recover(id);
         }
         Ok(())
     }
@@ -121,6 +119,9 @@ impl Worker {
                 && !ready.own
                 && !ready.settled
             {
+                if let Some(client) = client {
+                    self.ready_in_pipeline(client, ready, &mut done);
+                }
                 continue;
             }
             if let Some(client) = client
@@ -139,11 +140,17 @@ impl Worker {
                 Stop::Ready(ready) if ready.own => {
                     at += READY_LEN;
                     from = at;
-                    done.own = Some(ready.own_failed);
-                    if let Some(client) = client {
-                        self.parameters_set(client, id, ready.own_failed)?;
-                        done.own = None;
+                    match client {
+                        Some(client) => self.parameters_set(client, id, ready.own_failed)?,
+                        None if self.runs_own(id) => done.own = Some(ready.own_failed),
+                        // A SET whose client has left meanwhile.
+                        None => done.settled |= ready.settled,
                     }
+                }
+                Stop::Ready(ready) if !ready.expected && self.is_free(id) => {
+                    return Err(ServerReason::Protocol(
+                        "unexpected ReadyForQuery".to_owned(),
+                    ));
                 }
                 Stop::Ready(ready) => self.ready(client, ready, &mut done),
                 Stop::Parameter(header) => {
@@ -190,6 +197,10 @@ impl Worker {
             done.settled = true;
             return;
         };
+        if done.client_failed.is_some() {
+            // It is closed with its server still linked to it.
+            return;
+        }
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
@@ -218,6 +229,37 @@ impl Worker {
         if whole && !partial && self.draining.is_some() {
             self.tell(id);
         }
+    }
+
+    /// Notes a ReadyForQuery behind which more answers are due.
+    fn ready_in_pipeline(&mut self, id: ClientId, ready: Ready, done: &mut Backward) {
+        let Some(session) = session_of(&mut self.clients, id) else {
+            return;
+        };
+        session.turned = self.now;
+        let mode = self
+            .pools
+            .get(session.pool)
+            .map(|pool| pool.settings.pool_mode);
+        done.in_block |=
+            ready.status != TransactionStatus::Idle && mode == Some(PoolMode::Statement);
+    }
+
+    /// Whether a server runs a query of ours for itself.
+    fn runs_own(&self, id: ServerId) -> bool {
+        self.servers
+            .get(id)
+            .is_some_and(|server| matches!(server.state, ServerState::Own { .. }))
+    }
+
+    /// Whether nothing at all is due from a server.
+    fn is_free(&self, id: ServerId) -> bool {
+        self.servers.get(id).is_some_and(|server| {
+            matches!(
+                server.state,
+                ServerState::Idle | ServerState::BeingCancelled { .. }
+            )
+        })
     }
 
     /// A server has reported a parameter; true when its client wants to know.
@@ -266,7 +308,7 @@ impl Worker {
         }
         let (Some(session), Some(server)) = (
             session_of(&mut self.clients, client),
-            self.servers.get(server),
+            self.servers.get_mut(server),
         ) else {
             return Ok(());
         };

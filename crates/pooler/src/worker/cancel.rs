@@ -19,6 +19,7 @@ use super::client::{Rest, SessionState, Stage};
 use super::errand::Search;
 use super::reason::Reason;
 use super::server::{Server, ServerState};
+use super::sweep::after;
 use crate::runtime_dir::peer_socket_path;
 use crate::scoreboard::WorkerState;
 
@@ -68,6 +69,7 @@ impl Worker {
             waiter,
             process_id,
             secret: secret.into(),
+            deadline: after(self.now, self.config.settings.cancel_wait_timeout),
             siblings: siblings
                 .into_iter()
                 .map(|(_, generation, slot)| peer_socket_path(&self.runtime_dir, slot, generation))
@@ -172,7 +174,10 @@ impl Worker {
         }
         self.wish(pool);
         match self.take_from_client(id, &inbox) {
-            Ok(()) => self.flush_and_wake(id),
+            Ok(()) => {
+                self.tell(id);
+                self.flush_and_wake(id);
+            }
             Err(reason) => self.close_client(id, &reason),
         }
     }

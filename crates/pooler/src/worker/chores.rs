@@ -57,7 +57,6 @@ pub(super) enum Chore {
 }
 
 /// What has come of a chore.
-#[derive(Debug)]
 pub(super) enum Done {
     /// The addresses of a host, or why there are none.
     Resolved {

@@ -33,7 +33,7 @@ impl Worker {
             && !matches!(client.stage, Stage::Cancelling)
             && self.between_messages(client.linked());
         self.log_closed_client(client, reason);
-        self.leave_stage(id);
+        self.leave_stage(id, *reason == Reason::Terminated);
         let deadline = self.now + LAST_WORDS_TIMEOUT;
         let Some(client) = self.clients.get_mut(id) else {
             return;
@@ -77,7 +77,7 @@ impl Worker {
             *shut = true;
             client.stream.shutdown_write();
         }
-        if discard(&mut client.stream, &mut self.scratch) {
+        if discard(&mut client.stream) {
             self.drop_client(id);
         } else if client.stream.readable() {
             self.wake_client(id);
@@ -86,7 +86,7 @@ impl Worker {
 
     /// Forgets a client and closes its socket.
     pub(super) fn drop_client(&mut self, id: ClientId) {
-        self.leave_stage(id);
+        self.leave_stage(id, false);
         if let Some(mut client) = self.clients.remove(id) {
             client.stream.deregister(self.poll.registry());
             if client.counted {
@@ -96,7 +96,7 @@ impl Worker {
     }
 
     /// Gives back all that a client has by its stage.
-    fn leave_stage(&mut self, id: ClientId) {
+    fn leave_stage(&mut self, id: ClientId, good_bye: bool) {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
@@ -109,7 +109,9 @@ impl Worker {
                 self.keys.remove(&session.key.process_id);
                 self.parameters.release(session.parameters);
                 match session.state {
-                    SessionState::Linked(server) => self.abandon(server, session.rest),
+                    SessionState::Linked(server) => {
+                        self.abandon(server, session.rest, good_bye);
+                    }
                     SessionState::Waiting => {
                         if let Some(pool) = self.pools.get_mut(session.pool) {
                             pool.forget_client(id);
@@ -180,7 +182,7 @@ impl Worker {
             return;
         };
         let failed = server.outbox.flush(&mut server.stream).is_err();
-        if failed || discard(&mut server.stream, &mut self.scratch) {
+        if failed || discard(&mut server.stream) {
             self.drop_server(id);
         } else if server.stream.readable() {
             self.wake_server(id);
@@ -242,6 +244,10 @@ impl Worker {
         }
         self.wish(server.pool);
         drop(server.stream);
+        if self.control.is_none() {
+            // Nobody else can use the lease any more.
+            self.spare_leases.push((server.pool, server.lease));
+        }
         self.tell_supervisor(&ToSupervisor::Returned {
             lease: server.lease,
         });
@@ -323,13 +329,14 @@ impl Server {
 }
 
 /// Throws away what comes; true at the end of the stream.
-fn discard(stream: &mut Stream, scratch: &mut [u8]) -> bool {
+fn discard(stream: &mut Stream) -> bool {
     let mut nothing = Vec::new();
+    let mut scratch = [0; 4096];
     for _ in 0..DISCARD_READS {
         if !stream.readable() {
             return false;
         }
-        match stream.fill(&mut nothing, scratch) {
+        match stream.fill(&mut nothing, &mut scratch) {
             Ok(Filled::Nothing) => return false,
             Ok(Filled::End) | Err(_) => return true,
             Ok(_) => {}

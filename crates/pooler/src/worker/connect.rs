@@ -24,6 +24,7 @@ use super::client::Rest;
 use super::reason::ServerReason;
 use super::server::{Server, ServerState, Target};
 use super::stream::{Outbox, Socket, Stream};
+use super::sweep::after;
 use super::token::Subject;
 
 /// What is known of the addresses of hosts.
@@ -61,7 +62,8 @@ impl Worker {
         }
     }
 
-    fn open_server(&mut self, pool_id: PoolId, lease: LeaseId) {
+    /// Opens a server with a lease that its pool has taken.
+    pub(super) fn open_server(&mut self, pool_id: PoolId, lease: LeaseId) {
         let Some(pool) = self.pools.get(pool_id) else {
             return;
         };
@@ -149,7 +151,7 @@ impl Worker {
             retire: false,
             said_why: false,
             state: ServerState::Connecting {
-                deadline: now + self.config.settings.server_connect_timeout,
+                deadline: after(now, self.config.settings.server_connect_timeout),
             },
             flow: Flow::default(),
             rest: Rest::None,
@@ -228,6 +230,9 @@ impl Worker {
             };
             pool.on_open_failed(Some(failure), now);
             pool.on_returned();
+        }
+        if self.control.is_none() {
+            self.spare_leases.push((pool_id, lease));
         }
         self.tell_supervisor(&ToSupervisor::Returned { lease });
         self.refuse_greeting(pool_id);

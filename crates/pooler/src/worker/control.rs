@@ -85,6 +85,21 @@ impl Worker {
             self.sweep_within(WISH_INTERVAL);
         }
         self.wishing.append(&mut later);
+        if self.control.is_none() {
+            self.use_spare_leases();
+        }
+    }
+
+    /// Opens servers with the leases that a worker without a supervisor has.
+    fn use_spare_leases(&mut self) {
+        for (pool, lease) in std::mem::take(&mut self.spare_leases) {
+            let wanting = self.pools.get_mut(pool);
+            if wanting.is_some_and(|wanting| wanting.on_grant()) {
+                self.open_server(pool, lease);
+            } else {
+                self.spare_leases.push((pool, lease));
+            }
+        }
     }
 
     /// How long no server is asked for after a failure.

@@ -145,6 +145,9 @@ impl Worker {
 
     /// Asks a client to go, if it is at rest and was not asked before.
     pub(super) fn tell(&mut self, id: ClientId) {
+        if self.draining.is_none() {
+            return;
+        }
         let notify = self.config.settings.drain_notify;
         let Some(client) = self.clients.get_mut(id) else {
             return;
@@ -213,6 +216,8 @@ impl Worker {
             if let Some(draining) = &mut self.draining {
                 draining.ending = true;
             }
+            let sessions = self.clients.ids(|client| client.session().is_some());
+            self.close_waiting(sessions, &Reason::ServerShuttingDown);
             for id in self.servers.ids(|_| true) {
                 self.close_server(id, &ServerReason::Drained);
             }
@@ -287,6 +292,7 @@ fn draining_done(worker: &Worker) -> bool {
         .iter()
         .all(|(_, client)| matches!(client.stage, Stage::Console(_)))
         && worker.errands.is_empty()
+        && worker.stalled.is_empty()
 }
 
 /// A client is quiet when nothing was heard of it for this long, at least.

@@ -20,6 +20,7 @@ use super::cancel::{Purpose, Waiter};
 use super::connect::open_socket;
 use super::server::{ServerState, Target};
 use super::stream::{Filled, Outbox, Socket, Stream};
+use super::sweep::after;
 use super::token::Subject;
 use super::{Runnable, Worker};
 
@@ -76,6 +77,8 @@ pub(super) struct Search {
     pub process_id: u32,
     /// Second half of the key.
     pub secret: Box<[u8]>,
+    /// When a sibling whose backlog is full is passed over.
+    pub deadline: Instant,
     /// Peer sockets of the siblings still to be asked, the last one first.
     pub siblings: Vec<PathBuf>,
 }
@@ -142,7 +145,10 @@ impl Worker {
                     };
                     return self.start_errand(stream, outbox, kind);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::WouldBlock
+                        && self.now < search.deadline =>
+                {
                     // Its backlog is full: once more, a little later.
                     search.siblings.push(path);
                     self.stalled.push(search);
@@ -173,7 +179,7 @@ impl Worker {
             queued: false,
             inbox: Vec::new(),
             outbox,
-            deadline: self.now + self.config.settings.cancel_wait_timeout,
+            deadline: after(self.now, self.config.settings.cancel_wait_timeout),
             kind,
         };
         let id = self.errands.insert_with(|_| errand);
@@ -333,8 +339,13 @@ impl Worker {
         };
         server.cancels = server.cancels.saturating_sub(1);
         server.retire |= doubtful;
-        if server.cancels == 0 && matches!(server.state, ServerState::BeingCancelled) {
-            self.lend(id);
+        if server.cancels > 0 {
+            return;
+        }
+        match server.state {
+            ServerState::BeingCancelled { clean: true } => self.lend(id),
+            ServerState::BeingCancelled { clean: false } => self.roll_back(id),
+            _ => {}
         }
     }
 

@@ -22,6 +22,9 @@ use super::reason::Reason;
 impl Worker {
     /// Finds the pool of a client that has proved who it is.
     pub(super) fn enter_pool(&mut self, id: ClientId) -> Result<(), Reason> {
+        if self.refuses_servers() {
+            return Err(Reason::ServerShuttingDown);
+        }
         let retry = self.login_retry();
         let now = self.now;
         let any = self.config.settings.auth_type == AuthType::Any;
@@ -161,6 +164,17 @@ impl Worker {
         else {
             return Ok(());
         };
+        for (position, _) in &login.parameters {
+            if !self.parameters.knows(welcome.parameters, *position) {
+                // Nobody would notice that it is to be set back.
+                let name = self.parameters.name(*position);
+                return Err(Reason::Startup {
+                    sqlstate: "22023",
+                    message: format!("unsupported startup parameter: {name}"),
+                    hint: Some("The server does not report this parameter.".to_owned()),
+                });
+            }
+        }
         let mut parameters = self.parameters.keep(welcome.parameters);
         for (position, value) in &login.parameters {
             parameters = self.parameters.with(parameters, *position, value);

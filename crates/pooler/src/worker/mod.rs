@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 
 use mio::Poll;
 use pgskein_config::Config;
+use pgskein_pool::control::LeaseId;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::{PoolId, Pools};
 use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab};
@@ -91,6 +92,8 @@ pub(crate) struct Worker {
     draining: Option<Draining>,
     /// Searches that wait for room in a sibling's backlog.
     stalled: Vec<errand::Search>,
+    /// Leases of servers that were lost after the supervisor was.
+    spare_leases: Vec<(PoolId, LeaseId)>,
     /// The control link has something to read, or room to write.
     control_ready: bool,
     /// Other processes of the group have connected.

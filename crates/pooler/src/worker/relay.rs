@@ -31,16 +31,19 @@ impl Worker {
             }
             if client.outbox.is_empty()
                 && let Some(server) = client.linked()
+                && let Some(server_to_wake) = self.servers.get_mut(server)
+                && !server_to_wake.queued
             {
-                self.wake_server(server);
+                server_to_wake.queued = true;
+                self.runnable.push_back(Runnable::Server(server));
             }
         }
-        match self.clients.get(id).map(|client| &client.stage) {
-            Some(Stage::Session(_)) => self.session_turn(id),
-            Some(Stage::Login(_)) => self.login_turn(id),
-            Some(Stage::Console(_)) => self.console_turn(id),
-            Some(Stage::Closing { .. }) => self.closing_turn(id),
-            Some(Stage::Cancelling) | None => {}
+        match client.stage {
+            Stage::Session(_) => self.session_turn(id),
+            Stage::Login(_) => self.login_turn(id),
+            Stage::Console(_) => self.console_turn(id),
+            Stage::Closing { .. } => self.closing_turn(id),
+            Stage::Cancelling => {}
         }
     }
 
@@ -92,12 +95,26 @@ impl Worker {
         }
     }
 
+    #[inline]
     fn session_turn(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        if !client.inbox.is_empty() && client.linked().is_some() {
-            // What it sent while it waited, or the beginning of a header.
+        if !client.inbox.is_empty() {
+            return self.session_turn_with_inbox(id);
+        }
+        self.read_session(id);
+    }
+
+    /// The inbox has what was sent while the client waited or logged in, or
+    /// the beginning of a header.
+    #[cold]
+    fn session_turn_with_inbox(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id)
+            && client
+                .session()
+                .is_some_and(|session| session.state != SessionState::Waiting)
+        {
             let bytes = std::mem::take(&mut client.inbox);
             if let Err(reason) = self.take_from_client(id, &bytes) {
                 return self.close_client(id, &reason);
@@ -106,6 +123,7 @@ impl Worker {
         self.read_session(id);
     }
 
+    #[inline]
     fn read_session(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else {
             return;
@@ -132,7 +150,9 @@ impl Worker {
         }
         client.heard = self.now;
         let mut scratch = std::mem::take(&mut self.scratch);
-        let outcome = match client.stream.fill(&mut client.inbox, &mut scratch) {
+        let filled = client.stream.fill(&mut client.inbox, &mut scratch);
+        let more = client.stream.readable();
+        let outcome = match filled {
             Ok(Filled::Nothing) => Ok(()),
             Ok(Filled::End) => Err(Reason::Left),
             Ok(Filled::Scratch(end)) => {
@@ -143,15 +163,8 @@ impl Worker {
         };
         self.scratch = scratch;
         match outcome {
-            Ok(()) => {
-                if self
-                    .clients
-                    .get(id)
-                    .is_some_and(|client| client.stream.readable())
-                {
-                    self.wake_client(id);
-                }
-            }
+            Ok(()) if more => self.wake_client(id),
+            Ok(()) => {}
             Err(reason) => self.close_client(id, &reason),
         }
     }
@@ -184,6 +197,9 @@ impl Worker {
                     };
                     if server.flow.at_rest() {
                         session.turned = now;
+                        if server.flow.status() == TransactionStatus::Idle {
+                            session.since = now;
+                        }
                     }
                     let stop = scan_linked(session, &mut server.flow, bytes, &mut at, max);
                     let run = bytes.get(from..at).unwrap_or_default();
@@ -240,6 +256,15 @@ impl Worker {
             return Err(Reason::DatabaseRemoved);
         };
         match pool.request(id, round_robin, stale, now) {
+            Request::Link(server)
+                if self
+                    .servers
+                    .get(server)
+                    .is_some_and(|server| server.stream.read_closed()) =>
+            {
+                self.lose_server(server, &ServerReason::Lost);
+                self.request(id)
+            }
             Request::Link(server) => {
                 self.link(id, server);
                 Ok(true)
@@ -267,6 +292,7 @@ impl Worker {
         };
         session.state = SessionState::Linked(server_id);
         session.since = now;
+        session.turned = now;
         server.state = ServerState::Linked(id);
         if session.parameters != server.parameters
             && let Some(sql) = self
@@ -293,12 +319,14 @@ impl Worker {
             .get(session.pool)
             .map(|pool| pool.settings.pool_mode);
         if session.rest == Rest::None
+            && server.rest == Rest::None
             && mode != Some(PoolMode::Session)
             && server.flow.status() == TransactionStatus::Idle
         {
             session.state = SessionState::Idle;
             session.since = self.now;
             self.free(server_id);
+            self.tell(id);
         }
     }
 
@@ -316,6 +344,8 @@ impl Worker {
         client
             .outbox
             .flush(&mut client.stream)
-            .map_err(|error| Reason::SocketFailed(error.kind()))
+            .map_err(|error| Reason::SocketFailed(error.kind()))?;
+        self.tell(id);
+        Ok(())
     }
 }

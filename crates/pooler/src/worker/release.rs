@@ -16,12 +16,16 @@ use super::Worker;
 use super::cancel::Purpose;
 use super::client::Rest;
 use super::reason::{Reason, ServerReason};
-use super::server::{OwnQuery, ServerState};
+use super::server::{OwnQuery, Server, ServerState};
+use super::sweep::after;
 
 impl Worker {
     /// Takes a server back that is at rest outside a transaction.
     #[inline]
     pub(super) fn free(&mut self, id: ServerId) {
+        if self.waits_for_cancel(id, false) {
+            return;
+        }
         let settings = &self.config.settings;
         if !settings.server_reset_query.is_empty() {
             let mode = self
@@ -47,7 +51,7 @@ impl Worker {
             return self.close_server(id, &ServerReason::DatabaseChanged);
         }
         if server.cancels > 0 {
-            server.state = ServerState::BeingCancelled;
+            server.state = ServerState::BeingCancelled { clean: true };
             return;
         }
         server.state = ServerState::Idle;
@@ -56,7 +60,7 @@ impl Worker {
         let Some(pool) = self.pools.get_mut(pool_id) else {
             return self.close_server(id, &ServerReason::DatabaseChanged);
         };
-        if expired && pool.may_retire(now) {
+        if expired && self.control.is_some() && pool.may_retire(now) {
             return self.close_server(id, &ServerReason::Lifetime);
         }
         match pool.free(id, now) {
@@ -161,20 +165,57 @@ impl Worker {
             return;
         };
         if matches!(server.state, ServerState::Recovering { .. }) {
-            if server.flow.status() == TransactionStatus::Idle {
-                self.free(id);
-            } else {
-                self.run_own(id, OwnQuery::Rollback);
+            self.roll_back(id);
+        }
+    }
+
+    /// Frees a server that is at rest, after ending its transaction.
+    pub(super) fn roll_back(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        if server.flow.status() == TransactionStatus::Idle {
+            self.free(id);
+        } else if !self.waits_for_cancel(id, false) {
+            self.run_own(id, OwnQuery::Rollback);
+        }
+    }
+
+    /// Whether a cancel request to a server is on its way: nothing of ours
+    /// runs there before that has ended.
+    fn waits_for_cancel(&mut self, id: ServerId, clean: bool) -> bool {
+        match self.servers.get_mut(id) {
+            Some(server) if server.cancels > 0 => {
+                server.state = ServerState::BeingCancelled { clean };
+                true
             }
+            _ => false,
+        }
+    }
+
+    /// Ends what a server whose client has left still waits for.
+    pub(super) fn recover(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        if !matches!(server.state, ServerState::Recovering { .. }) || !server.flow.copying_in() {
+            return;
+        }
+        end_copy(server);
+        if let Err(error) = server.outbox.flush(&mut server.stream) {
+            self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
         }
     }
 
     /// Takes a server from a client that has left, or was closed.
     ///
-    /// What runs is cancelled, what is open is rolled back; if that is not
-    /// possible the connection is closed.
-    pub(super) fn abandon(&mut self, id: ServerId, client_rest: Rest) {
+    /// What runs is cancelled, unless the client has said good-bye behind it;
+    /// what is open is rolled back; if that is not possible the connection is
+    /// closed.
+    pub(super) fn abandon(&mut self, id: ServerId, client_rest: Rest, good_bye: bool) {
         let now = self.now;
+        // It may have been waiting for its client to read.
+        self.wake_server(id);
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
@@ -189,29 +230,31 @@ impl Worker {
             return self.close_server(id, &ServerReason::Unclean);
         }
         if server.flow.at_rest() {
-            return if server.flow.status() == TransactionStatus::Idle {
-                self.free(id);
-            } else {
-                self.run_own(id, OwnQuery::Rollback);
-            };
+            return self.roll_back(id);
         }
         let copying = server.flow.copying_in();
         if copying {
-            write::copy_fail(server.outbox.buffer(), "client has left");
-            server.flow.on_client(frontend::COPY_FAIL);
+            end_copy(server);
         }
         if server.flow.needs_sync() {
             write::sync(server.outbox.buffer());
             server.flow.on_client(frontend::SYNC);
         }
-        server.state = ServerState::Recovering {
-            deadline: now + RECOVERY_TIMEOUT,
+        let deadline = if good_bye {
+            let limits = self.pools.get(server.pool).map(|pool| pool.settings);
+            after(
+                now,
+                limits.map_or(Duration::ZERO, |limits| limits.query_timeout),
+            )
+        } else {
+            now + RECOVERY_TIMEOUT
         };
+        server.state = ServerState::Recovering { deadline };
         let running = server.flow.running();
         if let Err(error) = server.outbox.flush(&mut server.stream) {
             return self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
         }
-        if running && !copying {
+        if running && !copying && !good_bye {
             self.cancel_server(id, Purpose::ClientLeft);
         }
     }
@@ -229,6 +272,16 @@ impl Worker {
         for client in clients {
             self.close_client(client, reason);
         }
+    }
+}
+
+/// Ends a COPY whose client has left.
+fn end_copy(server: &mut Server) {
+    write::copy_fail(server.outbox.buffer(), "client has left");
+    server.flow.on_client(frontend::COPY_FAIL);
+    if server.flow.needs_sync() {
+        write::sync(server.outbox.buffer());
+        server.flow.on_client(frontend::SYNC);
     }
 }
 

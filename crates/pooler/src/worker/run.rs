@@ -88,6 +88,7 @@ impl Worker {
             chores: Chores::new(waker),
             draining: None,
             stalled: Vec::new(),
+            spare_leases: Vec::new(),
             control_ready: true,
             peers_ready: true,
             runtime_dir: setup.runtime_dir,
@@ -112,13 +113,19 @@ impl Worker {
                     Subject::Client(id) => {
                         if let Some(client) = self.clients.get_mut(id) {
                             client.stream.on_event(event);
-                            self.wake_client(id);
+                            if !client.queued {
+                                client.queued = true;
+                                self.runnable.push_back(Runnable::Client(id));
+                            }
                         }
                     }
                     Subject::Server(id) => {
                         if let Some(server) = self.servers.get_mut(id) {
                             server.stream.on_event(event);
-                            self.wake_server(id);
+                            if !server.queued {
+                                server.queued = true;
+                                self.runnable.push_back(Runnable::Server(id));
+                            }
                         }
                     }
                     Subject::Errand(id) => {

@@ -81,7 +81,7 @@ pub(super) fn scan_linked(
                 return Stop::Tail;
             }
         }
-        Rest::Drop(_) => return Stop::Drop,
+        Rest::Drop(_) => return Stop::drop_at(*at, bytes),
     }
     loop {
         let here = bytes.get(*at..).unwrap_or_default();
@@ -241,4 +241,4 @@ impl fmt::Display for Fault {
 pub(super) const HEADER: usize = pgskein_protocol::HEADER_LEN;
 
 /// Largest message from a server that is kept until it is whole.
-const WHOLE_MAX: usize = 16 * 1024 * 1024;
+const WHOLE_MAX: usize = 1024 * 1024;

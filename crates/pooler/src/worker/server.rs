@@ -107,7 +107,10 @@ pub(super) enum ServerState {
         deadline: Instant,
     },
     /// Free, but a cancel request to it has not ended.
-    BeingCancelled,
+    BeingCancelled {
+        /// Whether it was cleaned already, and only has to be lent.
+        clean: bool,
+    },
     /// Terminate was sent; the lease is kept until it closes its side.
     Closing {
         /// When it is closed whatever it does.

@@ -24,6 +24,8 @@ use super::stream::Filled;
 #[derive(Debug, Default)]
 pub(super) struct ServerLogin {
     scram: Option<ScramClient>,
+    /// The server has proved that it knows the password as well.
+    verified: bool,
     /// The server's first message, while its keys are derived.
     server_first: Vec<u8>,
     /// ParameterStatus messages of settings that are not followed.
@@ -218,6 +220,11 @@ impl Worker {
             message: format!("server asks for a password, but none is known for user \"{user}\""),
         };
         match request {
+            Authentication::Ok if login.scram.is_some() && !login.verified => {
+                return Err(ServerReason::login_failed(
+                    "server did not prove that it knows the password",
+                ));
+            }
             Authentication::Ok => {}
             Authentication::CleartextPassword => match secret {
                 Some(Secret::Plain(password)) => write::password(out, password.as_bytes()),
@@ -282,6 +289,7 @@ impl Worker {
                     return Err(ServerReason::login_failed("SASL message out of order"));
                 };
                 scram.verify(server_final).map_err(scram_failed)?;
+                login.verified = true;
             }
             Authentication::Other(code) => {
                 let text = format!("unknown authentication request {code} from server");
@@ -335,17 +343,19 @@ impl Worker {
         };
         let (lease, pool_id, number) = (server.lease, server.pool, server.number);
         let key = server.key.clone();
-        let parameters = server.parameters;
+        let (parameters, retire) = (server.parameters, server.retire);
         let Some(pool) = self.pools.get_mut(pool_id) else {
             return;
         };
-        if let Some(old) = pool.welcome.take() {
-            self.parameters.release(old.parameters);
+        if !retire {
+            if let Some(old) = pool.welcome.take() {
+                self.parameters.release(old.parameters);
+            }
+            pool.welcome = Some(Welcome {
+                fixed: login.fixed,
+                parameters: self.parameters.keep(parameters),
+            });
         }
-        pool.welcome = Some(Welcome {
-            fixed: login.fixed,
-            parameters: self.parameters.keep(parameters),
-        });
         let has_query = self
             .config
             .database(&pool.key.database)

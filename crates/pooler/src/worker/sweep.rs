@@ -30,6 +30,7 @@ impl Worker {
             self.ask_sibling(search);
         }
         self.listeners.look_again();
+        self.peers_ready = true;
         self.sweep_clients();
         self.sweep_servers();
         self.sweep_errands();
@@ -146,13 +147,17 @@ impl Worker {
                 (now >= deadline).then_some(ServerReason::Unclean)
             }
             ServerState::Closing { deadline } => (now >= deadline).then_some(ServerReason::Lost),
-            ServerState::Idle | ServerState::Linked(_) | ServerState::BeingCancelled => None,
+            ServerState::Idle | ServerState::Linked(_) | ServerState::BeingCancelled { .. } => None,
         }
     }
 
     /// Closes idle servers that were not used for long, or are too old.
     fn sweep_idle(&mut self) {
         let now = self.now;
+        if self.control.is_none() {
+            // Without a supervisor there is no lease for another.
+            return;
+        }
         let timeout = self.config.settings.server_idle_timeout;
         let mut closed = Vec::new();
         for (_, pool) in self.pools.iter_mut() {
@@ -185,6 +190,14 @@ impl Worker {
 fn past(since: Instant, timeout: Duration, now: Instant) -> bool {
     !timeout.is_zero() && now.saturating_duration_since(since) >= timeout
 }
+
+/// When `timeout`, counted from `now`, is over; 0 is never.
+pub(super) fn after(now: Instant, timeout: Duration) -> Instant {
+    now + if timeout.is_zero() { NEVER } else { timeout }
+}
+
+/// As good as never: ten years.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How often the sweep looks; a timeout is noticed within twice this time.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(125);

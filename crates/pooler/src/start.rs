@@ -71,6 +71,7 @@ impl Foundation {
         let slots = slots(settings);
         let listeners = listen::listen(settings, slots.len())?;
         let unix = UnixSocket::listen(settings)?;
+        log_listeners(listeners.first(), unix.as_ref());
         let peer = listen_for_peers(&supervisor_socket_path(runtime_dir.path()))
             .map_err(StartError::system("listen on supervisor.sock"))?;
         pidfile.as_ref().map(Pidfile::write).transpose()?;
@@ -86,6 +87,16 @@ impl Foundation {
             scoreboard,
             config,
         })
+    }
+}
+
+fn log_listeners(tcp: Option<&Vec<TcpListener>>, unix: Option<&UnixSocket>) {
+    let addresses = tcp.into_iter().flatten().map(TcpListener::local_addr);
+    for address in addresses.flatten() {
+        log::info!("listening on {address}");
+    }
+    if let Some(unix) = unix {
+        log::info!("listening on unix socket {}", unix.path.display());
     }
 }
 

@@ -17,6 +17,8 @@ use super::error::StartError;
 #[derive(Debug)]
 pub(crate) struct UnixSocket {
     pub listener: UnixListener,
+    /// Its name; an abstract one begins with `@`.
+    pub path: PathBuf,
     _file: Option<OwnFile>,
 }
 
@@ -59,6 +61,7 @@ impl UnixSocket {
             let listener = bind(format!("\0{name}"), settings).map_err(failed)?;
             return Ok(Some(Self {
                 listener,
+                path,
                 _file: None,
             }));
         }
@@ -68,6 +71,7 @@ impl UnixSocket {
         let (listener, file) = bind_file(&path, group, settings).map_err(failed)?;
         Ok(Some(Self {
             listener,
+            path,
             _file: Some(file),
         }))
     }

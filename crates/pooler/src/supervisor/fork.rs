@@ -105,7 +105,6 @@ impl Supervisor {
             scoreboard: self.scoreboard.try_clone()?,
             cell: cell.ok_or(io::ErrorKind::NotFound)?,
             config_version: self.config_version,
-            sources: self.sources.clone(),
             config: self.config.clone(),
             drain: self.drain.as_ref().map(|drain| drain.order),
             runtime_dir,

@@ -117,6 +117,11 @@ impl Supervisor {
     fn prepare(&mut self, askers: Vec<Asker>) {
         match files::read(self.sources.main()) {
             Ok((sources, mut config)) => {
+                let user = &self.config.settings.user;
+                if !config.places.contains_key("user") {
+                    // It was given by -u, which is not taken back.
+                    config.settings.user.clone_from(user);
+                }
                 let kept = config.keep_restart_settings(&self.config.settings);
                 let notes: Vec<Finding> = config.warnings.iter().cloned().chain(kept).collect();
                 for note in &notes {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use pgskein_config::{Config, Sources};
+use pgskein_config::Config;
 use pgskein_pool::drain_order::DrainOrder;
 use pgskein_protocol::key::Slot;
 
@@ -35,8 +35,6 @@ pub(crate) struct Setup {
     pub cell: Cell,
     /// Version of the configuration in effect.
     pub config_version: u64,
-    /// Every file of that configuration.
-    pub sources: Sources,
     /// The configuration in effect.
     pub config: Config,
     /// The drain in force, if one is.

@@ -13,4 +13,5 @@ cd "$(dirname "$0")/.."
 
 # Thousands of clients need as many descriptors, here and in the poolers.
 ulimit -n "$(ulimit -Hn)"
+export PYTHONDONTWRITEBYTECODE=1
 PGSKEIN="${PGSKEIN:-${CARGO_TARGET_DIR:-target}/release/pgskein}" exec python3 scripts/bench

@@ -94,7 +94,11 @@ impl Worker {
                 self.close_client(client, &Reason::TransactionInStatementMode);
             }
         } else if done.released {
-            self.free(id);
+            if self.config.settings.server_reset_query_always {
+                self.free(id);
+            } else {
+                self.lend(id);
+            }
         } else if let Some(failed) = done.own {
             self.own_query_done(id, failed);
         } else if done.settled {

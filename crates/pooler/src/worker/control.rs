@@ -82,7 +82,7 @@ impl Worker {
             }
         }
         if !later.is_empty() {
-            self.sweep_within(WISH_INTERVAL);
+            self.ticker.within(WISH_INTERVAL);
         }
         self.wishing.append(&mut later);
         if self.control.is_none() {

@@ -95,7 +95,7 @@ impl Worker {
             closed: known,
             ending: false,
         });
-        self.sweep_within(Duration::ZERO);
+        self.ticker.within(Duration::ZERO);
         for id in self.clients.ids(|client| client.session().is_some()) {
             self.tell(id);
         }
@@ -209,7 +209,7 @@ impl Worker {
             }
         }
         if (over(order.timeout) || over(order.kill_timeout)) && !self.clients.is_empty() {
-            self.sweep_within(QUIET_INTERVAL);
+            self.ticker.within(QUIET_INTERVAL);
         }
         if draining_done(self) {
             log::info!("drained");
@@ -221,7 +221,7 @@ impl Worker {
             for id in self.servers.ids(|_| true) {
                 self.close_server(id, &ServerReason::Drained);
             }
-            self.sweep_within(Duration::ZERO);
+            self.ticker.within(Duration::ZERO);
         }
     }
 

@@ -202,7 +202,7 @@ impl Worker {
             && !errand.queued
         {
             errand.queued = true;
-            self.runnable.push_back(Runnable::Errand(id));
+            self.runnable.push(Runnable::Errand(id));
         }
     }
 

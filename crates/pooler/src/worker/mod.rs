@@ -30,13 +30,14 @@ mod server_login;
 pub(crate) mod setup;
 mod stream;
 mod sweep;
+mod ticker;
 mod token;
 
 pub(crate) use run::run;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::Poll;
 use pgskein_config::Config;
@@ -54,6 +55,7 @@ use self::connect::Addresses;
 use self::drain::Draining;
 use self::errand::Errand;
 use self::server::Server;
+use self::ticker::Ticker;
 use crate::link::Link;
 use crate::scoreboard::{Cell, Scoreboard};
 
@@ -73,7 +75,9 @@ pub(crate) struct Worker {
     /// Clients by the first half of their cancel key.
     keys: HashMap<u32, ClientId>,
     /// Connections that may have something to do.
-    runnable: VecDeque<Runnable>,
+    runnable: Vec<Runnable>,
+    /// The memory of the last round's queue.
+    spare_queue: Vec<Runnable>,
     /// Pools whose wish for servers may have changed.
     wishing: Vec<PoolId>,
     /// Read into by everybody; see [`stream::Stream::fill`].
@@ -103,10 +107,7 @@ pub(crate) struct Worker {
     reloading: HashMap<u64, ClientId>,
     next_request: u64,
     /// When the sweep looks again.
-    next_sweep: Instant,
-    /// How long the loop waits at most; kept so that no turn has to compute
-    /// it from `next_sweep`, which may so be overstepped by as much.
-    patience: Duration,
+    ticker: Ticker,
     /// Servers idle since before this are tested first; kept by the sweep.
     stale: Option<Instant>,
     /// When the sweep looked last, by the clock of the host, in milliseconds.

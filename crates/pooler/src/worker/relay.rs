@@ -35,7 +35,7 @@ impl Worker {
                 && !server_to_wake.queued
             {
                 server_to_wake.queued = true;
-                self.runnable.push_back(Runnable::Server(server));
+                self.runnable.push(Runnable::Server(server));
             }
         }
         match client.stage {
@@ -80,7 +80,7 @@ impl Worker {
             && !client.queued
         {
             client.queued = true;
-            self.runnable.push_back(Runnable::Client(id));
+            self.runnable.push(Runnable::Client(id));
         }
     }
 
@@ -91,7 +91,7 @@ impl Worker {
             && !server.queued
         {
             server.queued = true;
-            self.runnable.push_back(Runnable::Server(id));
+            self.runnable.push(Runnable::Server(id));
         }
     }
 

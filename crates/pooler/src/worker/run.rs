@@ -1,6 +1,6 @@
 //! Run: the loop of a worker.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use super::auth::Credentials;
 use super::chores::{Chores, Done};
 use super::connect::Addresses;
 use super::setup::Setup;
+use super::sweep::SWEEP_INTERVAL;
+use super::ticker::Ticker;
 use super::token::Subject;
 use super::{Runnable, Worker};
 use crate::scoreboard::WorkerState;
@@ -58,10 +60,11 @@ impl Worker {
             Interest::READABLE | Interest::WRITABLE,
         )?;
         let waker = Waker::new(registry, Subject::Chores.token())?;
+        let ticker = Ticker::new(registry, Subject::Ticker.token(), SWEEP_INTERVAL)?;
         let now = Instant::now();
         let mut worker = Self {
             swept_at: monotonic_milliseconds()?,
-            patience: Duration::ZERO,
+            ticker,
             stale: None,
             poll,
             slot: setup.slot,
@@ -73,7 +76,8 @@ impl Worker {
             pools: Pools::default(),
             parameters: Parameters::new(&setup.config.settings.track_extra_parameters),
             keys: HashMap::new(),
-            runnable: VecDeque::new(),
+            runnable: Vec::new(),
+            spare_queue: Vec::new(),
             wishing: Vec::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             listeners,
@@ -94,7 +98,6 @@ impl Worker {
             runtime_dir: setup.runtime_dir,
             reloading: HashMap::new(),
             next_request: 0,
-            next_sweep: now,
             exit: None,
         };
         if let Some(order) = setup.drain {
@@ -115,7 +118,7 @@ impl Worker {
                             client.stream.on_event(event);
                             if !client.queued {
                                 client.queued = true;
-                                self.runnable.push_back(Runnable::Client(id));
+                                self.runnable.push(Runnable::Client(id));
                             }
                         }
                     }
@@ -124,7 +127,7 @@ impl Worker {
                             server.stream.on_event(event);
                             if !server.queued {
                                 server.queued = true;
-                                self.runnable.push_back(Runnable::Server(id));
+                                self.runnable.push(Runnable::Server(id));
                             }
                         }
                     }
@@ -138,6 +141,7 @@ impl Worker {
                     Subject::Control => self.control_ready = true,
                     Subject::Peers => self.peers_ready = true,
                     Subject::Chores => self.chores_done(),
+                    Subject::Ticker => self.ticker.on_event(),
                 }
             }
             self.turn();
@@ -149,13 +153,10 @@ impl Worker {
 
     /// Waits for events, unless there is something to do already.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let timeout = if self.runnable.is_empty() && !self.listeners.readable() {
-            self.patience
-        } else {
-            Duration::ZERO
-        };
+        let busy = !self.runnable.is_empty() || self.listeners.readable() || self.ticker.due();
+        let timeout = busy.then_some(Duration::ZERO);
         self.cell.loop_waiting();
-        match self.poll.poll(events, Some(timeout)) {
+        match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
@@ -175,15 +176,25 @@ impl Worker {
         if std::mem::take(&mut self.peers_ready) {
             self.accept_peers();
         }
-        for _ in 0..TURNS {
-            match self.runnable.pop_front() {
-                Some(Runnable::Client(id)) => self.client_turn(id),
-                Some(Runnable::Server(id)) => self.server_turn(id),
-                Some(Runnable::Errand(id)) => self.errand_turn(id),
-                None => break,
+        // Those that a turn makes runnable get theirs before the next wait,
+        // but a connection that always has more does not keep the others from
+        // being heard.
+        for _ in 0..ROUNDS {
+            if self.runnable.is_empty() {
+                break;
             }
+            let mut round = std::mem::take(&mut self.spare_queue);
+            std::mem::swap(&mut round, &mut self.runnable);
+            for subject in round.drain(..) {
+                match subject {
+                    Runnable::Client(id) => self.client_turn(id),
+                    Runnable::Server(id) => self.server_turn(id),
+                    Runnable::Errand(id) => self.errand_turn(id),
+                }
+            }
+            self.spare_queue = round;
         }
-        if self.now >= self.next_sweep {
+        if self.ticker.due() {
             self.sweep();
         } else if self.draining.is_some() {
             self.drain_turn();
@@ -230,5 +241,5 @@ const SCRATCH: usize = 64 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 1024;
 
-/// Connections that get their turn before the next look at the events.
-const TURNS: usize = 4096;
+/// Turns of the same connection before the next look at the events, at most.
+const ROUNDS: usize = 4;

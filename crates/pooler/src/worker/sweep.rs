@@ -15,10 +15,9 @@ use super::run::monotonic_milliseconds;
 use super::server::{Server, ServerState};
 
 impl Worker {
-    /// Closes what is overdue, and says when to look again.
+    /// Closes what is overdue.
     pub(super) fn sweep(&mut self) {
-        self.next_sweep = self.now + SWEEP_INTERVAL;
-        self.patience = SWEEP_INTERVAL;
+        self.ticker.take();
         let settings = &self.config.settings;
         self.stale = settings
             .check_query()
@@ -51,12 +50,6 @@ impl Worker {
             self.wish(pool);
         }
         self.drain_turn();
-    }
-
-    /// Has the sweep look again this soon, if not sooner.
-    pub(super) fn sweep_within(&mut self, time: Duration) {
-        self.next_sweep = self.next_sweep.min(self.now + time);
-        self.patience = self.patience.min(time);
     }
 
     fn sweep_clients(&mut self) {
@@ -199,5 +192,5 @@ pub(super) fn after(now: Instant, timeout: Duration) -> Instant {
 /// As good as never: ten years.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// How often the sweep looks; a timeout is noticed within twice this time.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(125);
+/// How often the sweep looks; a timeout is noticed within this time.
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);

@@ -20,6 +20,8 @@ pub(super) enum Subject {
     Peers,
     /// A chore was done by another thread.
     Chores,
+    /// It is time for the sweep.
+    Ticker,
 }
 
 impl Subject {
@@ -33,6 +35,7 @@ impl Subject {
             Self::Control => FIXED,
             Self::Peers => FIXED | 1,
             Self::Chores => FIXED | 2,
+            Self::Ticker => FIXED | 3,
         })
     }
 
@@ -47,6 +50,7 @@ impl Subject {
                 0 => Self::Control,
                 1 => Self::Peers,
                 2 => Self::Chores,
+                3 => Self::Ticker,
                 place => Self::Listener(place.saturating_sub(LISTENERS)),
             },
         }
@@ -89,6 +93,7 @@ mod tests {
             Subject::Control,
             Subject::Peers,
             Subject::Chores,
+            Subject::Ticker,
         ] {
             assert_eq!(Subject::of(subject.token()), subject);
         }

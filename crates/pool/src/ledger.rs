@@ -99,8 +99,8 @@ pub struct Ledger {
 struct Count {
     /// All of them.
     used: u32,
-    /// Those among them that return by themselves: closing or lingering.
-    leaving: u32,
+    /// Those among them that are closing, and so return in a moment.
+    closing: u32,
 }
 
 #[derive(Debug)]
@@ -205,23 +205,23 @@ impl Ledger {
         let Some(found) = self.find(worker, lease) else {
             return;
         };
-        if !found.is_leaving() {
+        if !found.is_closing() {
             found.state = LeaseState::Closing { worker };
             let pool = found.pool.clone();
             self.gave_up(worker, &pool);
-            self.count(&pool, |count| count.leaving += 1);
+            self.count(&pool, |count| count.closing += 1);
         }
     }
 
     /// Takes back a lease whose server is gone.
     pub fn returned(&mut self, worker: WorkerId, lease: LeaseId) {
         if let Some(found) = self.find(worker, lease) {
-            let (pool, leaving) = (found.pool.clone(), found.is_leaving());
+            let (pool, closing) = (found.pool.clone(), found.is_closing());
             self.leases.remove(&lease.id);
-            if !leaving {
+            if !closing {
                 self.gave_up(worker, &pool);
             }
-            self.uncount(&pool, leaving);
+            self.uncount(&pool, closing);
         }
     }
 
@@ -231,17 +231,17 @@ impl Ledger {
     /// notice.
     pub fn worker_died(&mut self, worker: WorkerId, linger: Duration, now: Instant) {
         let until = now + linger;
-        let mut newly_leaving = Vec::new();
+        let mut no_longer_closing = Vec::new();
         for lease in self.leases.values_mut() {
             if lease.state.worker() == Some(worker) {
-                if !lease.is_leaving() {
-                    newly_leaving.push(lease.pool.clone());
+                if lease.is_closing() {
+                    no_longer_closing.push(lease.pool.clone());
                 }
                 lease.state = LeaseState::Lingering { until };
             }
         }
-        for pool in newly_leaving {
-            self.count(&pool, |count| count.leaving += 1);
+        for pool in no_longer_closing {
+            self.count(&pool, |count| count.closing -= 1);
         }
         for pool in self.pools.values_mut() {
             pool.shares.remove(&worker);
@@ -283,7 +283,7 @@ impl Ledger {
             _ => true,
         });
         for pool in returned {
-            self.uncount(&pool, true);
+            self.uncount(&pool, false);
         }
     }
 
@@ -398,10 +398,10 @@ impl Ledger {
         change(self.users.entry(pool.user.clone()).or_default());
     }
 
-    fn uncount(&mut self, pool: &PoolKey, leaving: bool) {
+    fn uncount(&mut self, pool: &PoolKey, closing: bool) {
         self.count(pool, |count| {
             count.used -= 1;
-            count.leaving -= u32::from(leaving);
+            count.closing -= u32::from(closing);
         });
         self.databases.retain(|_, count| count.used > 0);
         self.users.retain(|_, count| count.used > 0);

@@ -34,12 +34,9 @@ pub(super) enum LeaseState {
 }
 
 impl Lease {
-    /// It returns by itself.
-    pub(super) fn is_leaving(&self) -> bool {
-        matches!(
-            self.state,
-            LeaseState::Closing { .. } | LeaseState::Lingering { .. }
-        )
+    /// It returns in a moment.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.state, LeaseState::Closing { .. })
     }
 
     /// When the lease may be recalled for another worker, if it is held.

@@ -23,7 +23,7 @@ use super::{Count, Ledger, LedgerAction, Limits, PoolKey, Recall, WorkerId, unli
 /// The recalls that follow from one state of the book.
 struct Plan<'a> {
     shares: Vec<Planned<'a>>,
-    /// What is free below each limit once all that is leaving has returned;
+    /// What is free below each limit once all that is closing has returned;
     /// negative where more is open than allowed.
     spare: BTreeMap<Scope<'a>, i64>,
 }
@@ -56,7 +56,8 @@ impl Ledger {
         let mut plan = Plan::new(self, now);
         plan.recall_excess();
         let all_met = plan.recall_for_demands(now);
-        let calm = plan.shares.iter().map(|share| share.calm_at);
+        let holders = plan.shares.iter().filter(|share| share.leases > 0);
+        let calm = holders.map(|share| share.calm_at);
         let ripe = self.leases.values().filter_map(Lease::ripe_at);
         let later = calm.chain(ripe.map(|(_, at)| at)).filter(|at| *at > now);
         let more_at = if all_met { None } else { later.min() };
@@ -116,7 +117,7 @@ impl<'a> Plan<'a> {
                     of(&ledger.users, &key.user),
                 ),
             ] {
-                let used = i64::from(count.used) - i64::from(count.leaving);
+                let used = i64::from(count.used) - i64::from(count.closing);
                 plan.spare.insert(scope, i64::from(limit) - used);
             }
             for (&worker, share) in &pool.shares {

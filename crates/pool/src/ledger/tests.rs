@@ -260,6 +260,18 @@ fn gives_back_the_leases_of_a_dead_worker_after_the_linger() {
 }
 
 #[test]
+fn does_not_wait_for_leases_of_the_dead() {
+    let mut fixture = Fixture::new(3);
+    let shop = pool("shop", "bob");
+    fixture.want(1, &shop, 2);
+    fixture.want(2, &shop, 1);
+    fixture.use_grants();
+    fixture.ledger.worker_died(worker(1), LINGER, fixture.now);
+    fixture.want(3, &shop, 1);
+    assert_eq!(fixture.recalls(), [(2, 1, 0)]);
+}
+
+#[test]
 fn recalls_what_is_over_a_smaller_limit() {
     let mut fixture = Fixture::new(5);
     let shop = pool("shop", "bob");

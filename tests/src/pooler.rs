@@ -308,15 +308,16 @@ impl Pooler {
             .query(command)
     }
 
-    /// Clients that wait for a server, of all workers.
-    pub fn waiting_clients(&self) -> u32 {
-        let rows = self.console("SHOW WORKERS");
-        let waiting = rows
-            .iter()
-            .map(|row| row.split('|').nth(6)?.parse::<u32>().ok());
-        waiting
-            .map(|count| count.expect("a number of waiting clients"))
-            .sum()
+    /// Waits until this many clients wait for a server, in all workers.
+    pub fn wait_waiting_clients(&self, count: u32) {
+        let console = self.connect_as(&Login::new().database("pgskein"));
+        wait_for(&format!("{count} clients to wait"), PATIENCE, || {
+            let rows = console.query("SHOW WORKERS").expect("the console answers");
+            let numbers = rows
+                .iter()
+                .filter_map(|row| row.split('|').nth(6)?.parse::<u32>().ok());
+            numbers.sum::<u32>() == count
+        });
     }
 
     /// Writes the configuration anew, with these settings, and does not reload.

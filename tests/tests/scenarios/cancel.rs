@@ -96,9 +96,7 @@ fn cancelled_client_that_waits_for_a_server_is_told_at_once() {
 
     for waiting in clients {
         let query = waiting.start_query("select 'late'");
-        wait_for("a client to wait", PATIENCE, || {
-            pooler.waiting_clients() == 1
-        });
+        pooler.wait_waiting_clients(1);
         waiting.cancel_through_worker(3 - waiting.slot());
         assert_eq!(query.wait(), Err(CANCELLED));
 

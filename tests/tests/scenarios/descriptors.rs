@@ -103,7 +103,7 @@ fn wait_idle(pooler: &Pooler) -> BTreeMap<u8, Process> {
     pooler.workers()
 }
 
-/// Standard streams, log, scoreboard, event queue with its waker, the slot's
+/// Standard streams, log, scoreboard, event queue with waker and timer, the slot's
 /// listener, both unix listeners and the control link.
 ///
 /// The kernel keeps the name that a unix socket was bound to: a peer socket is
@@ -125,6 +125,7 @@ fn expected_of_worker(pooler: &Pooler, slot: u8) -> BTreeMap<Descriptor, usize> 
         (Descriptor::Other("memfd:pgskein-scoreboard".to_owned()), 1),
         (Descriptor::Other("[eventpoll]".to_owned()), 1),
         (Descriptor::Other("[eventfd]".to_owned()), 1),
+        (Descriptor::Other("[timerfd]".to_owned()), 1),
     ])
 }
 

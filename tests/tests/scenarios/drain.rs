@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, Gate, Login, PATIENCE, Pooler, Postgres, Signal, wait_for};
+use crate::harness::{Client, Gate, Login, PATIENCE, Pooler, Postgres, Signal};
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
 
@@ -166,9 +166,7 @@ fn client_that_waits_for_a_server_is_served_and_then_told() {
     let (holder, waiting) = (told(&pooler, 1), told(&pooler, 1));
     holder.query("begin").unwrap();
     let query = waiting.start_query("select 'served'");
-    wait_for("a client to wait", PATIENCE, || {
-        pooler.waiting_clients() == 1
-    });
+    pooler.wait_waiting_clients(1);
     pooler.signal(Signal::SIGTERM);
     holder.wait_goaway();
     holder.query("commit").unwrap();

@@ -96,9 +96,7 @@ fn session_mode_client_waits_until_another_leaves() {
     first.value("select 1");
     second.value("select 1");
     let query = third.start_query("select 'served'");
-    wait_for("a client to wait", PATIENCE, || {
-        pooler.waiting_clients() == 1
-    });
+    pooler.wait_waiting_clients(1);
     assert_eq!(postgres.connections(), 2);
     second.close();
     assert_eq!(query.wait(), Ok(vec!["served".to_owned()]));
@@ -119,9 +117,7 @@ fn waiting_clients_are_served_in_their_order() {
     let mut queries = Vec::new();
     for (number, client) in (0..).zip(&clients) {
         queries.push(client.start_query(&format!("insert into served values ({number})")));
-        wait_for("one more to wait", PATIENCE, || {
-            pooler.waiting_clients() == number + 1
-        });
+        pooler.wait_waiting_clients(number + 1);
     }
     holder.query("commit").unwrap();
     for query in queries {

@@ -117,21 +117,33 @@ impl Worker {
             let Some(server) = self.servers.get_mut(id) else {
                 return Ok(done);
             };
-            let client = if done.released { None } else { server.client() };
+            let gone = done.released || done.in_block;
+            let client = if gone { None } else { server.client() };
             let stop = scan_server(server, client.is_some(), bytes, &mut at);
             if let Stop::Ready(ready) = stop
                 && !ready.own
                 && !ready.settled
+                && ready.status == TransactionStatus::Idle
             {
                 if let Some(client) = client {
-                    self.ready_in_pipeline(client, ready, &mut done);
+                    self.ready_in_pipeline(client);
                 }
                 continue;
             }
             if let Some(client) = client
                 && at > from
             {
-                self.pass(client, bytes.get(from..at).unwrap_or_default(), &mut done);
+                let mut end = at;
+                if let Stop::Ready(ready) = stop
+                    && ready.status != TransactionStatus::Idle
+                    && !ready.own
+                    && self.refuses_blocks(id)
+                {
+                    // The error that is the answer comes in its place.
+                    done.in_block = true;
+                    end -= READY_LEN;
+                }
+                self.pass(client, bytes.get(from..end).unwrap_or_default(), &mut done);
             }
             from = at;
             match stop {
@@ -198,10 +210,10 @@ impl Worker {
     fn ready(&mut self, client: Option<ClientId>, ready: Ready, done: &mut Backward) {
         let now = self.now;
         let Some(id) = client else {
-            done.settled = true;
+            done.settled |= ready.settled;
             return;
         };
-        if done.client_failed.is_some() {
+        if done.client_failed.is_some() || done.in_block {
             // It is closed with its server still linked to it.
             return;
         }
@@ -224,8 +236,6 @@ impl Worker {
                 session.since = now;
                 done.released = true;
             }
-        } else if mode == PoolMode::Statement {
-            done.in_block = true;
         }
         if client.stream.readable() {
             self.wake_client(id);
@@ -236,17 +246,18 @@ impl Worker {
     }
 
     /// Notes a ReadyForQuery behind which more answers are due.
-    fn ready_in_pipeline(&mut self, id: ClientId, ready: Ready, done: &mut Backward) {
+    fn ready_in_pipeline(&mut self, id: ClientId) {
         let Some(session) = session_of(&mut self.clients, id) else {
             return;
         };
         session.turned = self.now;
-        let mode = self
-            .pools
-            .get(session.pool)
-            .map(|pool| pool.settings.pool_mode);
-        done.in_block |=
-            ready.status != TransactionStatus::Idle && mode == Some(PoolMode::Statement);
+    }
+
+    /// Whether clients of this server may not begin transaction blocks.
+    fn refuses_blocks(&self, id: ServerId) -> bool {
+        let pool = self.servers.get(id).map(|server| server.pool);
+        pool.and_then(|pool| self.pools.get(pool))
+            .is_some_and(|pool| pool.settings.pool_mode == PoolMode::Statement)
     }
 
     /// Whether a server runs a query of ours for itself.

@@ -262,6 +262,11 @@ impl Worker {
         match std::mem::replace(&mut login.step, Step::Deriving) {
             Step::Password => {
                 let password = frontend::password(frame.body).ok_or_else(malformed)?;
+                if password.is_empty() {
+                    return Err(Reason::AuthenticationFailed(
+                        "empty password returned by client",
+                    ));
+                }
                 match self.config.auth.get(&user).map(|text| Secret::parse(text)) {
                     Some(Secret::Scram(secret)) => {
                         let password = String::from_utf8_lossy(password).into_owned();

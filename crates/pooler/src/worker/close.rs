@@ -33,7 +33,7 @@ impl Worker {
             && !matches!(client.stage, Stage::Cancelling)
             && self.between_messages(client.linked());
         self.log_closed_client(client, reason);
-        self.leave_stage(id, *reason == Reason::Terminated);
+        self.leave_stage(id, *reason == Reason::TerminatedInFlight);
         let deadline = self.now + LAST_WORDS_TIMEOUT;
         let Some(client) = self.clients.get_mut(id) else {
             return;

@@ -12,7 +12,8 @@
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{
-    CancelRequest, Frame, Negotiation, ScramServer, Startup, StartupMessage, Version, parse_options,
+    CancelRequest, Frame, Negotiation, ScramServer, Startup, StartupError, StartupMessage, Version,
+    parse_options,
 };
 
 use super::Worker;
@@ -355,7 +356,11 @@ fn refused(sqlstate: &'static str, message: String) -> Reason {
     }
 }
 
-fn startup_error(error: pgskein_protocol::StartupError) -> Reason {
+fn startup_error(error: StartupError) -> Reason {
+    if matches!(error, StartupError::CancelSecret(_)) {
+        // Nobody reads the answer to a cancel request.
+        return Reason::CancelDone;
+    }
     refused(error.sqlstate(), error.to_string())
 }
 

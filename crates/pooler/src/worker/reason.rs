@@ -13,6 +13,8 @@ use std::borrow::Cow;
 pub(super) enum Reason {
     /// It sent Terminate.
     Terminated,
+    /// It sent Terminate in one flight with its last query, which is to end.
+    TerminatedInFlight,
     /// It closed its connection.
     Left,
     /// Its socket failed, with this error.
@@ -77,8 +79,6 @@ pub(super) enum Reason {
     TransactionInStatementMode,
     /// Its database was taken out of the configuration.
     DatabaseRemoved,
-    /// The worker ends at once.
-    Exit,
 }
 
 impl Reason {
@@ -86,12 +86,12 @@ impl Reason {
     pub(super) fn sqlstate(&self) -> Option<&str> {
         Some(match self {
             Self::Terminated
+            | Self::TerminatedInFlight
             | Self::Left
             | Self::SocketFailed(_)
             | Self::CancelDone
             | Self::ServerSaidWhy
-            | Self::ServerTorn
-            | Self::Exit => return None,
+            | Self::ServerTorn => return None,
             Self::NoSuchDatabase(_) => "3D000",
             Self::NotAllowed => "28000",
             Self::AuthenticationFailed(_) => "28P01",
@@ -114,7 +114,7 @@ impl Reason {
     /// Text for the client and the log.
     pub(super) fn text(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
-            Self::Terminated => "client close request",
+            Self::Terminated | Self::TerminatedInFlight => "client close request",
             Self::Left => "client unexpected eof",
             Self::SocketFailed(kind) => return Cow::Owned(format!("client socket failed: {kind}")),
             Self::CancelDone => "cancel request done",
@@ -143,7 +143,6 @@ impl Reason {
                 "transaction blocks not allowed in statement pooling mode"
             }
             Self::DatabaseRemoved => "database removed",
-            Self::Exit => "pooler exits",
         })
     }
 

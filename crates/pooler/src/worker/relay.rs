@@ -232,6 +232,7 @@ impl Worker {
                 Stop::SkippedToSync => {
                     self.answer_skipped_sync(id)?;
                 }
+                Stop::Terminate if at > 0 => return Err(Reason::TerminatedInFlight),
                 Stop::Terminate => return Err(Reason::Terminated),
                 Stop::Bad(fault) => return Err(Reason::Protocol(fault.to_string())),
                 Stop::Ready(_) | Stop::Parameter(_) | Stop::OwnError(_) => return Ok(at),

@@ -171,11 +171,6 @@ impl Stream {
         };
     }
 
-    /// The socket itself.
-    pub(super) fn socket(&self) -> &Socket {
-        &self.socket
-    }
-
     /// Writes once; `None` when the socket takes nothing now.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {

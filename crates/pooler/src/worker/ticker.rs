@@ -50,6 +50,9 @@ impl Ticker {
 
     /// Notes that it has gone off.
     pub(super) fn on_event(&mut self) {
+        // The kernel begins the next interval when the last one is read. A
+        // timer set anew meanwhile has nothing to read.
+        let _expirations = self.timer.wait();
         self.due = true;
     }
 
@@ -94,6 +97,21 @@ mod tests {
     use mio::{Events, Poll};
 
     use super::*;
+
+    #[test]
+    fn goes_off_every_interval() {
+        let mut poll = Poll::new().unwrap();
+        let mut ticker = Ticker::new(poll.registry(), Token(1), Duration::from_millis(2)).unwrap();
+        let mut events = Events::with_capacity(4);
+        for _ in 0..3 {
+            ticker.take();
+            poll.poll(&mut events, Some(Duration::from_secs(60)))
+                .unwrap();
+            assert!(!events.is_empty());
+            ticker.on_event();
+            assert!(ticker.due());
+        }
+    }
 
     #[test]
     fn goes_off_again_and_again_and_sooner_when_asked() {

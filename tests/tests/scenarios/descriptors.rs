@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Descriptor, PATIENCE, Pooler, Postgres, Process, Signal, wait_for};
+use crate::harness::{Descriptor, PATIENCE, Pooler, Postgres, Process, Signal, wait_for, within};
 
 #[test]
 fn worker_holds_its_own_descriptors_only() {
@@ -84,9 +84,12 @@ fn descriptors_of_clients_and_servers_are_closed_with_them() {
     let idle: usize = expected_of_worker(&pooler, 1).values().sum();
     assert!(busy > idle + 20, "{:?}", count(worker));
     drop(clients);
-    wait_for("them to be closed", PATIENCE, || {
-        count(worker) == expected_of_worker(&pooler, 1)
+    let mut last = BTreeMap::new();
+    let closed = within(PATIENCE, || {
+        last = count(worker);
+        last == expected_of_worker(&pooler, 1)
     });
+    assert!(closed, "still open: {last:?}");
 }
 
 /// The workers, once they have no client and no server.

@@ -148,7 +148,7 @@ pub struct Ready {
 
 impl Flow {
     /// Notes a message that goes to the server for a client.
-    #[inline]
+    #[inline(always)]
     pub fn on_client(&mut self, tag: u8) -> ClientVerdict {
         match tag {
             frontend::QUERY | frontend::FUNCTION_CALL => {
@@ -211,7 +211,7 @@ impl Flow {
     }
 
     /// Notes a message from the server.
-    #[inline]
+    #[inline(always)]
     pub fn on_server(&mut self, tag: u8) -> ServerVerdict {
         if matches!(tag, backend::READY_FOR_QUERY | backend::PARAMETER_STATUS) {
             return ServerVerdict::Whole;

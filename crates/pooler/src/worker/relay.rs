@@ -241,6 +241,7 @@ impl Worker {
     }
 
     /// Finds a server for a client; false when it has to wait.
+    #[inline]
     fn request(&mut self, id: ClientId) -> Result<bool, Reason> {
         if self.refuses_servers() {
             return Err(Reason::ServerShuttingDown);
@@ -283,6 +284,7 @@ impl Worker {
     }
 
     /// Lends a server to a client and brings it to the client's parameters.
+    #[inline]
     pub(super) fn link(&mut self, id: ClientId, server_id: ServerId) {
         let now = self.now;
         let (Some(session), Some(server)) = (

@@ -41,7 +41,7 @@ impl Worker {
     }
 
     /// Lends a clean server to the next client, or lets it rest.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lend(&mut self, id: ServerId) {
         let now = self.now;
         let Some(server) = self.servers.get_mut(id) else {

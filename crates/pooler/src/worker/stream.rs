@@ -115,7 +115,7 @@ impl Stream {
     /// # Errors
     ///
     /// The error of the socket; the connection is then useless.
-    #[inline]
+    #[inline(always)]
     pub(super) fn fill(&mut self, inbox: &mut Vec<u8>, scratch: &mut [u8]) -> io::Result<Filled> {
         let kept = inbox.len();
         let short = kept <= scratch.len() / 8;
@@ -172,7 +172,7 @@ impl Stream {
     }
 
     /// Writes once; `None` when the socket takes nothing now.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         match self.socket.write(bytes) {
             Ok(written) => {
@@ -257,7 +257,7 @@ impl Outbox {
     /// # Errors
     ///
     /// The error of the socket; the connection is then useless.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send(&mut self, stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());

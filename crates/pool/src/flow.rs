@@ -229,12 +229,13 @@ impl Flow {
             // What takes nothing off a simple query.
             backend::DATA_ROW | backend::COPY_DATA => {}
             backend::ROW_DESCRIPTION if due == Some(Due::Query) => {}
-            backend::COMMAND_COMPLETE if due == Some(Due::Query) => {
-                // The end of one COPY among several of the same query.
-                if self.dues.rest.front() == Some(&Due::CopyEnd) {
-                    self.dues.rest.pop_front();
-                }
+            // The end of one COPY among several of the same query.
+            backend::COMMAND_COMPLETE
+                if due == Some(Due::Query) && self.dues.rest.front() == Some(&Due::CopyEnd) =>
+            {
+                self.dues.rest.pop_front();
             }
+            backend::COMMAND_COMPLETE if due == Some(Due::Query) => {}
             backend::GO_AWAY => return ServerVerdict::Drop,
             backend::PARSE_COMPLETE => self.take(Due::Parse),
             backend::BIND_COMPLETE => self.take(Due::Bind),

@@ -15,7 +15,7 @@ fn garbage_instead_of_a_startup_packet_closes_the_connection() {
         b"\0\0\0\x07\0\x03\0",
         b"\x7f\xff\xff\xff\0\x03\0\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff",
-        b"\0\0\x27\x11\0\x03\0\0user\0x\0\0",
+        b"\0\0\x27\x15\0\x03\0\0user\0x\0\0",
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
     ];
     for bytes in garbage {

@@ -230,12 +230,10 @@ impl Worker {
             .get(session.pool)
             .map_or(PoolMode::Session, |pool| pool.settings.pool_mode);
         let whole = session.rest == Rest::None;
-        if ready.status == TransactionStatus::Idle {
-            if mode != PoolMode::Session && whole {
-                session.state = SessionState::Idle;
-                session.since = now;
-                done.released = true;
-            }
+        if ready.status == TransactionStatus::Idle && mode != PoolMode::Session && whole {
+            session.state = SessionState::Idle;
+            session.since = now;
+            done.released = true;
         }
         if client.stream.readable() {
             self.wake_client(id);

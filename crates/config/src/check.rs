@@ -41,9 +41,9 @@ impl Check<'_> {
         }
         if settings
             .cancel_key_length
-            .is_some_and(|n| !(4..=256).contains(&n))
+            .is_some_and(|n| !(4..=32).contains(&n))
         {
-            self.wrong("cancel_key_length", "expected auto or 4 to 256");
+            self.wrong("cancel_key_length", "expected auto or 4 to 32");
         }
         if !(1..=MOST_ITERATIONS).contains(&settings.scram_iterations) {
             self.wrong(
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(findings[0], "b.ini:7: workers: expected auto or 1 to 127");
         assert_eq!(
             findings[1],
-            "a.ini: cancel_key_length: expected auto or 4 to 256"
+            "a.ini: cancel_key_length: expected auto or 4 to 32"
         );
     }
 

@@ -300,7 +300,7 @@ settings! {
         /// When the sessions that an old worker still has after RESTART are disconnected.
         restart_drain_timeout: Seconds = "3600", Now, OnlyDefault;
 
-        /// Bytes in the secrets of cancel keys for clients of protocol 3.2, 4 to 256. `auto` means
+        /// Bytes in the secrets of cancel keys for clients of protocol 3.2, 4 to 32. `auto` means
         /// 32.
         cancel_key_length: CountOrAuto = "auto", Now, Supported;
     }

@@ -12,6 +12,7 @@ use std::os::unix::net::UnixListener;
 use mio::net as mio_net;
 use mio::{Interest, Registry};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use pgskein_config::Settings;
 use pgskein_protocol::key::Slot;
 use socket2::SockRef;
 
@@ -107,6 +108,17 @@ impl Listeners {
                 && let Some(mut place) = place.take()
             {
                 place.deregister(registry);
+            }
+        }
+    }
+
+    /// Sets the options that accepted sockets inherit from their listener.
+    pub(super) fn tune(&self, settings: &Settings) {
+        for place in self.places.iter().flatten() {
+            if let Listener::Tcp(listener) = &place.listener
+                && let Err(error) = tune(&SockRef::from(listener), settings)
+            {
+                log::warn!("cannot set the options of a listener: {error}");
             }
         }
     }
@@ -248,11 +260,6 @@ impl Worker {
     }
 
     fn accepted(&mut self, socket: Socket, origin: Origin) {
-        if let Socket::Tcp(socket) = &socket
-            && let Err(error) = tune(&SockRef::from(socket), &self.config.settings)
-        {
-            log::debug!("{origin}: cannot set options: {error}");
-        }
         let now = self.now;
         let client = Client {
             stream: Stream::new(socket),

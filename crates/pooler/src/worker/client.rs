@@ -184,3 +184,13 @@ impl fmt::Display for Origin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_less_memory_than_half_a_kibibyte() {
+        assert!(size_of::<Client>() < 400, "{} bytes", size_of::<Client>());
+    }
+}

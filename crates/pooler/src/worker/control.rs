@@ -124,6 +124,7 @@ impl Worker {
                 let registry = self.poll.registry();
                 match self.listeners.adopt(registry, slot, descriptors) {
                     Ok(()) => {
+                        self.listeners.tune(&self.config.settings);
                         log::info!("accepting for worker {slot} as well");
                         self.tell_supervisor(&ToSupervisor::Adopted { slot });
                     }

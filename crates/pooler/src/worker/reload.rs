@@ -41,6 +41,7 @@ impl Worker {
         let old = std::mem::replace(&mut self.config, config);
         self.config_version = version;
         crate::logging::apply(&self.config.settings);
+        self.listeners.tune(&self.config.settings);
         self.credentials.reconfigure(&self.config);
         self.reconfigure_pools(&old);
         log::info!("configuration {version} in effect");

@@ -54,6 +54,7 @@ impl Worker {
             setup.unix,
             setup.peer,
         )?;
+        listeners.tune(&setup.config.settings);
         registry.register(
             &mut SourceFd(&setup.control.as_raw_fd()),
             Subject::Control.token(),

@@ -104,9 +104,6 @@ fn configuration(args: &Args) -> Result<(Sources, Config), Failure> {
 }
 
 fn serve(sources: Sources, config: Config, daemon: Option<Daemon>) -> Result<(), StartError> {
-    for warning in &config.warnings {
-        log::warn!("{warning}");
-    }
     match Foundation::lay(sources, config).and_then(|laid| raise(laid, daemon.as_ref())) {
         Ok(supervisor) => supervisor.run(daemon),
         Err(error) => {

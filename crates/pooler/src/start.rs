@@ -66,6 +66,9 @@ impl Foundation {
         }
         account.become_user(!settings.listen_addr.is_empty() && settings.listen_port < 1024)?;
         logging::apply(settings);
+        for warning in &config.warnings {
+            log::warn!("{warning}");
+        }
 
         let runtime_dir = RuntimeDir::lock(runtime_dir)?;
         let slots = slots(settings);

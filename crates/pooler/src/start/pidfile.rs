@@ -85,7 +85,12 @@ fn is_pgskein(pid: i32) -> bool {
     }
     // The name is readable for everybody; the file of a dead process is not.
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.starts_with("pgskein") && kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    // One that has ended and waits for its parent to notice holds nothing.
+    let ended = status.lines().any(|line| line.starts_with("State:\tZ"));
+    name.starts_with("pgskein")
+        && !ended
+        && kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
 #[cfg(test)]

@@ -148,6 +148,7 @@ impl Worker {
         let server = Server {
             stream,
             queued: false,
+            used: false,
             retire: false,
             said_why: false,
             state: ServerState::Connecting {
@@ -182,10 +183,14 @@ impl Worker {
         }
     }
 
-    /// When a server of this pool, opened at `opened`, has lived long enough.
-    pub(super) fn expiry(&self, pool: PoolId, opened: Instant) -> Option<Instant> {
-        let lifetime = self.pools.get(pool)?.settings.server_lifetime;
-        (!lifetime.is_zero()).then_some(opened + lifetime)
+    /// When a server of this pool, opened at `opened`, has lived long enough;
+    /// with `server_lifetime = 0` each is used once.
+    pub(super) fn expiry(&self, pool: PoolId, opened: Instant) -> Instant {
+        let lifetime = self
+            .pools
+            .get(pool)
+            .map(|pool| pool.settings.server_lifetime);
+        opened + lifetime.unwrap_or_default()
     }
 
     /// Tells the scoreboard how many servers there are.

@@ -55,7 +55,8 @@ impl Worker {
             kill_timeout: settings.drain_kill_timeout,
         };
         let mut paths = vec![supervisor_socket_path(&self.runtime_dir)];
-        for cell in self.scoreboard.cells() {
+        let siblings = (kind != DrainKind::Immediate).then(|| self.scoreboard.cells());
+        for cell in siblings.into_iter().flatten() {
             let own = (cell.slot, cell.generation) == (self.slot, self.generation);
             if !own && !matches!(cell.state, WorkerState::Empty | WorkerState::Dead) {
                 paths.push(peer_socket_path(
@@ -68,7 +69,11 @@ impl Worker {
         for path in paths {
             self.send_drain(&path, &order);
         }
-        self.obey(order);
+        // An end at once is the supervisor's to bring about: it would take
+        // workers that end by themselves for dead ones.
+        if kind != DrainKind::Immediate || self.control.is_none() {
+            self.obey(order);
+        }
     }
 
     /// Obeys an order, when it is first seen.
@@ -106,7 +111,7 @@ impl Worker {
 
     /// No client will come over TCP any more.
     pub(super) fn stop_accepting(&mut self) {
-        self.stop_listening();
+        self.stop_listening(false);
         if let Some(draining) = &mut self.draining {
             draining.closed = Some(self.now);
         }
@@ -124,6 +129,8 @@ impl Worker {
             });
         }
         self.stop_accepting();
+        // The next group needs the unix socket.
+        self.stop_listening(true);
     }
 
     /// Whether a client has come too late for a session.

@@ -297,6 +297,7 @@ impl Worker {
         session.since = now;
         session.turned = now;
         server.state = ServerState::Linked(id);
+        server.used = true;
         if session.parameters != server.parameters
             && let Some(sql) = self
                 .parameters

@@ -56,7 +56,7 @@ impl Worker {
         }
         server.state = ServerState::Idle;
         let pool_id = server.pool;
-        let expired = server.expires.is_some_and(|at| now >= at);
+        let expired = server.used && now >= server.expires;
         let Some(pool) = self.pools.get_mut(pool_id) else {
             return self.close_server(id, &ServerReason::DatabaseChanged);
         };

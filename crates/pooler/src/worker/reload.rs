@@ -72,11 +72,12 @@ impl Worker {
         }
         self.addresses.forget();
         for id in self.servers.ids(|_| true) {
-            let expires = self
+            let born = self
                 .servers
                 .get(id)
-                .and_then(|server| self.expiry(server.pool, server.opened));
-            if let Some(server) = self.servers.get_mut(id) {
+                .map(|server| (server.pool, server.opened));
+            let expires = born.map(|(pool, opened)| self.expiry(pool, opened));
+            if let (Some(server), Some(expires)) = (self.servers.get_mut(id), expires) {
                 server.expires = expires;
             }
         }

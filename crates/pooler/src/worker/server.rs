@@ -32,6 +32,8 @@ pub(super) struct Server {
     pub stream: Stream,
     /// Whether it is in the run queue.
     pub queued: bool,
+    /// Whether it was ever lent.
+    pub used: bool,
     /// Whether it is closed at its next release.
     pub retire: bool,
     /// Whether it has said why it is about to close.
@@ -62,8 +64,8 @@ pub(super) struct Server {
     pub cancels: u32,
     /// When its connection was opened.
     pub opened: Instant,
-    /// When it has reached `server_lifetime`, if there is one.
-    pub expires: Option<Instant>,
+    /// When it has reached `server_lifetime`.
+    pub expires: Instant,
 }
 
 /// Where a server is.

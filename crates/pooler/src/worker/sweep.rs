@@ -161,7 +161,7 @@ impl Worker {
                 };
                 if past(since, timeout, now) {
                     closed.push((id, ServerReason::Idle));
-                } else if server.expires.is_some_and(|at| now >= at) && pool.may_retire(now) {
+                } else if server.used && now >= server.expires && pool.may_retire(now) {
                     closed.push((id, ServerReason::Lifetime));
                 }
             }

@@ -1,6 +1,7 @@
 """Measures pgskein side by side with PgBouncer and writes a document."""
 
 import os
+import signal
 import sys
 
 import instructions
@@ -19,6 +20,8 @@ PARTS = {
 
 
 def main():
+    # So that whoever ends it leaves no server behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     parts = os.environ.get("BENCH_PARTS", ",".join(PARTS)).split(",")
     output = os.environ.get("BENCH_OUTPUT", "doc/benchmarks.md")
     with Bench() as bench:

@@ -161,7 +161,8 @@ class Pooler:
     def stop(self):
         """Ends it; what it leaves behind is killed."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGQUIT)
+            # Without clients both end at once. Older PgBouncers know no SIGQUIT.
+            self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(60)
             except subprocess.TimeoutExpired:

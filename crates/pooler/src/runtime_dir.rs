@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -106,6 +106,15 @@ pub(crate) fn peer_sockets(runtime_dir: &Path) -> Vec<PathBuf> {
         name.starts_with("worker.") && name.ends_with(".sock")
     });
     sockets.map(|entry| entry.path()).collect()
+}
+
+/// Whether workers of a supervisor that is dead still serve their clients.
+///
+/// Only whoever holds the lock of the folder may ask.
+pub(crate) fn orphans(runtime_dir: &Path) -> bool {
+    peer_sockets(runtime_dir)
+        .iter()
+        .any(|path| UnixStream::connect(path).is_ok())
 }
 
 /// Where the folder may be, best first.

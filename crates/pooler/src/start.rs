@@ -25,7 +25,7 @@ use self::error::StartError;
 use self::pidfile::Pidfile;
 use self::unix_socket::UnixSocket;
 use crate::logging;
-use crate::runtime_dir::{RuntimeDir, listen_for_peers, supervisor_socket_path};
+use crate::runtime_dir::{RuntimeDir, listen_for_peers, orphans, supervisor_socket_path};
 use crate::scoreboard::Scoreboard;
 
 /// What a supervisor begins with.
@@ -73,7 +73,7 @@ impl Foundation {
         let runtime_dir = RuntimeDir::lock(runtime_dir)?;
         let slots = slots(settings);
         let listeners = listen::listen(settings, slots.len())?;
-        let unix = UnixSocket::listen(settings)?;
+        let unix = UnixSocket::listen(settings, orphans(runtime_dir.path()))?;
         log_listeners(listeners.first(), unix.as_ref());
         let peer = listen_for_peers(&supervisor_socket_path(runtime_dir.path()))
             .map_err(StartError::system("listen on supervisor.sock"))?;

@@ -37,13 +37,14 @@ impl UnixSocket {
     /// empty. A name that begins with `@` is an abstract one.
     ///
     /// The socket does not block. A file that a dead process left behind is
-    /// replaced.
+    /// replaced, and with `orphaned` also one that still answers: it belongs
+    /// to workers whose supervisor is dead, and they keep their clients.
     ///
     /// # Errors
     ///
     /// [`StartError::UnixSocketInUse`], [`StartError::UnixSocket`] or
     /// [`StartError::UnknownGroup`].
-    pub(crate) fn listen(settings: &Settings) -> Result<Option<Self>, StartError> {
+    pub(crate) fn listen(settings: &Settings, orphaned: bool) -> Result<Option<Self>, StartError> {
         let folder = &settings.unix_socket_dir;
         if folder.is_empty() {
             return Ok(None);
@@ -66,7 +67,10 @@ impl UnixSocket {
             }));
         }
         if is_answered(&path).map_err(failed)? {
-            return Err(StartError::UnixSocketInUse { path });
+            if !orphaned {
+                return Err(StartError::UnixSocketInUse { path });
+            }
+            fs::remove_file(&path).map_err(failed)?;
         }
         let (listener, file) = bind_file(&path, group, settings).map_err(failed)?;
         Ok(Some(Self {
@@ -182,7 +186,7 @@ mod tests {
     fn gives_the_file_its_mode_and_removes_it_in_the_end() {
         let folder = folder("unix-mode");
         let settings = settings(folder.to_str().unwrap(), 0o750);
-        let socket = UnixSocket::listen(&settings).unwrap().unwrap();
+        let socket = UnixSocket::listen(&settings, false).unwrap().unwrap();
         let path = folder.join(".s.PGSQL.6432");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o750);
@@ -195,13 +199,13 @@ mod tests {
     fn refuses_a_living_socket_and_replaces_a_dead_one() {
         let folder = folder("unix-live");
         let settings = settings(folder.to_str().unwrap(), 0o777);
-        let first = UnixSocket::listen(&settings).unwrap().unwrap();
-        let second = UnixSocket::listen(&settings);
+        let first = UnixSocket::listen(&settings, false).unwrap().unwrap();
+        let second = UnixSocket::listen(&settings, false);
         assert!(matches!(second, Err(StartError::UnixSocketInUse { .. })));
         // As if its process had been killed: the file stays.
         drop(first.listener);
         std::mem::forget(first._file);
-        assert!(UnixSocket::listen(&settings).unwrap().is_some());
+        assert!(UnixSocket::listen(&settings, false).unwrap().is_some());
         fs::remove_dir_all(folder).unwrap();
     }
 
@@ -209,8 +213,8 @@ mod tests {
     fn listens_on_an_abstract_name() {
         let name = format!("@pgskein-test-{}", std::process::id());
         let settings = settings(&name, 0o777);
-        let _first = UnixSocket::listen(&settings).unwrap().unwrap();
-        let second = UnixSocket::listen(&settings);
+        let _first = UnixSocket::listen(&settings, false).unwrap().unwrap();
+        let second = UnixSocket::listen(&settings, false);
         assert!(matches!(second, Err(StartError::UnixSocketInUse { .. })));
     }
 
@@ -220,7 +224,7 @@ mod tests {
             unix_socket_group: "no such group".to_owned(),
             ..settings("/nowhere", 0o777)
         };
-        let result = UnixSocket::listen(&settings);
+        let result = UnixSocket::listen(&settings, false);
         assert!(matches!(result, Err(StartError::UnknownGroup { .. })));
     }
 }

@@ -211,15 +211,14 @@ impl Worker {
         self.listeners.readable = places.flatten().any(|place| place.readable);
     }
 
-    /// Accepts what is still queued on TCP, then closes the listeners; with
-    /// `unix` that of the unix socket as well.
-    pub(super) fn stop_listening(&mut self, unix: bool) {
+    /// Accepts what is still queued on TCP, then closes the listeners.
+    pub(super) fn stop_listening(&mut self) {
         for place in 0..self.listeners.places.len() {
             let tcp = matches!(
                 self.listeners.places.get(place),
                 Some(Some(Place { slot: Some(_), .. }))
             );
-            if !tcp && !unix {
+            if !tcp {
                 continue;
             }
             if let Some(Some(place)) = self.listeners.places.get_mut(place) {

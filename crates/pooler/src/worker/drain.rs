@@ -111,7 +111,7 @@ impl Worker {
 
     /// No client will come over TCP any more.
     pub(super) fn stop_accepting(&mut self) {
-        self.stop_listening(false);
+        self.stop_listening();
         if let Some(draining) = &mut self.draining {
             draining.closed = Some(self.now);
         }
@@ -129,8 +129,6 @@ impl Worker {
             });
         }
         self.stop_accepting();
-        // The next group needs the unix socket.
-        self.stop_listening(true);
     }
 
     /// Whether a client has come too late for a session.

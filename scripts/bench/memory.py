@@ -34,7 +34,7 @@ def measure(bench):
                 client.close()
         each = (after - before) / clients
         rows.append([name, f"{before / 1024:,.0f}", f"{after / 1024:,.0f}", f"{each:,.0f}"])
-    result = Section(f"Memory of {clients:,} idle clients", ["scripts/bench/memory.py"])
+    result = Section(f"Memory of {clients:,} idle clients", ["BENCH_PARTS=memory make bench"])
     result.text = (
         "PSS of all processes from `/proc/PID/smaps_rollup`. Each client has logged in and run "
         "`select 1` once, in transaction mode. What the kernel keeps for a socket is not in it."

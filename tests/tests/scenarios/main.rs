@@ -32,4 +32,6 @@ mod slow_reader;
 mod sockets;
 mod supervisor_death;
 mod timeouts;
+mod unlucky;
+mod unlucky_copy;
 mod worker_death;

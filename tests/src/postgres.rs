@@ -16,7 +16,7 @@ use crate::process::Process;
 use crate::route::{Route, free_port};
 use crate::template::template;
 use crate::tools::{PROGRAM_DEADLINE, postgresql_program, quiet_environment, run};
-use crate::wait::{PATIENCE, wait_for};
+use crate::wait::{PATIENCE, wait_for, within};
 
 /// A server on a port and in a folder of its own, which ends with the scenario.
 ///
@@ -179,8 +179,20 @@ impl Server {
     }
 
     fn stop(mut self, signal: Signal) {
-        Process(i32::try_from(self.child.id()).unwrap()).signal(signal);
-        self.child.wait().expect("the server can be waited for");
+        let process = Process(i32::try_from(self.child.id()).unwrap());
+        process.signal(signal);
+        // A scenario that failed may have left it stopped.
+        process.signal(Signal::SIGCONT);
+        let ended = within(PATIENCE, || {
+            self.child
+                .try_wait()
+                .expect("a child can be waited for")
+                .is_some()
+        });
+        if !ended {
+            process.kill();
+            self.child.wait().expect("a child can be waited for");
+        }
     }
 
     fn wait_ready(&self, folder: &Path) {

@@ -57,6 +57,7 @@ bench:
 
 ## fuzz: a minute for each parser
 fuzz:
+	@scripts/setup.sh fuzz
 	@scripts/fuzz.sh
 
 ## setup: installs what the other commands need, on Debian

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the repository's commands need and does not find here.
 #
-# usage: scripts/setup.sh run|test|bench
+# usage: scripts/setup.sh run|test|bench|fuzz
 #
 # Silent when nothing is missing. Packages come from Debian through apt-get, as
 # root or with sudo. Rust 1.88 or later is taken as it is found: the toolchain of
@@ -30,6 +30,9 @@ main() {
         have valgrind || missing+=(valgrind)
         have strace || missing+=(strace)
         have_pgbouncer || missing+=(pgbouncer)
+        ;;
+    fuzz)
+        have c++ || missing+=(g++)
         ;;
     *)
         die "unknown purpose: $purpose"

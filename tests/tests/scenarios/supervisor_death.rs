@@ -73,3 +73,22 @@ fn new_group_can_start_once_the_orphans_have_ended() {
     assert_eq!(pooler.connect().value("select 'served'"), "served");
     daemon.stop();
 }
+
+#[test]
+fn new_group_starts_beside_orphans_that_still_serve() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let old = pooler.connect();
+    old.query("begin").unwrap();
+    pooler.signal(Signal::SIGKILL);
+    pooler.wait_exit(PATIENCE);
+    wait_for("the orphans to leave the port", PATIENCE, || {
+        pooler.try_wire().is_err()
+    });
+    let daemon = Daemon::start(&pooler);
+    assert_eq!(pooler.connect().value("select 'new'"), "new");
+    assert_eq!(old.value("select 'old'"), "old");
+    old.query("commit").unwrap();
+    old.close();
+    daemon.stop();
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{
     Client, Descriptor, Gate, Login, PATIENCE, Pooler, Postgres, Process, Signal, SqlState, Ticker,
-    wait_for,
+    Wire, wait_for,
 };
 
 #[test]
@@ -95,16 +95,15 @@ fn set_and_query_answered_together_after_their_client_has_left_free_the_server()
         let login = Login::new().parameter("application_name", &name);
         let leaving = pooler.connect_as(&login);
         // PostgreSQL answers nothing before the client is gone ...
-        let server = Process(backend.parse().unwrap());
-        server.signal(Signal::SIGSTOP);
+        let server = Stopped::new(Process(backend.parse().unwrap()));
         let _unread = leaving.start_query(&format!("select 'round {round}'"));
         drop(leaving);
         wait_for("the pooler to see it leave", PATIENCE, || {
             Counts::seen_by(&console).clients == 0
         });
         // ... and the pooler reads nothing before all is answered.
-        worker.signal(Signal::SIGSTOP);
-        server.signal(Signal::SIGCONT);
+        let stopped_worker = Stopped::new(worker);
+        drop(server);
         let answered = format!(
             "select count(*) from pg_stat_activity where pid = {backend} and state = 'idle' \
              and query like '%round {round}%'"
@@ -112,7 +111,7 @@ fn set_and_query_answered_together_after_their_client_has_left_free_the_server()
         wait_for("the query to be answered", PATIENCE, || {
             direct.value(&answered) == "1"
         });
-        worker.signal(Signal::SIGCONT);
+        drop(stopped_worker);
         assert_next_is_served(&pooler);
         assert_eq!(
             pooler.connect().value(BACKEND),
@@ -164,31 +163,30 @@ fn timeouts_of_0_for_connects_and_cancels_are_none() {
                     server_connect_timeout = 0\ncancel_wait_timeout = 0";
     let pooler = Pooler::start(&postgres, settings);
     let client = pooler.connect_to_worker(1);
-    let other = pooler.connect_to_worker(1);
-    let postmaster = postmaster(&client);
+    let backend = client.value(BACKEND);
+    for worker in [1, 2] {
+        pooler.learn(worker, 2);
+    }
 
-    // A connect takes as long as PostgreSQL likes ...
-    client.query("begin").unwrap();
-    postmaster.signal(Signal::SIGSTOP);
-    let query = other.start_query("select 'connected'");
-    wait_elapsed("the connect to take long", Duration::from_secs(1));
-    postmaster.signal(Signal::SIGCONT);
-    assert_eq!(query.wait(), Ok(vec!["connected".to_owned()]));
+    // A connect takes as long as PostgreSQL likes: alice's server is not there yet.
+    let mut alice = pooler.wire_to_worker(1);
+    let stopped = Stopped::new(postmaster_of(&backend));
+    alice.send(&Login::new().user("alice").packet());
+    assert_silent(&mut alice, Duration::from_secs(1));
+    drop(stopped);
+    while alice.read_message().expect("a login").tag != b'Z' {}
     assert!(!pooler.log_contains("connect timeout"));
-    client.query("commit").unwrap();
 
-    // ... and so does a cancel, here or in a sibling.
+    // And so does a cancel, here or in a sibling.
     for through in [1, 2] {
         let query = client.start_long_query();
-        postmaster.signal(Signal::SIGSTOP);
+        let stopped = Stopped::new(postmaster_of(&backend));
         let mut request = client.start_cancel_through_worker(through);
-        wait_elapsed("the cancel to take long", Duration::from_secs(1));
-        let early = request.poll_message(Duration::from_millis(1));
-        postmaster.signal(Signal::SIGCONT);
-        assert_eq!(early, None);
-        assert_eq!(request.read_to_end(), []);
+        assert_silent(&mut request, Duration::from_secs(1));
+        drop(stopped);
         assert_eq!(query.wait(), Err(SqlState("57014")));
-        assert_eq!(client.value("select 'goes on'"), "goes on");
+        assert_eq!(request.read_to_end(), []);
+        assert_eq!(client.value(BACKEND), backend);
     }
 }
 
@@ -197,6 +195,7 @@ fn worker_without_its_supervisor_replaces_a_server_that_was_terminated() {
     let postgres = Postgres::start();
     let settings = format!("{ONE_SERVER}\nserver_idle_timeout = 1");
     let pooler = Pooler::start(&postgres, &settings);
+    let worker = pooler.worker(1);
     let client = pooler.connect();
     let backend = client.value(BACKEND);
     pooler.signal(Signal::SIGKILL);
@@ -209,11 +208,9 @@ fn worker_without_its_supervisor_replaces_a_server_that_was_terminated() {
     // The lease of one that is lost is still there.
     for _ in 0..3 {
         let backend = client.value(BACKEND);
-        let number = format!("pid={backend}");
-        assert!(pooler.log_contains(&number), "{number} in the log");
         postgres.query(&format!("select pg_terminate_backend({backend})"));
         wait_for("the worker to lose its server", PATIENCE, || {
-            postgres.connections() == 0
+            outgoing(&pooler, worker) == 0
         });
         assert_ne!(client.value(BACKEND), backend);
     }
@@ -222,7 +219,7 @@ fn worker_without_its_supervisor_replaces_a_server_that_was_terminated() {
 #[test]
 fn cancels_that_race_with_the_end_of_a_session_hit_neither_its_reset_nor_the_next() {
     let postgres = Postgres::start();
-    let pooler = Pooler::start(&postgres, SLOW_RESET);
+    let pooler = start_with_reset(&postgres, "select pg_sleep(0.02)");
     for round in 0..50 {
         let target = pooler.connect();
         assert_eq!(target.value("select 'linked'"), "linked");
@@ -254,33 +251,36 @@ fn cancels_that_race_with_the_end_of_a_session_hit_neither_its_reset_nor_the_nex
 #[test]
 fn cancel_that_is_still_on_its_way_at_the_end_of_a_session_spares_the_reset() {
     let postgres = Postgres::start();
-    let pooler = Pooler::start(&postgres, SLOW_RESET);
+    let pooler = start_with_reset(&postgres, "select pg_sleep(0.5)");
     let worker = pooler.worker(1);
     let client = pooler.connect();
     let backend = client.value(BACKEND);
-    let postmaster = postmaster(&client);
     let gate = Gate::close(&postgres);
     let query = client.start_query(&Gate::query());
     gate.wait_queue(1);
 
     // PostgreSQL takes the request and does not read it.
-    postmaster.signal(Signal::SIGSTOP);
+    let stopped = Stopped::new(postmaster_of(&backend));
     let mut request = pooler.wire();
     request.send(&client.cancel_packet());
     wait_for("the request to go to PostgreSQL", PATIENCE, || {
-        let is_ours =
-            |d: &&Descriptor| matches!(d, Descriptor::Tcp(port) if *port != pooler.port());
-        worker.descriptors().iter().filter(is_ours).count() == 2
+        outgoing(&pooler, worker) == 2
     });
     gate.open();
     assert_eq!(query.wait(), Ok(vec!["through".to_owned()]));
     client.close();
-    postmaster.signal(Signal::SIGCONT);
+    drop(stopped);
 
     let next = pooler.connect();
     assert_eq!(next.value(BACKEND), backend);
     assert_eq!(request.read_to_end(), []);
     assert!(!pooler.log_contains(RESET_FAILED));
+}
+
+/// A pool of one server in session mode, with a reset that takes its time.
+fn start_with_reset(postgres: &Postgres, sql: &str) -> Pooler {
+    let settings = "workers = 1\npool_mode = session\ndefault_pool_size = 1";
+    Pooler::start(postgres, &format!("{settings}\nserver_reset_query = {sql}"))
 }
 
 /// What SHOW WORKERS counts, in all workers.
@@ -311,6 +311,22 @@ impl Counts {
     }
 }
 
+/// A process that does nothing as long as this is in scope.
+struct Stopped(Process);
+
+impl Stopped {
+    fn new(process: Process) -> Self {
+        process.signal(Signal::SIGSTOP);
+        Self(process)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.signal(Signal::SIGCONT);
+    }
+}
+
 /// Has a new client served long before the pooler closes a server that does
 /// not come to rest, which it does after five seconds.
 fn assert_next_is_served(pooler: &Pooler) {
@@ -326,15 +342,26 @@ fn wait_elapsed(what: &str, time: Duration) {
     wait_for(what, PATIENCE, || start.elapsed() >= time);
 }
 
+/// Sees a connection say nothing, and not end, for this time.
+fn assert_silent(wire: &mut Wire, time: Duration) {
+    let start = Instant::now();
+    assert_eq!(wire.poll_message(time), None);
+    let took = start.elapsed();
+    assert!(took >= time, "ended after {took:?}");
+}
+
+/// Connections of a worker to PostgreSQL.
+fn outgoing(pooler: &Pooler, worker: Process) -> usize {
+    let is_ours = |d: &&Descriptor| matches!(d, Descriptor::Tcp(port) if *port != pooler.port());
+    worker.descriptors().iter().filter(is_ours).count()
+}
+
 /// The process of PostgreSQL that takes connections and cancel requests.
-fn postmaster(client: &Client) -> Process {
-    let backend = Process(client.value(BACKEND).parse().unwrap());
+fn postmaster_of(backend: &str) -> Process {
+    let backend = Process(backend.parse().unwrap());
     backend.parent().expect("a backend has a parent")
 }
 
 const ONE_SERVER: &str = "workers = 1\npool_mode = transaction\ndefault_pool_size = 1";
-/// A reset that takes long enough to be hit.
-const SLOW_RESET: &str = "workers = 1\npool_mode = session\ndefault_pool_size = 1\n\
-                          server_reset_query = select pg_sleep(0.02)";
 const RESET_FAILED: &str = "a query of ours failed";
 const BACKEND: &str = "select pg_backend_pid()";

@@ -39,6 +39,75 @@ pub fn query(body: &[u8]) -> Option<&[u8]> {
     only_string(body)
 }
 
+/// A prepared statement to be made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Parse<'a> {
+    /// Its name; empty for the unnamed one.
+    pub statement: &'a [u8],
+    /// The query with its terminator, and the types of the parameters.
+    pub tail: &'a [u8],
+}
+
+impl<'a> Parse<'a> {
+    /// Reads the body of Parse as far as a pooler looks into it.
+    pub fn parse(body: &'a [u8]) -> Option<Self> {
+        let (statement, tail) = read::cstr(body)?;
+        read::cstr(tail)?;
+        Some(Self { statement, tail })
+    }
+
+    /// The text of the query in a `tail`, which may be that of any Parse.
+    pub fn text(tail: &'a [u8]) -> &'a [u8] {
+        read::cstr(tail).map_or(tail, |(text, _)| text)
+    }
+}
+
+/// The names at the beginning of Bind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bind<'a> {
+    /// The portal that it makes; empty for the unnamed one.
+    pub portal: &'a [u8],
+    /// The prepared statement that it is made of; empty for the unnamed one.
+    pub statement: &'a [u8],
+}
+
+impl<'a> Bind<'a> {
+    /// Reads both names from the beginning of the body of Bind, of which the
+    /// rest need not be there yet.
+    pub fn parse(body: &'a [u8]) -> Option<Self> {
+        let (portal, rest) = read::cstr(body)?;
+        let (statement, _) = read::cstr(rest)?;
+        Some(Self { portal, statement })
+    }
+
+    /// Bytes of the body that both names take, with their terminators.
+    pub fn names_len(self) -> usize {
+        self.portal.len() + self.statement.len() + 2
+    }
+}
+
+/// What Describe and Close are about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Target<'a> {
+    /// A prepared statement, by its name.
+    Statement(&'a [u8]),
+    /// A portal, by its name.
+    Portal(&'a [u8]),
+}
+
+impl<'a> Target<'a> {
+    /// Reads the body of Describe or of Close.
+    pub fn parse(body: &'a [u8]) -> Option<Self> {
+        let (kind, name) = body.split_first()?;
+        let name = only_string(name)?;
+        match kind {
+            b'S' => Some(Self::Statement(name)),
+            b'P' => Some(Self::Portal(name)),
+            _ => None,
+        }
+    }
+}
+
 fn only_string(body: &[u8]) -> Option<&[u8]> {
     match read::cstr(body)? {
         (string, []) => Some(string),
@@ -93,10 +162,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn reads_names_from_the_beginning_of_parse_and_bind() {
+        let parse = Parse::parse(b"s1\0select $1\0\0\x01\0\0\0\x17").unwrap();
+        assert_eq!(parse.statement, b"s1");
+        assert_eq!(parse.tail, b"select $1\0\0\x01\0\0\0\x17");
+        assert_eq!(Parse::text(parse.tail), b"select $1");
+        assert_eq!(Parse::parse(b"s1\0select"), None);
+        let bind = Bind::parse(b"p\0s1\0\0\0").unwrap();
+        assert_eq!((bind.portal, bind.statement), (&b"p"[..], &b"s1"[..]));
+        assert_eq!(bind.names_len(), 5);
+        assert_eq!(Bind::parse(b"p\0s1"), None);
+    }
+
+    #[test]
+    fn reads_what_describe_and_close_are_about() {
+        assert_eq!(Target::parse(b"Sab\0"), Some(Target::Statement(b"ab")));
+        assert_eq!(Target::parse(b"P\0"), Some(Target::Portal(b"")));
+        for body in [&b""[..], b"S", b"Xab\0", b"Sab", b"Sab\0c"] {
+            assert_eq!(Target::parse(body), None, "{body:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn never_panics_on_any_bytes(body: Vec<u8>) {
             let _ = (sasl(&body), password(&body), query(&body));
+            let _ = (Parse::parse(&body), Bind::parse(&body), Target::parse(&body));
         }
 
         #[test]

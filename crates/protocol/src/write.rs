@@ -11,12 +11,12 @@ mod frontend;
 pub use backend::{
     Column, Report, authentication_cleartext, authentication_md5, authentication_ok,
     authentication_sasl, authentication_sasl_continue, authentication_sasl_final, backend_key_data,
-    command_complete, data_row, empty_query, error, go_away, negotiate, notice, parameter_status,
-    ready_for_query, row_description,
+    close_complete, command_complete, data_row, empty_query, error, go_away, negotiate, notice,
+    parameter_status, parse_complete, ready_for_query, row_description,
 };
 pub use frontend::{
-    CancelError, cancel_request, copy_fail, password, query, sasl_initial, sasl_response,
-    ssl_request, startup, sync, terminate,
+    CancelError, bind_names, cancel_request, close_statement, copy_fail, describe_statement, parse,
+    password, query, sasl_initial, sasl_response, ssl_request, startup, sync, terminate,
 };
 
 /// Appends a message with the body that `body` appends.
@@ -59,6 +59,20 @@ mod tests {
         let mut out = Vec::new();
         query(&mut out, "select 1\0; drop table t");
         assert_eq!(out, b"Q\0\0\0\x0dselect 1\0");
+    }
+
+    #[test]
+    fn writes_messages_about_prepared_statements() {
+        let mut out = Vec::new();
+        parse(&mut out, b"s", b"select 1\0\0\0");
+        bind_names(&mut out, b"", b"s", 6);
+        out.extend_from_slice(&[0; 6]);
+        describe_statement(&mut out, b"s");
+        close_statement(&mut out, b"s");
+        assert_eq!(
+            out,
+            b"P\0\0\0\x11s\0select 1\0\0\0B\0\0\0\x0d\0s\0\0\0\0\0\0\0D\0\0\0\x07Ss\0C\0\0\0\x07Ss\0"
+        );
     }
 
     #[test]

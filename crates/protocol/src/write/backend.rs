@@ -157,6 +157,16 @@ pub fn data_row(out: &mut Vec<u8>, values: &[Option<&[u8]>]) {
     });
 }
 
+/// Appends ParseComplete.
+pub fn parse_complete(out: &mut Vec<u8>) {
+    message(out, tag::PARSE_COMPLETE, |_| {});
+}
+
+/// Appends CloseComplete.
+pub fn close_complete(out: &mut Vec<u8>) {
+    message(out, tag::CLOSE_COMPLETE, |_| {});
+}
+
 /// Appends EmptyQueryResponse.
 pub fn empty_query(out: &mut Vec<u8>) {
     message(out, tag::EMPTY_QUERY, |_| {});

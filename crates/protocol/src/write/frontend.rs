@@ -79,6 +79,36 @@ pub fn query(out: &mut Vec<u8>, sql: &str) {
     message(out, tag::QUERY, |out| cstr(out, sql.as_bytes()));
 }
 
+/// Appends Parse; `tail` is the query with its terminator, and the types of the
+/// parameters.
+pub fn parse(out: &mut Vec<u8>, statement: &[u8], tail: &[u8]) {
+    message(out, tag::PARSE, |out| {
+        cstr(out, statement);
+        out.extend_from_slice(tail);
+    });
+}
+
+/// Appends Close of a prepared statement.
+pub fn close_statement(out: &mut Vec<u8>, statement: &[u8]) {
+    target(out, tag::CLOSE, statement);
+}
+
+/// Appends Describe of a prepared statement.
+pub fn describe_statement(out: &mut Vec<u8>, statement: &[u8]) {
+    target(out, tag::DESCRIBE, statement);
+}
+
+/// Appends the header and the names of a Bind whose body has `rest` more bytes
+/// behind them, which the caller appends. The names hold no NUL.
+pub fn bind_names(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], rest: usize) {
+    out.push(tag::BIND);
+    out.extend_from_slice(&length_field(4 + portal.len() + statement.len() + 2 + rest));
+    out.extend_from_slice(portal);
+    out.push(0);
+    out.extend_from_slice(statement);
+    out.push(0);
+}
+
 /// Appends Sync.
 pub fn sync(out: &mut Vec<u8>) {
     message(out, tag::SYNC, |_| {});
@@ -87,6 +117,13 @@ pub fn sync(out: &mut Vec<u8>) {
 /// Appends CopyFail.
 pub fn copy_fail(out: &mut Vec<u8>, reason: &str) {
     message(out, tag::COPY_FAIL, |out| cstr(out, reason.as_bytes()));
+}
+
+fn target(out: &mut Vec<u8>, tag: u8, statement: &[u8]) {
+    message(out, tag, |out| {
+        out.push(b'S');
+        cstr(out, statement);
+    });
 }
 
 /// Appends Terminate.

@@ -264,8 +264,9 @@ settings! {
         /// Whether RECONNECT disconnects the clients of session mode together with their servers.
         server_fast_close: Flag = "0", Now, OnlyDefault;
 
-        /// Protocol version that servers are asked for. `auto` takes the newest that a host has.
-        server_protocol: ServerProtocol = "auto", Now, OnlyDefault;
+        /// Protocol version that servers are asked for. `auto` takes the newest that a host has;
+        /// `3.0` asks for nothing newer, `3.2` takes nothing older.
+        server_protocol: ServerProtocol = "auto", Now, Supported;
 
         /// How long a resolved host name is used.
         dns_max_ttl: Seconds = "15", Now, Supported;

@@ -94,6 +94,13 @@ pub enum ToSupervisor {
         /// The slot.
         slot: Slot,
     },
+    /// A host has refused the newest protocol and taken plain 3.0.
+    OldHost {
+        /// Version of the configuration in which it was asked.
+        version: u64,
+        /// Its address.
+        host: String,
+    },
 }
 
 /// What the supervisor tells a worker.
@@ -162,6 +169,11 @@ pub enum ToWorker {
         /// A notice, may be empty, or why the old configuration stays.
         outcome: Result<String, String>,
     },
+    /// Ask this host for plain 3.0, until the next configuration.
+    OldHost {
+        /// Its address.
+        host: String,
+    },
 }
 
 /// Why a frame is not a message.
@@ -216,6 +228,10 @@ impl ToSupervisor {
             Self::Reload { request } => put_number(out, 8, *request),
             Self::Adopted { slot } => put_frame(out, 9, |out| out.push(slot.get())),
             Self::DroppedListener { slot } => put_frame(out, 10, |out| out.push(slot.get())),
+            Self::OldHost { version, host } => put_frame(out, 11, |out| {
+                out.extend_from_slice(&version.to_be_bytes());
+                put_bytes(out, host.as_bytes());
+            }),
         }
     }
 
@@ -260,6 +276,10 @@ impl ToSupervisor {
                 10 => Self::DroppedListener {
                     slot: slot(octets)?,
                 },
+                11 => Self::OldHost {
+                    version: octets.u64()?,
+                    host: octets.text()?,
+                },
                 _ => return Ok(None),
             }))
         })
@@ -301,6 +321,7 @@ impl ToWorker {
                 put_bytes(out, text.as_bytes());
             }),
             Self::ReopenLog => put_frame(out, 76, |_| {}),
+            Self::OldHost { host } => put_frame(out, 77, |out| put_bytes(out, host.as_bytes())),
         }
     }
 
@@ -348,6 +369,9 @@ impl ToWorker {
                     },
                 },
                 76 => Self::ReopenLog,
+                77 => Self::OldHost {
+                    host: octets.text()?,
+                },
                 _ => return Ok(None),
             }))
         })

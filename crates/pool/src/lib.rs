@@ -6,6 +6,7 @@ pub mod drain_order;
 pub mod flow;
 pub mod ledger;
 mod octets;
+pub mod old_hosts;
 pub mod parameters;
 pub mod peer;
 pub mod pools;

@@ -28,6 +28,7 @@ use nix::unistd::Pid;
 use pgskein_config::{Config, Sources};
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::ledger::{Ledger, WorkerId};
+use pgskein_pool::old_hosts::OldHosts;
 use pgskein_protocol::key::Slot;
 
 use self::broadcast::Broadcast;
@@ -68,6 +69,8 @@ pub(crate) struct Supervisor {
     broadcasts: BTreeMap<Token, Broadcast>,
     last_token: usize,
     ledger: Ledger,
+    /// Hosts that speak plain 3.0, until the next configuration.
+    old_hosts: OldHosts,
     reloads: Reloads,
     drain: Option<Drain>,
     /// When workers that were told to end at once are killed.
@@ -156,6 +159,7 @@ impl Supervisor {
             broadcasts: BTreeMap::new(),
             last_token: PEERS.0,
             ledger: Ledger::new(),
+            old_hosts: OldHosts::default(),
             reloads: Reloads::default(),
             drain: None,
             kill_at: None,

@@ -112,7 +112,11 @@ impl<'a> Negotiated<'a> {
         let (count, options) = read::word(rest)?;
         let mut rest = options;
         for _ in 0..count {
-            (_, rest) = read::cstr(rest)?;
+            let name;
+            (name, rest) = read::cstr(rest)?;
+            if name.is_empty() {
+                return None;
+            }
         }
         rest.is_empty().then_some(Self {
             version: Version::of_word(version),

@@ -7,7 +7,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`frame`], [`tag`] | where a message ends, and what its first byte means |
-//! | [`startup`], [`negotiate`], [`options`] | the packets before the first message |
+//! | [`startup`], [`negotiate`], [`bid`], [`options`] | the packets before the first message |
 //! | [`backend`], [`frontend`] | views of messages from servers and from clients |
 //! | [`mod@write`] | every message that pgskein itself sends |
 //! | [`md5`], [`secret`], [`scram`] | passwords and proofs |
@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod bid;
 pub mod frame;
 pub mod frontend;
 pub mod key;
@@ -29,6 +30,7 @@ pub mod tag;
 pub mod write;
 
 pub use backend::{Authentication, ErrorFields, TransactionStatus};
+pub use bid::{Bid, BidError};
 pub use frame::{Frame, FrameError, HEADER_LEN, Header};
 pub use key::{CancelKey, KeyPlan, Slot};
 pub use negotiate::{Negotiation, NegotiationError};

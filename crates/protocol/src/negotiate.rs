@@ -114,7 +114,7 @@ impl fmt::Display for NegotiationError {
 impl Error for NegotiationError {}
 
 /// The option by which a client says that it takes GoAway.
-const GO_AWAY: &[u8] = b"_pq_.goaway";
+pub(crate) const GO_AWAY: &[u8] = b"_pq_.goaway";
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use pgskein_protocol::backend::{self, Negotiated};
 use pgskein_protocol::scram::ScramKeys;
 use pgskein_protocol::tag::backend as tag;
 use pgskein_protocol::{
-    Authentication, ErrorFields, Frame, Header, ScramClient, TransactionStatus, md5,
+    Authentication, Bid, ErrorFields, Frame, Header, ScramClient, TransactionStatus, Version, md5,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -51,6 +51,11 @@ fn message(Frame { tag, body }: Frame<'_>, login: &mut ScramClient) {
         tag::NEGOTIATE => {
             if let Some(negotiated) = Negotiated::parse(body) {
                 assert!(negotiated.unknown().count() <= body.len());
+            }
+            let mut bid = Bid::newest();
+            if bid.on_negotiate(body).is_ok() {
+                assert!(bid.version() < Version::V3_2 || !bid.goaway());
+                assert!(bid.on_negotiate(body).is_err());
             }
         }
         tag::DATA_ROW => {

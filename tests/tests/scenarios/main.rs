@@ -27,6 +27,7 @@ mod pgbench;
 mod program;
 mod protocol;
 mod reload;
+mod server_versions;
 mod signals;
 mod slow_reader;
 mod sockets;

@@ -65,6 +65,13 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             ToSupervisor::DroppedListener { slot: slot(3) },
             b"\0\0\0\x04\x01\x0a\0\x03",
         ),
+        (
+            ToSupervisor::OldHost {
+                version: 9,
+                host: "h:1".to_owned(),
+            },
+            b"\0\0\0\x12\x01\x0b\0\0\0\0\0\0\0\0\x09\0\0\0\x03h:1",
+        ),
     ]
 }
 
@@ -123,6 +130,12 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
         (ToWorker::StopAccepting, b"\0\0\0\x03\x01\x49\0"),
         (ToWorker::Exit, b"\0\0\0\x03\x01\x4a\0"),
         (ToWorker::ReopenLog, b"\0\0\0\x03\x01\x4c\0"),
+        (
+            ToWorker::OldHost {
+                host: "h:1".to_owned(),
+            },
+            b"\0\0\0\x0a\x01\x4d\0\0\0\0\x03h:1",
+        ),
         (
             ToWorker::Reloaded {
                 request: 1,

@@ -106,6 +106,7 @@ impl Supervisor {
             cell: cell.ok_or(io::ErrorKind::NotFound)?,
             config_version: self.config_version,
             config: self.config.clone(),
+            old_hosts: self.old_hosts.clone(),
             drain: self.drain.as_ref().map(|drain| drain.order),
             runtime_dir,
         })

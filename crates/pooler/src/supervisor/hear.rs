@@ -87,6 +87,16 @@ impl Supervisor {
             ToSupervisor::Reload { request } => self.reload_for_worker(token, request),
             ToSupervisor::Adopted { slot } => note(id.slot, slot, "adopted"),
             ToSupervisor::DroppedListener { slot } => note(id.slot, slot, "gave back"),
+            ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
+        }
+    }
+
+    /// Tells everybody about a host that speaks plain 3.0; one that was asked
+    /// under an earlier configuration is asked again.
+    fn on_old_host(&mut self, version: u64, host: String) {
+        if version == self.config_version && self.old_hosts.insert(&host) {
+            log::info!("{host}: speaks protocol 3.0 only");
+            self.tell_all(&ToWorker::OldHost { host });
         }
     }
 }

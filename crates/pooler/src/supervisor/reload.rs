@@ -169,6 +169,7 @@ impl Supervisor {
         self.sources = sources;
         self.config = config;
         self.config_version = version;
+        self.old_hosts.forget();
         logging::apply(&self.config.settings);
         self.tell_all(&ToWorker::Commit { version });
         self.renew_limits();

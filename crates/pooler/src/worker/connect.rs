@@ -140,10 +140,7 @@ impl Worker {
                 return self.open_failed(pool, lease, &text);
             }
         };
-        let stream = match socket {
-            Socket::Tcp(_) => Stream::connecting(socket),
-            Socket::Unix(_) => Stream::new(socket),
-        };
+        let stream = Stream::to_server(socket);
         let now = self.now;
         let server = Server {
             stream,
@@ -162,6 +159,7 @@ impl Worker {
             number: self.scoreboard.next_id(),
             pool,
             lease,
+            bid: self.bid(&target),
             target,
             key: None,
             cancels: 0,

@@ -142,6 +142,9 @@ impl Worker {
             ToWorker::Exit => self.exit = Some(0),
             ToWorker::ReopenLog => crate::logging::reopen(),
             ToWorker::Reloaded { request, outcome } => self.console_reloaded(request, outcome),
+            ToWorker::OldHost { host } => {
+                self.old_hosts.insert(&host);
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use pgskein_protocol::write;
 use super::cancel::{Purpose, Waiter};
 use super::connect::open_socket;
 use super::server::{ServerState, Target};
-use super::stream::{Filled, Outbox, Socket, Stream};
+use super::stream::{Filled, Outbox, Stream};
 use super::sweep::after;
 use super::token::Subject;
 use super::{Runnable, Worker};
@@ -118,10 +118,7 @@ impl Worker {
             }
         };
         server.cancels += 1;
-        let stream = match socket {
-            Socket::Tcp(_) => Stream::connecting(socket),
-            Socket::Unix(_) => Stream::new(socket),
-        };
+        let stream = Stream::to_server(socket);
         let kind = Kind::CancelServer {
             server: id,
             packet,

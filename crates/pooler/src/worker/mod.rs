@@ -32,6 +32,7 @@ mod stream;
 mod sweep;
 mod ticker;
 mod token;
+mod versions;
 
 pub(crate) use run::run;
 
@@ -42,6 +43,7 @@ use std::time::Instant;
 use mio::Poll;
 use pgskein_config::Config;
 use pgskein_pool::control::LeaseId;
+use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::{PoolId, Pools};
 use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab};
@@ -92,6 +94,8 @@ pub(crate) struct Worker {
     prepared: Option<(u64, Config)>,
     credentials: Credentials,
     addresses: Addresses,
+    /// Hosts that are asked for plain 3.0.
+    old_hosts: OldHosts,
     chores: Chores,
     draining: Option<Draining>,
     /// Searches that wait for room in a sibling's backlog.

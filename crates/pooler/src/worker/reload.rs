@@ -40,6 +40,7 @@ impl Worker {
         config.keep_restart_settings(&self.config.settings);
         let old = std::mem::replace(&mut self.config, config);
         self.config_version = version;
+        self.old_hosts.forget();
         crate::logging::apply(&self.config.settings);
         self.listeners.tune(&self.config.settings);
         self.credentials.reconfigure(&self.config);

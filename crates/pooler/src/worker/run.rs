@@ -90,6 +90,7 @@ impl Worker {
             config_version: setup.config_version,
             prepared: None,
             addresses: Addresses::default(),
+            old_hosts: setup.old_hosts,
             chores: Chores::new(waker),
             draining: None,
             stalled: Vec::new(),

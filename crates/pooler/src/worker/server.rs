@@ -20,6 +20,7 @@ use pgskein_pool::flow::Flow;
 use pgskein_pool::parameters::ParametersId;
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::slab::ClientId;
+use pgskein_protocol::Bid;
 
 use super::client::Rest;
 use super::server_login::ServerLogin;
@@ -58,6 +59,8 @@ pub(super) struct Server {
     pub lease: LeaseId,
     /// Where it is.
     pub target: Target,
+    /// What of the protocol it was asked for and, once it is logged in, grants.
+    pub bid: Bid,
     /// Its cancel key, if it has sent one.
     pub key: Option<(u32, Box<[u8]>)>,
     /// Cancel connections to it that have not ended.

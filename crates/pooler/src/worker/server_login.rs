@@ -19,6 +19,7 @@ use super::chores::Chore;
 use super::reason::ServerReason;
 use super::server::{OwnQuery, ServerState};
 use super::stream::Filled;
+use super::versions::{is_reset, may_mean_the_version};
 
 /// What a login to a server needs.
 #[derive(Debug, Default)]
@@ -26,8 +27,12 @@ pub(super) struct ServerLogin {
     scram: Option<ScramClient>,
     /// The server has proved that it knows the password as well.
     verified: bool,
+    /// It has let us in.
+    accepted: bool,
     /// The server's first message, while its keys are derived.
     server_first: Vec<u8>,
+    /// Why it refused what it was asked for, until it closes its side.
+    refusal: Option<ServerReason>,
     /// ParameterStatus messages of settings that are not followed.
     fixed: Vec<u8>,
 }
@@ -62,7 +67,7 @@ impl Worker {
                 parameters.push((name.as_bytes(), value.as_bytes()));
             }
         }
-        write::startup(server.outbox.buffer(), Version::V3_0, &parameters);
+        server.bid.write(server.outbox.buffer(), &parameters);
         server.state = ServerState::LoggingIn {
             login: Box::default(),
             deadline,
@@ -85,11 +90,16 @@ impl Worker {
             return;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        let outcome = match server.stream.fill(&mut server.inbox, &mut scratch) {
-            Ok(Filled::Nothing) => Ok(()),
-            Ok(Filled::End) => Err(ServerReason::Lost),
+        let filled = server.stream.fill(&mut server.inbox, &mut scratch);
+        let ended = match &filled {
+            Ok(filled) => matches!(filled, Filled::End),
+            Err(error) => is_reset(error),
+        };
+        let outcome = match filled {
+            _ if ended => Err(self.refusal(id)),
             Ok(Filled::Scratch(end)) => self.log_in(id, scratch.get(..end).unwrap_or_default()),
             Ok(Filled::Inbox(bytes)) => self.log_in(id, &bytes),
+            Ok(Filled::Nothing | Filled::End) => Ok(()),
             Err(error) => Err(ServerReason::SocketFailed(error.kind())),
         };
         self.scratch = scratch;
@@ -103,11 +113,21 @@ impl Worker {
                     self.wake_server(id);
                 }
             }
+            Err(reason) if ended && self.ask_for_less(id, &reason) => {}
             Err(reason) => {
                 self.next_host(id);
                 self.lose_server(id, &reason);
             }
         }
+    }
+
+    /// Why a server has ended its login.
+    fn refusal(&mut self, id: ServerId) -> ServerReason {
+        match self.servers.get_mut(id).map(|server| &mut server.state) {
+            Some(ServerState::LoggingIn { login, .. }) => login.refusal.take(),
+            _ => None,
+        }
+        .unwrap_or(ServerReason::Lost)
     }
 
     fn log_in(&mut self, id: ServerId, bytes: &[u8]) -> Result<(), ServerReason> {
@@ -116,7 +136,7 @@ impl Worker {
             .map_err(|error| ServerReason::Protocol(error.to_string()))?
         {
             rest = behind;
-            if frame.tag == backend::READY_FOR_QUERY {
+            if frame.tag == backend::READY_FOR_QUERY && self.has_accepted(id) {
                 self.logged_in(id);
                 return match rest {
                     [] => Ok(()),
@@ -134,7 +154,18 @@ impl Worker {
         Ok(())
     }
 
+    /// Whether a server has let us in.
+    fn has_accepted(&self, id: ServerId) -> bool {
+        self.servers.get(id).is_some_and(|server| {
+            matches!(&server.state, ServerState::LoggingIn { login, .. } if login.accepted)
+        })
+    }
+
     fn login_frame(&mut self, id: ServerId, frame: Frame<'_>) -> Result<(), ServerReason> {
+        let asks_for_less = self
+            .servers
+            .get(id)
+            .is_some_and(|server| self.may_ask_for_less(server));
         let Some(server) = self.servers.get_mut(id) else {
             return Ok(());
         };
@@ -148,6 +179,7 @@ impl Worker {
                         "malformed Authentication".to_owned(),
                     ));
                 };
+                self.settle_version(id)?;
                 return self.authenticate(id, &request);
             }
             backend::PARAMETER_STATUS => {
@@ -168,7 +200,10 @@ impl Worker {
                 }
             }
             backend::BACKEND_KEY_DATA => {
-                let Some((process_id, secret)) = messages::backend_key_data(frame.body) else {
+                let key = messages::backend_key_data(frame.body).filter(|(_, secret)| {
+                    server.bid.version() >= Version::V3_2 || secret.len() == 4
+                });
+                let Some((process_id, secret)) = key else {
                     return Err(ServerReason::Protocol(
                         "malformed BackendKeyData".to_owned(),
                     ));
@@ -177,11 +212,19 @@ impl Worker {
             }
             backend::ERROR => {
                 let fields = ErrorFields::parse(frame.body);
-                return Err(ServerReason::LoginFailed {
+                let reason = ServerReason::LoginFailed {
                     sqlstate: fields.sqlstate().unwrap_or("08006").to_owned(),
                     message: fields.message().unwrap_or_default().into_owned(),
-                });
+                };
+                if !asks_for_less || !may_mean_the_version(&fields) {
+                    return Err(reason);
+                }
+                login.refusal = Some(reason);
             }
+            backend::NEGOTIATE => server
+                .bid
+                .on_negotiate(frame.body)
+                .map_err(|error| ServerReason::Protocol(error.to_string()))?,
             backend::NOTICE => {}
             tag => {
                 let text = format!("unknown pkt from server: {tag:#04x}");
@@ -225,7 +268,7 @@ impl Worker {
                     "server did not prove that it knows the password",
                 ));
             }
-            Authentication::Ok => {}
+            Authentication::Ok => login.accepted = true,
             Authentication::CleartextPassword => match secret {
                 Some(Secret::Plain(password)) => write::password(out, password.as_bytes()),
                 _ => return Err(missing()),
@@ -365,8 +408,9 @@ impl Worker {
             && let Some(server) = self.servers.get(id)
         {
             log::info!(
-                "s{number} {}: connected, pid={process_id}",
-                self.server_name(server)
+                "s{number} {}: connected, protocol={} pid={process_id}",
+                self.server_name(server),
+                server.bid.version()
             );
         }
         self.tell_supervisor(&ToSupervisor::Held {

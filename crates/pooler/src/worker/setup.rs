@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use pgskein_config::Config;
 use pgskein_pool::drain_order::DrainOrder;
+use pgskein_pool::old_hosts::OldHosts;
 use pgskein_protocol::key::Slot;
 
 use crate::link::Link;
@@ -37,6 +38,8 @@ pub(crate) struct Setup {
     pub config_version: u64,
     /// The configuration in effect.
     pub config: Config,
+    /// Hosts that are to be asked for plain 3.0.
+    pub old_hosts: OldHosts,
     /// The drain in force, if one is.
     pub drain: Option<DrainOrder>,
     /// Folder of the group's peer sockets.

@@ -58,12 +58,20 @@ impl Stream {
     }
 
     /// A socket whose connect is under way.
-    pub(super) fn connecting(socket: Socket) -> Self {
+    fn connecting(socket: Socket) -> Self {
         Self {
             socket,
             readable: false,
             writable: false,
             read_closed: false,
+        }
+    }
+
+    /// A socket that was just opened; over TCP its connect is under way.
+    pub(super) fn to_server(socket: Socket) -> Self {
+        match socket {
+            Socket::Tcp(_) => Self::connecting(socket),
+            Socket::Unix(_) => Self::new(socket),
         }
     }
 

@@ -4,9 +4,11 @@
 # usage: scripts/setup.sh run|test|bench|fuzz
 #
 # Silent when nothing is missing. Packages come from Debian through apt-get, as
-# root or with sudo. Rust 1.88 or later is taken as it is found: the toolchain of
-# a stable Debian may be too old for this project.
+# root or with sudo; clients that Debian does not have, see scripts/clients.sh,
+# go below the folder of cargo's results. Rust 1.88 or later is taken as it is
+# found: the toolchain of a stable Debian may be too old for this project.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 readonly NEEDED_RUST=1.88
 
@@ -23,7 +25,12 @@ main() {
     test)
         have psql || missing+=(postgresql-client)
         have python3 || missing+=(python3)
-        debian_python_has psycopg psycopg2 || missing+=(python3-psycopg python3-psycopg2)
+        debian_python_has psycopg psycopg2 asyncpg pg8000 ||
+            missing+=(python3-psycopg python3-psycopg2 python3-asyncpg python3-pg8000)
+        # What Debian splits off from Python, to install further packages with.
+        system_python_has ensurepip || missing+=(python3-venv)
+        have node || missing+=(nodejs)
+        have npm || missing+=(npm)
         ;;
     bench)
         have python3 || missing+=(python3)
@@ -42,6 +49,9 @@ main() {
         install_missing
     fi
     check_rust
+    if [[ "$purpose" == test ]]; then
+        scripts/clients.sh
+    fi
 }
 
 have() {
@@ -60,6 +70,15 @@ debian_python_has() {
     local imports
     imports="import $(IFS=,; echo "$*")"
     python3 -c "$imports" 2>/dev/null || /usr/bin/python3 -c "$imports" 2>/dev/null
+}
+
+# Asks the one that scripts/clients.sh takes.
+system_python_has() {
+    if [[ -x /usr/bin/python3 ]]; then
+        /usr/bin/python3 -c "import $1" 2>/dev/null
+    else
+        python3 -c "import $1" 2>/dev/null
+    fi
 }
 
 # Debian's rustup brings a current toolchain; its own cargo may be too old.
@@ -91,7 +110,8 @@ with_rights() {
     elif have sudo; then
         sudo "$@"
     else
-        die "needs root or sudo to install packages"
+        die "root or sudo is needed to install what is missing here:" \
+            "${missing[*]:-a toolchain for Rust}"
     fi
 }
 

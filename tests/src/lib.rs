@@ -1,12 +1,14 @@
 //! The harness: a real PostgreSQL, the real program, and clients that speak bytes.
 //!
 //! A scenario starts a [`Postgres`], puts a [`Pooler`] in front of it and talks
-//! to it with a [`Client`], with raw bytes over a [`Wire`], or with psql,
-//! pgbench and Python. Ports and folders are chosen here, everything is ended
-//! when it goes out of scope, and nothing waits without a deadline.
+//! to it with a [`Client`], with raw bytes over a [`Wire`], with psql and
+//! pgbench, or with a [`Script`] for a driver, while a [`Crowd`] interferes.
+//! Ports and folders are chosen here, everything is ended when it goes out of
+//! scope, and nothing waits without a deadline.
 
 mod account;
 mod client;
+mod crowd;
 mod daemon;
 mod folder;
 mod gate;
@@ -23,6 +25,7 @@ mod wire;
 
 pub use account::Account;
 pub use client::{Client, Login, PendingQuery, SqlState};
+pub use crowd::Crowd;
 pub use daemon::Daemon;
 pub use folder::Folder;
 pub use gate::Gate;
@@ -33,6 +36,6 @@ pub use postgres::Postgres;
 pub use process::{Descriptor, Process};
 pub use route::free_port;
 pub use stand_in::{FirstPacket, Manner, StandIn, negotiate};
-pub use tools::{Pgbench, Psql, RunningPsql, python};
+pub use tools::{Drivers, Pgbench, Psql, RunningPsql, Script, python};
 pub use wait::{PATIENCE, Stop, StopGuard, Ticker, wait_for, within};
 pub use wire::{ErrorFields, Message, Wire, startup_packet};

@@ -1,5 +1,6 @@
-//! Programs that we did not write: psql, pgbench, Python with psycopg.
+//! Programs that we did not write: psql, pgbench, and what drivers run in.
 
+mod drivers;
 mod pgbench;
 mod psql;
 
@@ -7,19 +8,19 @@ use std::env;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+pub use drivers::{Drivers, Script};
 pub use pgbench::Pgbench;
 pub use psql::{Psql, RunningPsql};
 
 use crate::pgskein::Run;
 use crate::wait::within;
 
-/// Runs a Python program that may import psycopg and psycopg2.
+/// Runs a Python program that may import Debian's psycopg and psycopg2.
 pub fn python(program: &str, arguments: &[&str]) -> Run {
-    let mut command = Command::new(python_with_psycopg());
+    let mut command = Command::new(drivers::python(Drivers::Old));
     command.arg("-c").arg(program).args(arguments);
     run(command, PROGRAM_DEADLINE)
 }
@@ -44,6 +45,24 @@ pub(crate) fn postgresql_program(name: &str) -> PathBuf {
     versions
         .pop()
         .map_or_else(|| PathBuf::from(name), |(_, program)| program)
+}
+
+/// Something that `scripts/clients.sh` installs, below `target/tools`.
+///
+/// # Panics
+///
+/// When it is not there.
+pub(crate) fn installed(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own path");
+    let target = test.ancestors().nth(3);
+    let target = target.expect("tests lie in target/PROFILE/deps");
+    let path = target.join("tools").join(name);
+    assert!(
+        path.exists(),
+        "no {}: run scripts/setup.sh test",
+        path.display()
+    );
+    path
 }
 
 /// Runs a program to its end and collects what it prints.
@@ -84,23 +103,6 @@ fn collect<R: Read + Send + 'static>(stream: Option<R>) -> thread::JoinHandle<St
         // What was read before an error is still worth showing.
         drop(stream.map(|mut stream| stream.read_to_end(&mut bytes)));
         String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-/// Debian's psycopg belongs to Debian's Python, which may not be first in `PATH`.
-fn python_with_psycopg() -> &'static Path {
-    static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    FOUND.get_or_init(|| {
-        let candidates = ["python3", "/usr/bin/python3"];
-        let works = |python: &&str| {
-            let mut command = Command::new(python);
-            command.args(["-c", "import psycopg, psycopg2"]);
-            run(command, PROGRAM_DEADLINE).code == Some(0)
-        };
-        let found = candidates.into_iter().find(works);
-        found
-            .expect("psycopg and psycopg2 for Python: see scripts/setup.sh")
-            .into()
     })
 }
 

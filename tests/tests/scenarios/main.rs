@@ -26,6 +26,7 @@ mod parameters;
 mod pgbench;
 mod program;
 mod protocol;
+mod psycopg;
 mod reload;
 mod server_versions;
 mod signals;

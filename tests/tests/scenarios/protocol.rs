@@ -123,31 +123,6 @@ fn transactions_stay_on_one_server_connection() {
 }
 
 #[test]
-fn psycopg_3_works_in_both_protocols() {
-    let postgres = Postgres::start();
-    let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
-    let program = "\
-import sys, psycopg
-with psycopg.connect(sys.argv[1], autocommit=True, prepare_threshold=None) as connection:
-    for number in range(50):
-        row = connection.execute('select %s::int, %s::text', (number, 'x' * number)).fetchone()
-        assert row == (number, 'x' * number), row
-    with connection.transaction():
-        connection.execute('create temp table t (a int) on commit drop')
-        with connection.cursor().copy('copy t from stdin') as copy:
-            for number in range(1000):
-                copy.write_row((number,))
-        assert connection.execute('select sum(a) from t').fetchone() == (499500,)
-    try:
-        connection.execute('select 1/0')
-    except psycopg.errors.DivisionByZero:
-        pass
-    print(connection.execute('select 42').fetchone()[0])
-";
-    assert_eq!(python(program, &[&connection_string(&pooler)]).ok(), "42");
-}
-
-#[test]
 fn psycopg_2_works() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");

@@ -33,7 +33,7 @@ pub use nix::sys::signal::Signal;
 pub use pgskein::{Pgskein, Run};
 pub use pooler::Pooler;
 pub use postgres::Postgres;
-pub use process::{Descriptor, Process};
+pub use process::{Descriptor, Process, Stopped};
 pub use route::free_port;
 pub use stand_in::{FirstPacket, Manner, StandIn, negotiate};
 pub use tools::{Drivers, Pgbench, Psql, RunningPsql, Script, python};

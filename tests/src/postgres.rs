@@ -76,8 +76,13 @@ impl Postgres {
 
     /// A connection of the superuser that bypasses the pooler.
     pub fn connect(&self) -> Client {
-        let login = Login::new().parameter("application_name", DIRECT);
-        Client::log_in(Route::to(self.port).wire(), &login).expect("the server takes logins")
+        self.connect_as(&Login::new().parameter("application_name", DIRECT))
+    }
+
+    /// Logs in past the pooler; it counts among the connections of clients
+    /// unless it calls itself `direct`.
+    pub fn connect_as(&self, login: &Login) -> Client {
+        Client::log_in(Route::to(self.port).wire(), login).expect("the server takes logins")
     }
 
     /// Runs a query as superuser on a connection of its own.

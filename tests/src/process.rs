@@ -11,6 +11,24 @@ use nix::unistd::Pid;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Process(pub i32);
 
+/// A process that does nothing as long as this is in scope.
+#[derive(Debug)]
+pub struct Stopped(Process);
+
+impl Stopped {
+    /// Stops a process.
+    pub fn new(process: Process) -> Self {
+        process.signal(Signal::SIGSTOP);
+        Self(process)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.signal(Signal::SIGCONT);
+    }
+}
+
 /// What an open descriptor refers to.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Descriptor {

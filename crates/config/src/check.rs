@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::choices::AuthType;
 use crate::config::Config;
 use crate::finding::{Finding, Place};
+use crate::reported::is_read_only_parameter;
 
 /// What is wrong with `config`, and what is worth a warning.
 pub(crate) fn check(config: &Config, main: &Path) -> (Vec<Finding>, Vec<Finding>) {
@@ -20,6 +21,7 @@ pub(crate) fn check(config: &Config, main: &Path) -> (Vec<Finding>, Vec<Finding>
     check.log();
     check.passwords();
     check.drain();
+    check.parameters();
     (check.findings, check.warnings)
 }
 
@@ -92,6 +94,15 @@ impl Check<'_> {
         let [soft, hard] = [settings.drain_timeout, settings.drain_kill_timeout];
         if hard != Duration::ZERO && hard < soft {
             self.warn("drain_kill_timeout", "is shorter than drain_timeout");
+        }
+    }
+
+    fn parameters(&mut self) {
+        let names = self.config.settings.track_extra_parameters.iter();
+        let read_only: Vec<_> = names.filter(|name| is_read_only_parameter(name)).collect();
+        for name in read_only {
+            let problem = format!("no session can change {name}: it is not followed");
+            self.warn("track_extra_parameters", problem);
         }
     }
 
@@ -188,6 +199,19 @@ mod tests {
         assert_eq!(
             warnings,
             ["a.ini: auth_type: md5 knows no user without auth_file: every login will fail"]
+        );
+    }
+
+    #[test]
+    fn warns_of_parameters_that_cannot_be_followed() {
+        let mut config = config();
+        let names = ["IntervalStyle", "IS_SUPERUSER"];
+        config.settings.track_extra_parameters = names.map(str::to_owned).to_vec();
+        assert_eq!(
+            texts(&config).1,
+            [
+                "a.ini: track_extra_parameters: no session can change IS_SUPERUSER: it is not followed"
+            ]
         );
     }
 

@@ -183,7 +183,8 @@ settings! {
         /// undoes it, `pin` lets the client keep the connection, `pass` passes it on.
         session_state: SessionState = "reset", Now, OnlyDefault;
 
-        /// Parameters that follow each client from server to server, beside those that always do.
+        /// Parameters that follow each client from server to server, beside those that PostgreSQL 18
+        /// reports, which always do. The server has to report them.
         track_extra_parameters: Names = "IntervalStyle", Restart, Supported;
 
         /// Whether the address of the client is appended to its `application_name`.

@@ -9,6 +9,8 @@
 
 use std::collections::HashMap;
 
+use pgskein_config::is_read_only_parameter;
+
 /// A set of values, by number. Equal sets have equal numbers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ParametersId(u32);
@@ -33,11 +35,14 @@ struct Entry {
 }
 
 impl Parameters {
-    /// Follows PgBouncer's five parameters and `extra`.
+    /// Follows all that PostgreSQL reports and lets sessions change, and
+    /// `extra`, of which those that no session can change are left out.
     pub fn new(extra: &[String]) -> Self {
         let mut names: Vec<String> = ALWAYS.iter().map(|name| (*name).to_owned()).collect();
         for name in extra {
-            if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            if !names.iter().any(|known| known.eq_ignore_ascii_case(name))
+                && !is_read_only_parameter(name)
+            {
                 names.push(name.clone());
             }
         }
@@ -137,36 +142,43 @@ impl Parameters {
         other
     }
 
-    /// The statement that brings a server from `server` to `client`, or `None`
-    /// when they agree in everything that the client knows.
-    pub fn difference(&self, client: ParametersId, server: ParametersId) -> Option<String> {
-        if client == server {
-            return None;
-        }
-        let client = &self.sets.get(client.0 as usize)?.values;
-        let server = &self.sets.get(server.0 as usize)?.values;
-        let mut sql = String::new();
-        for ((name, wanted), present) in self.names.iter().zip(client).zip(server) {
-            if let Some(wanted) = wanted
-                && Some(wanted) != present.as_ref()
-            {
-                let wanted = String::from_utf8_lossy(wanted);
-                if LISTS.iter().any(|list| name.eq_ignore_ascii_case(list)) {
-                    sql.push_str("SELECT pg_catalog.set_config('");
-                    sql.push_str(name);
-                    sql.push_str("',");
-                    push_literal(&mut sql, &wanted);
-                    sql.push_str(",false);");
-                } else {
-                    sql.push_str("SET ");
-                    sql.push_str(name);
-                    sql.push('=');
-                    push_literal(&mut sql, &wanted);
-                    sql.push(';');
-                }
+    /// The queries that bring a server from `server` to `client`; none when
+    /// they agree in everything that the client knows.
+    ///
+    /// Each is a transaction that stays open, and failed, when a value is
+    /// refused: then nothing that follows runs under wrong settings.
+    pub fn difference(&self, client: ParametersId, server: ParametersId) -> Vec<Vec<u8>> {
+        let (Some(client), Some(server)) = (
+            self.sets.get(client.0 as usize),
+            self.sets.get(server.0 as usize),
+        ) else {
+            return Vec::new();
+        };
+        let (mut encoding, mut others) = (Vec::new(), Vec::new());
+        let pairs = client.values.iter().zip(&server.values);
+        for (position, (name, (wanted, present))) in self.names.iter().zip(pairs).enumerate() {
+            let Some(wanted) = wanted.as_deref() else {
+                continue;
+            };
+            if Some(wanted) != present.as_deref() {
+                let first = position == ENCODING;
+                push_set(
+                    if first { &mut encoding } else { &mut others },
+                    name,
+                    wanted,
+                );
             }
         }
-        (!sql.is_empty()).then_some(sql)
+        if others.is_ascii() {
+            encoding.append(&mut others);
+        }
+        // Beyond ASCII the values are in the client's encoding, which must be
+        // in force when the query with them is read.
+        [encoding, others]
+            .into_iter()
+            .filter(|sql| !sql.is_empty())
+            .map(|sql| [b"BEGIN;", &*sql, b"COMMIT"].concat())
+            .collect()
     }
 
     fn intern(&mut self, values: Values) -> ParametersId {
@@ -194,23 +206,40 @@ impl Parameters {
     }
 }
 
+/// Appends the statement that sets one parameter.
+fn push_set(sql: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let list = LISTS.iter().any(|list| name.eq_ignore_ascii_case(list));
+    sql.extend_from_slice(if list {
+        b"SELECT pg_catalog.set_config('"
+    } else {
+        b"SET "
+    });
+    sql.extend_from_slice(name.as_bytes());
+    sql.extend_from_slice(if list { b"'," } else { b"=" });
+    push_literal(sql, value);
+    sql.extend_from_slice(if list { b",false);" } else { b";" });
+}
+
 /// Appends `value` as a string literal that means the same whatever
 /// `standard_conforming_strings` is.
 ///
 /// Source: PostgreSQL documentation, "String Constants with C-Style Escapes".
-fn push_literal(sql: &mut String, value: &str) {
-    if value.contains('\\') {
-        sql.push('E');
+fn push_literal(sql: &mut Vec<u8>, value: &[u8]) {
+    if value.contains(&b'\\') {
+        sql.push(b'E');
     }
-    sql.push('\'');
-    for character in value.chars() {
-        if matches!(character, '\'' | '\\') {
-            sql.push(character);
+    sql.push(b'\'');
+    for byte in value {
+        if matches!(byte, b'\'' | b'\\') {
+            sql.push(*byte);
         }
-        sql.push(character);
+        sql.push(*byte);
     }
-    sql.push('\'');
+    sql.push(b'\'');
 }
+
+/// Where `client_encoding` is in [`ALWAYS`].
+const ENCODING: usize = 0;
 
 /// Settings whose value is a list of quoted names: SET would take the whole
 /// list for one name.
@@ -223,18 +252,44 @@ const LISTS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
-/// What PgBouncer follows by default.
-const ALWAYS: [&str; 5] = [
+/// What PostgreSQL reports and a session can change, as of PostgreSQL 18;
+/// earlier versions do not report all of it.
+///
+/// Source: PostgreSQL documentation, "Asynchronous Operations".
+const ALWAYS: [&str; 10] = [
     "client_encoding",
     "DateStyle",
     "TimeZone",
     "standard_conforming_strings",
     "application_name",
+    "IntervalStyle",
+    "default_transaction_read_only",
+    "scram_iterations",
+    "search_path",
+    "session_authorization",
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The queries for a client that knows these values, on a server that
+    /// knows none.
+    fn queries(extra: &[&str], values: &[(&str, &[u8])]) -> Vec<String> {
+        let extra: Vec<String> = extra.iter().map(|name| (*name).to_owned()).collect();
+        let mut parameters = Parameters::new(&extra);
+        let server = parameters.empty();
+        let mut client = parameters.empty();
+        for (name, value) in values {
+            let position = parameters.position(name.as_bytes()).unwrap();
+            client = parameters.with(client, position, value);
+        }
+        assert!(parameters.difference(server, client).is_empty());
+        let queries = parameters.difference(client, server).into_iter();
+        queries
+            .map(|sql| String::from_utf8_lossy(&sql).into_owned())
+            .collect()
+    }
 
     #[test]
     fn gives_equal_sets_equal_numbers() {
@@ -244,34 +299,75 @@ mod tests {
         let empty = parameters.empty();
         let other = parameters.with(empty, 1, b"ISO");
         assert_eq!(one, other);
-        assert_eq!(parameters.difference(one, other), None);
+        assert!(parameters.difference(one, other).is_empty());
     }
 
     #[test]
-    fn writes_what_differs_and_quotes_it() {
-        let mut parameters = Parameters::new(&["IntervalStyle".to_owned()]);
-        let server = parameters.empty();
-        let client = parameters.empty();
-        let client = parameters.with(client, 4, br"it's \ here");
-        let position = parameters.position(b"intervalstyle").unwrap();
-        let client = parameters.with(client, position, b"iso_8601");
+    fn writes_what_differs_as_one_transaction_and_quotes_it() {
         assert_eq!(
-            parameters.difference(client, server).unwrap(),
-            r"SET application_name=E'it''s \\ here';SET IntervalStyle='iso_8601';"
+            queries(
+                &["Extra"],
+                &[
+                    ("application_name", br"it's \ here"),
+                    ("extra", b"1"),
+                    ("CLIENT_ENCODING", b"UTF8"),
+                ]
+            ),
+            [
+                r"BEGIN;SET client_encoding='UTF8';SET application_name=E'it''s \\ here';SET Extra='1';COMMIT"
+            ]
         );
-        assert_eq!(parameters.difference(server, client), None);
     }
 
     #[test]
     fn writes_a_list_of_names_as_it_was_reported() {
-        let mut parameters = Parameters::new(&["search_path".to_owned()]);
-        let server = parameters.empty();
-        let client = parameters.empty();
-        let client = parameters.with(client, 5, br#"a, "B c""#);
         assert_eq!(
-            parameters.difference(client, server).unwrap(),
-            r#"SELECT pg_catalog.set_config('search_path','a, "B c"',false);"#
+            queries(&[], &[("search_path", br#"a, "B c""#)]),
+            [r#"BEGIN;SELECT pg_catalog.set_config('search_path','a, "B c"',false);COMMIT"#]
         );
+    }
+
+    #[test]
+    fn writes_the_encoding_first_where_it_matters() {
+        let latin = queries(
+            &[],
+            &[
+                ("search_path", b"gr\xf6\xdfe"),
+                ("client_encoding", b"LATIN1"),
+            ],
+        );
+        assert_eq!(latin.len(), 2);
+        assert_eq!(latin[0], "BEGIN;SET client_encoding='LATIN1';COMMIT");
+    }
+
+    #[test]
+    fn keeps_bytes_of_any_encoding() {
+        let mut parameters = Parameters::new(&[]);
+        let (server, client) = (parameters.empty(), parameters.empty());
+        let position = parameters.position(b"search_path").unwrap();
+        let client = parameters.with(client, position, b"\xff\xfe");
+        let queries = parameters.difference(client, server);
+        assert!(queries[0].windows(2).any(|bytes| bytes == b"\xff\xfe"));
+    }
+
+    #[test]
+    fn writes_values_of_any_length() {
+        let long = "x".repeat(100_000);
+        let queries = queries(&[], &[("TimeZone", long.as_bytes())]);
+        assert!(queries[0].contains(&long));
+    }
+
+    #[test]
+    fn keeps_what_no_session_can_change_out() {
+        let extra = [
+            "is_superuser",
+            "In_Hot_Standby",
+            "server_version",
+            "DateStyle",
+        ];
+        let parameters = Parameters::new(&extra.map(str::to_owned));
+        assert_eq!(parameters.names, ALWAYS);
+        assert_eq!(parameters.position(b"in_hot_standby"), None);
     }
 
     #[test]

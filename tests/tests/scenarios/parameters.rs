@@ -1,6 +1,6 @@
 //! Reported parameters follow their client from server to server.
 
-use crate::harness::{Client, Login, Pooler, Postgres, SqlState};
+use crate::harness::{Login, Pooler, Postgres};
 
 const ONE_SERVER: &str = "workers = 1\npool_mode = transaction\ndefault_pool_size = 1";
 
@@ -16,6 +16,8 @@ fn each_client_keeps_its_parameters_on_a_shared_server() {
         ("TimeZone", "Asia/Tokyo", "Europe/Berlin"),
         ("standard_conforming_strings", "off", "on"),
         ("IntervalStyle", "iso_8601", "postgres"),
+        ("default_transaction_read_only", "on", "off"),
+        ("session_authorization", "alice", "bob"),
     ];
     for (name, first, second) in settings {
         one.query(&format!("set {name} = '{first}'")).unwrap();
@@ -46,17 +48,6 @@ fn parameters_of_the_startup_packet_hold() {
         assert_ne!(plain.value("show datestyle"), "German, DMY");
         assert_ne!(plain.value("show timezone"), "Asia/Tokyo");
     }
-}
-
-#[test]
-fn parameters_in_options_hold() {
-    let postgres = Postgres::start();
-    let pooler = Pooler::start(&postgres, ONE_SERVER);
-    let options = "-c datestyle=German,\\ DMY --timezone=Asia/Tokyo -capplication_name=mine";
-    let client = pooler.connect_as(&Login::new().parameter("options", options));
-    assert_eq!(client.value("show datestyle"), "German, DMY");
-    assert_eq!(client.value("show timezone"), "Asia/Tokyo");
-    assert_eq!(client.value("show application_name"), "mine");
 }
 
 #[test]
@@ -108,52 +99,6 @@ fn change_is_reported_to_its_client_and_to_no_other() {
 }
 
 #[test]
-fn unsupported_startup_parameters_are_refused_unless_ignored() {
-    let postgres = Postgres::start();
-    let pooler = Pooler::start(&postgres, ONE_SERVER);
-    let login = Login::new().parameter("work_mem", "1MB");
-    let error = pooler.try_connect(&login).unwrap_err();
-    assert_eq!(error.sqlstate, "22023");
-    assert_eq!(error.message, "unsupported startup parameter: work_mem");
-
-    let in_options = Login::new().parameter("options", "-c work_mem=1MB");
-    let error = pooler.try_connect(&in_options).unwrap_err();
-    assert_eq!(error.sqlstate, "22023");
-    assert_eq!(
-        error.message,
-        "unsupported startup parameter in options: work_mem"
-    );
-
-    pooler.reload(&format!(
-        "{ONE_SERVER}\nignore_startup_parameters = work_mem"
-    ));
-    assert_served(&pooler.connect_as(&login));
-    assert_served(&pooler.connect_as(&in_options));
-}
-
-#[test]
-fn value_that_postgresql_refuses_is_an_error_of_that_login_or_query() {
-    let postgres = Postgres::start();
-    let pooler = Pooler::start(&postgres, ONE_SERVER);
-    let other = pooler.connect();
-    let login = Login::new().parameter("timezone", "Nowhere/AtAll");
-    let outcome = pooler
-        .try_connect(&login)
-        .map(|client| client.query("select 1"));
-    assert!(
-        !matches!(outcome, Ok(Ok(_))),
-        "a time zone that does not exist was taken"
-    );
-    assert_served(&other);
-
-    assert_eq!(
-        other.query("set timezone = 'Nowhere'"),
-        Err(SqlState("22023"))
-    );
-    assert_served(&other);
-}
-
-#[test]
 fn parameters_of_the_database_line_are_the_servers_defaults() {
     let postgres = Postgres::start();
     let line = format!(
@@ -164,8 +109,4 @@ fn parameters_of_the_database_line_are_the_servers_defaults() {
     let client = pooler.connect();
     assert_eq!(client.value("show timezone"), "Asia/Tokyo");
     assert_eq!(client.value("show datestyle"), "German, DMY");
-}
-
-fn assert_served(client: &Client) {
-    assert_eq!(client.value("select 'served'"), "served");
 }

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Client, Descriptor, Gate, Login, PATIENCE, Pooler, Postgres, Process, Signal, SqlState, Ticker,
-    Wire, wait_for,
+    Client, Descriptor, Gate, Login, PATIENCE, Pooler, Postgres, Process, Signal, SqlState,
+    Stopped, Ticker, Wire, wait_for,
 };
 
 #[test]
@@ -308,22 +308,6 @@ impl Counts {
             waiting: sum(6),
             servers: sum(7),
         }
-    }
-}
-
-/// A process that does nothing as long as this is in scope.
-struct Stopped(Process);
-
-impl Stopped {
-    fn new(process: Process) -> Self {
-        process.signal(Signal::SIGSTOP);
-        Self(process)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.0.signal(Signal::SIGCONT);
     }
 }
 

@@ -156,8 +156,9 @@ impl Worker {
                 Stop::Ready(ready) if ready.own => {
                     at += READY_LEN;
                     from = at;
+                    self.wake_cancels(id);
                     match client {
-                        Some(client) => self.parameters_set(client, id, ready.own_failed)?,
+                        Some(client) => self.parameters_set(client, id),
                         None if self.runs_own(id) => done.own = Some(ready.own_failed),
                         // A SET whose client has left meanwhile.
                         None => done.settled |= ready.settled,
@@ -182,7 +183,7 @@ impl Worker {
                     let body = bytes
                         .get(at + HEADER..at + header.total())
                         .unwrap_or_default();
-                    self.own_query_failed(id, &ErrorFields::parse(body));
+                    self.own_query_refused(id, &ErrorFields::parse(body));
                     at += header.total();
                     from = at;
                 }
@@ -308,28 +309,38 @@ impl Worker {
         Ok(!own)
     }
 
-    /// The SET before a client's first message is done.
-    fn parameters_set(
-        &mut self,
-        client: ClientId,
-        server: ServerId,
-        failed: bool,
-    ) -> Result<(), ServerReason> {
-        if failed {
-            self.close_client(client, &Reason::InvalidServerParameter);
-            return Err(ServerReason::OwnQueryFailed);
-        }
+    /// A query of ours in front of a client's first message has ended.
+    fn parameters_set(&mut self, client: ClientId, id: ServerId) {
         let (Some(session), Some(server)) = (
             session_of(&mut self.clients, client),
-            self.servers.get_mut(server),
+            self.servers.get_mut(id),
         ) else {
-            return Ok(());
+            return;
         };
-        // The server's spelling of the values is the one that counts.
-        session.parameters = self
-            .parameters
-            .replace(session.parameters, server.parameters);
-        Ok(())
+        if !server.flow.answers_own() {
+            // The server's spelling of the values is the one that counts.
+            session.parameters = self
+                .parameters
+                .replace(session.parameters, server.parameters);
+        }
+    }
+
+    /// A server has refused a query of ours.
+    fn own_query_refused(&mut self, id: ServerId, fields: &ErrorFields<'_>) {
+        self.own_query_failed(id, fields);
+        let client = self.servers.get(id).and_then(|server| server.client());
+        // After a FATAL the connection ends.
+        if let Some(client) = client
+            && !matches!(fields.severity(), Some("FATAL" | "PANIC"))
+        {
+            // The transaction that has failed keeps what the client has sent
+            // in the same flight from being carried out.
+            let reason = Reason::InvalidServerParameter {
+                sqlstate: fields.sqlstate().unwrap_or("22023").to_owned(),
+                message: fields.message().unwrap_or_default().into_owned(),
+            };
+            self.close_client(client, &reason);
+        }
     }
 }
 

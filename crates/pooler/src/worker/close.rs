@@ -169,6 +169,7 @@ impl Worker {
             }
         }
         self.log_closed_server(id, reason);
+        self.wake_cancels(id);
         if failed {
             return self.drop_server(id);
         }
@@ -236,6 +237,7 @@ impl Worker {
             return;
         };
         self.count_servers();
+        self.wake_cancels(id);
         server.stream.deregister(self.poll.registry());
         self.parameters.release(server.parameters);
         if let Some(pool) = self.pools.get_mut(server.pool) {

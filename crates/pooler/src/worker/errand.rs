@@ -272,12 +272,38 @@ impl Worker {
             log::debug!("not sending cancel request for client that is now idle");
             return self.end_errand(id, true);
         }
+        let ours_runs =
+            target.is_some_and(|server| server.is_working() && server.flow.answers_own());
         let Some(errand) = self.errands.get_mut(id) else {
             return;
         };
+        if ours_runs {
+            // It would hit a query of ours in front of the one it is for.
+            if let Kind::CancelServer { packet: kept, .. } = &mut errand.kind {
+                *kept = packet;
+            }
+            return;
+        }
         match errand.outbox.send(&mut errand.stream, &packet) {
             Ok(()) => self.wake_errand(id),
             Err(_) => self.end_errand(id, false),
+        }
+    }
+
+    /// A query of ours has ended, or its server has: looks at the cancel
+    /// requests that have waited for it.
+    pub(super) fn wake_cancels(&mut self, id: ServerId) {
+        if self.errands.is_empty() {
+            return;
+        }
+        let waiting = self.errands.ids(|errand| {
+            matches!(
+                &errand.kind,
+                Kind::CancelServer { server, packet, .. } if *server == id && !packet.is_empty()
+            )
+        });
+        for errand in waiting {
+            self.wake_errand(errand);
         }
     }
 

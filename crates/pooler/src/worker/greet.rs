@@ -16,7 +16,7 @@ use super::answer::DISCONNECT_REQUESTED;
 use super::auth::random;
 use super::client::{Carrier, Client, Rest, Session, SessionState, Stage};
 use super::console::{self, Console, Rights};
-use super::login::{Login, Step};
+use super::login::{Login, Step, unsupported};
 use super::reason::Reason;
 
 impl Worker {
@@ -145,6 +145,7 @@ impl Worker {
             return Ok(());
         };
         let version = login.version;
+        self.check_wishes(login)?;
         let key = self.issue_key(version)?;
         let notify = self.config.settings.drain_notify;
         let now = self.now;
@@ -164,20 +165,11 @@ impl Worker {
         else {
             return Ok(());
         };
-        for (position, _) in &login.parameters {
-            if !self.parameters.knows(welcome.parameters, *position) {
-                // Nobody would notice that it is to be set back.
-                let name = self.parameters.name(*position);
-                return Err(Reason::Startup {
-                    sqlstate: "22023",
-                    message: format!("unsupported startup parameter: {name}"),
-                    hint: Some("The server does not report this parameter.".to_owned()),
-                });
-            }
-        }
         let mut parameters = self.parameters.keep(welcome.parameters);
-        for (position, value) in &login.parameters {
-            parameters = self.parameters.with(parameters, *position, value);
+        for wish in &login.parameters {
+            if self.parameters.knows(welcome.parameters, wish.position) {
+                parameters = self.parameters.with(parameters, wish.position, &wish.value);
+            }
         }
         let carrier = carrier(login, notify);
         let out = client.outbox.buffer();
@@ -205,6 +197,25 @@ impl Worker {
         self.log_login(id);
         if self.draining.is_some() {
             self.tell(id);
+        }
+        Ok(())
+    }
+
+    /// Refuses a login that wishes for parameters that its server does not
+    /// report: nobody would notice that they are to be set back.
+    fn check_wishes(&self, login: &Login) -> Result<(), Reason> {
+        let pool = login.pool.and_then(|pool| self.pools.get(pool));
+        let Some(welcome) = pool.and_then(|pool| pool.welcome.as_ref()) else {
+            return Ok(());
+        };
+        for wish in &login.parameters {
+            let name = self.parameters.name(wish.position);
+            let ignored =
+                || self.ignores(name.as_bytes()) || (wish.in_options && self.ignores(b"options"));
+            if !self.parameters.knows(welcome.parameters, wish.position) && !ignored() {
+                let hint = "The server does not report this parameter.";
+                return Err(unsupported(name, wish.in_options, Some(hint)));
+            }
         }
         Ok(())
     }

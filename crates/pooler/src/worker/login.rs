@@ -32,8 +32,8 @@ pub(super) struct Login {
     pub user: String,
     /// The pool, once it is known.
     pub pool: Option<PoolId>,
-    /// Values of followed parameters, by their position.
-    pub parameters: Vec<(usize, Vec<u8>)>,
+    /// Values of followed parameters; of the same one, the last counts.
+    pub parameters: Vec<Wish>,
     /// The version that both sides speak.
     pub version: Version,
     /// Whether the client takes GoAway.
@@ -42,6 +42,17 @@ pub(super) struct Login {
     ssl_asked: bool,
     /// It asked for GSSAPI encryption; it may do so once.
     gss_asked: bool,
+}
+
+/// A value that a client wants a followed parameter to have.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// Position of the parameter among those that are followed.
+    pub position: usize,
+    /// The value.
+    pub value: Vec<u8>,
+    /// It was in `options`.
+    pub in_options: bool,
 }
 
 /// Where a login is.
@@ -238,6 +249,8 @@ impl Worker {
         for (name, value) in message.parameters() {
             self.startup_parameter(&mut login, name, value)?;
         }
+        // Parameters of their own count more, as in PostgreSQL.
+        login.parameters.sort_by_key(|wish| !wish.in_options);
         if login.user.is_empty() {
             return Err(refused("28000", "no username supplied".to_owned()));
         }
@@ -274,39 +287,44 @@ impl Worker {
         match name {
             b"user" => login.user = text.into_owned(),
             b"database" => login.database = text.into_owned(),
-            b"options" if self.ignores(name) => {}
             b"options" => {
-                let options = parse_options(&text)
-                    .map_err(|error| refused(error.sqlstate(), error.to_string()))?;
+                let ignored = self.ignores(name);
+                let options = match parse_options(&text) {
+                    Err(_) if ignored => return Ok(()),
+                    options => {
+                        options.map_err(|error| refused(error.sqlstate(), error.to_string()))?
+                    }
+                };
                 for (name, value) in options {
-                    if !self.follow(login, name.as_bytes(), value.as_bytes()) {
-                        let text = format!("unsupported startup parameter in options: {name}");
-                        return Err(refused("22023", text));
+                    let followed = self.follow(login, name.as_bytes(), value.as_bytes(), true);
+                    if !followed && !ignored {
+                        return Err(unsupported(&name, true, None));
                     }
                 }
             }
             b"replication" if NO.contains(&text.to_ascii_lowercase().as_str()) => {}
             _ if name.starts_with(b"_pq_.") => {}
-            _ if self.follow(login, name, value) => {}
-            _ => {
-                let name = String::from_utf8_lossy(name);
-                let text = format!("unsupported startup parameter: {name}");
-                return Err(refused("22023", text));
-            }
+            _ if self.follow(login, name, value, false) => {}
+            _ => return Err(unsupported(&String::from_utf8_lossy(name), false, None)),
         }
         Ok(())
     }
 
     /// Keeps a parameter that is followed; false if nobody wants it.
-    fn follow(&self, login: &mut Login, name: &[u8], value: &[u8]) -> bool {
+    fn follow(&self, login: &mut Login, name: &[u8], value: &[u8], in_options: bool) -> bool {
         if let Some(position) = self.parameters.position(name) {
-            login.parameters.push((position, value.to_vec()));
+            login.parameters.push(Wish {
+                position,
+                value: value.to_vec(),
+                in_options,
+            });
             return true;
         }
         self.ignores(name)
     }
 
-    fn ignores(&self, name: &[u8]) -> bool {
+    /// Whether clients may send this startup parameter for nothing.
+    pub(super) fn ignores(&self, name: &[u8]) -> bool {
         self.config
             .settings
             .ignore_startup_parameters
@@ -353,6 +371,16 @@ fn refused(sqlstate: &'static str, message: String) -> Reason {
         sqlstate,
         message,
         hint: None,
+    }
+}
+
+/// A startup parameter cannot be honoured.
+pub(super) fn unsupported(name: &str, in_options: bool, hint: Option<&str>) -> Reason {
+    let place = if in_options { " in options" } else { "" };
+    Reason::Startup {
+        sqlstate: "22023",
+        message: format!("unsupported startup parameter{place}: {name}"),
+        hint: hint.map(str::to_owned),
     }
 }
 

@@ -74,7 +74,12 @@ pub(super) enum Reason {
     /// Its server connection was lost in the middle of a message.
     ServerTorn,
     /// Its settings could not be brought to its server.
-    InvalidServerParameter,
+    InvalidServerParameter {
+        /// SQLSTATE of the server's refusal.
+        sqlstate: String,
+        /// Text of the server's refusal.
+        message: String,
+    },
     /// It began a transaction block in statement mode.
     TransactionInStatementMode,
     /// Its database was taken out of the configuration.
@@ -106,7 +111,7 @@ impl Reason {
             Self::TransactionTimeout => "25P04",
             Self::ServerFailed { sqlstate, .. } => sqlstate,
             Self::ServerLost => "08006",
-            Self::InvalidServerParameter => "22023",
+            Self::InvalidServerParameter { sqlstate, .. } => sqlstate,
             Self::TransactionInStatementMode => "0A000",
         })
     }
@@ -138,7 +143,9 @@ impl Reason {
             Self::ServerFailed { message, .. } => message,
             Self::ServerLost | Self::ServerTorn => "server conn crashed?",
             Self::ServerSaidWhy => "server closed the connection",
-            Self::InvalidServerParameter => "invalid server parameter",
+            Self::InvalidServerParameter { message, .. } => {
+                return Cow::Owned(format!("invalid server parameter: {message}"));
+            }
             Self::TransactionInStatementMode => {
                 "transaction blocks not allowed in statement pooling mode"
             }

@@ -298,14 +298,15 @@ impl Worker {
         session.turned = now;
         server.state = ServerState::Linked(id);
         server.used = true;
-        if session.parameters != server.parameters
-            && let Some(sql) = self
+        if session.parameters != server.parameters {
+            let queries = self
                 .parameters
-                .difference(session.parameters, server.parameters)
-        {
-            // In the same flight as the client's own message.
-            write::query(server.outbox.buffer(), &sql);
-            server.flow.on_own_query();
+                .difference(session.parameters, server.parameters);
+            for sql in queries {
+                // In the same flight as the client's own message.
+                write::query(server.outbox.buffer(), sql);
+                server.flow.on_own_query();
+            }
         }
     }
 

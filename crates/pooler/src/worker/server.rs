@@ -137,6 +137,11 @@ pub(super) enum OwnQuery {
 }
 
 impl Server {
+    /// Whether what it still sends is looked at.
+    pub(super) fn is_working(&self) -> bool {
+        !matches!(self.state, ServerState::Closing { .. })
+    }
+
     /// The client that it is lent to.
     #[inline]
     pub(super) fn client(&self) -> Option<ClientId> {

@@ -74,9 +74,9 @@ pub fn sasl_response(out: &mut Vec<u8>, data: &[u8]) {
     message(out, tag::PASSWORD, |out| out.extend_from_slice(data));
 }
 
-/// Appends Query.
-pub fn query(out: &mut Vec<u8>, sql: &str) {
-    message(out, tag::QUERY, |out| cstr(out, sql.as_bytes()));
+/// Appends Query; `sql` is in the encoding of the session.
+pub fn query(out: &mut Vec<u8>, sql: impl AsRef<[u8]>) {
+    message(out, tag::QUERY, |out| cstr(out, sql.as_ref()));
 }
 
 /// Appends Parse; `tail` is the query with its terminator, and the types of the

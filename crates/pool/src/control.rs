@@ -57,6 +57,11 @@ pub enum ToSupervisor {
         /// Second half of the server's cancel key.
         secret: Vec<u8>,
     },
+    /// The lease's server is opened for one client, and is closed after it.
+    Dedicated {
+        /// The lease.
+        lease: LeaseId,
+    },
     /// The lease's server was told to go and still counts.
     Closing {
         /// The lease.
@@ -232,6 +237,7 @@ impl ToSupervisor {
                 out.extend_from_slice(&version.to_be_bytes());
                 put_bytes(out, host.as_bytes());
             }),
+            Self::Dedicated { lease } => put_frame(out, 12, |out| put_lease(out, *lease)),
         }
     }
 
@@ -279,6 +285,9 @@ impl ToSupervisor {
                 11 => Self::OldHost {
                     version: octets.u64()?,
                     host: octets.text()?,
+                },
+                12 => Self::Dedicated {
+                    lease: lease(octets)?,
                 },
                 _ => return Ok(None),
             }))

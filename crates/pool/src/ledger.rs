@@ -113,7 +113,7 @@ struct Pool {
 /// What one worker has of one pool.
 #[derive(Clone, Copy, Debug)]
 struct Share {
-    /// Leases opening or held.
+    /// Leases opening or held, without dedicated ones.
     leases: u32,
     /// Leases wanted beyond those.
     wanted: u32,
@@ -200,6 +200,19 @@ impl Ledger {
         }
     }
 
+    /// Takes note that the lease's server belongs to one client for good: it
+    /// is in no share from now on, and is never recalled.
+    pub fn dedicated(&mut self, worker: WorkerId, lease: LeaseId) {
+        if let Some(found) = self.find(worker, lease)
+            && !found.is_closing()
+            && !std::mem::replace(&mut found.dedicated, true)
+        {
+            let pool = found.pool.clone();
+            self.gave_up(worker, &pool);
+            self.forget_unused(&pool);
+        }
+    }
+
     /// Takes note that the lease's server was told to go.
     pub fn closing(&mut self, worker: WorkerId, lease: LeaseId) {
         let Some(found) = self.find(worker, lease) else {
@@ -207,9 +220,12 @@ impl Ledger {
         };
         if !found.is_closing() {
             found.state = LeaseState::Closing { worker };
-            let pool = found.pool.clone();
-            self.gave_up(worker, &pool);
+            let (pool, dedicated) = (found.pool.clone(), found.dedicated);
+            if !dedicated {
+                self.gave_up(worker, &pool);
+            }
             self.count(&pool, |count| count.closing += 1);
+            self.stale = true;
         }
     }
 
@@ -217,8 +233,9 @@ impl Ledger {
     pub fn returned(&mut self, worker: WorkerId, lease: LeaseId) {
         if let Some(found) = self.find(worker, lease) {
             let (pool, closing) = (found.pool.clone(), found.is_closing());
+            let in_share = !closing && !found.dedicated;
             self.leases.remove(&lease.id);
-            if !closing {
+            if in_share {
                 self.gave_up(worker, &pool);
             }
             self.uncount(&pool, closing);
@@ -342,6 +359,7 @@ impl Ledger {
             epoch: lease.epoch,
             pool: pool.clone(),
             state: LeaseState::Opening { worker },
+            dedicated: false,
         };
         self.leases.insert(lease.id, entry);
         self.actions.push_back(LedgerAction::Grant {

@@ -8,11 +8,15 @@
 //! Source: PostgreSQL documentation, "Message Flow" (a server is lent between
 //! two ReadyForQuery messages outside a transaction).
 
+mod dedicated;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use pgskein_config::PoolSettings;
 
+pub use self::dedicated::HOPE;
+use self::dedicated::Suitor;
 use crate::control::PoolKey;
 use crate::parameters::ParametersId;
 use crate::slab::{ClientId, ServerId};
@@ -42,6 +46,8 @@ pub enum Free {
     Idle,
     /// It is closed, since its lease is wanted elsewhere.
     GiveUp,
+    /// It is closed, since its lease is wanted for a dedicated server.
+    GiveWay,
 }
 
 /// What the first server of a pool said at login, for the clients to come.
@@ -74,6 +80,12 @@ pub struct Pool {
     idle: VecDeque<(ServerId, Instant)>,
     waiting: VecDeque<(ClientId, Instant)>,
     greeting: Vec<ClientId>,
+    /// Clients that wait for a server of their own.
+    suitors: VecDeque<Suitor>,
+    /// Servers that clients have for themselves; they are not among `held`.
+    dedicated: u32,
+    /// The pool that these servers came from, in a pool of dedicated servers.
+    source: Option<PoolId>,
     held: u32,
     opening: u32,
     reported: u32,
@@ -104,6 +116,9 @@ impl Pool {
             idle: VecDeque::new(),
             waiting: VecDeque::new(),
             greeting: Vec::new(),
+            suitors: VecDeque::new(),
+            dedicated: 0,
+            source: None,
             held: 0,
             opening: 0,
             reported: 0,
@@ -160,6 +175,9 @@ impl Pool {
                 return Free::GiveUp;
             }
         }
+        if !self.suitors.is_empty() && self.makes_way(now) {
+            return Free::GiveWay;
+        }
         match self.waiting.pop_front() {
             Some((client, _)) => Free::Link(client),
             None => {
@@ -173,6 +191,7 @@ impl Pool {
     pub fn forget_client(&mut self, client: ClientId) {
         self.waiting.retain(|(waiting, _)| *waiting != client);
         self.greeting.retain(|waiting| *waiting != client);
+        self.suitors.retain(|suitor| suitor.client != client);
     }
 
     /// Takes a server out of the idle ones; says whether it was one.
@@ -264,8 +283,8 @@ impl Pool {
         }
         self.reported = wanted;
         self.reported_at = Some(now);
-        let oldest = self.oldest_wait(now).unwrap_or_default();
-        Some((wanted, oldest))
+        let oldest = self.oldest_wait(now).max(self.oldest_suit(now));
+        Some((wanted, oldest.unwrap_or_default()))
     }
 
     /// Whether the ledger was last told something else than what is wanted.
@@ -328,11 +347,19 @@ impl Pool {
         if self.failure(retry, now).is_some() {
             return 0;
         }
-        let room = self.settings.pool_size.saturating_sub(self.held);
+        let open = self.held + self.dedicated;
+        let room = self.settings.pool_size.saturating_sub(open);
         self.need().saturating_sub(self.opening).min(room)
     }
 
+    /// Servers that could be used by clients that share, and by those that do
+    /// not.
     fn need(&self) -> u32 {
+        let suitors = u32::try_from(self.suitors.len()).unwrap_or(u32::MAX);
+        self.shared_need().saturating_add(suitors)
+    }
+
+    fn shared_need(&self) -> u32 {
         let greeting = usize::from(!self.greeting.is_empty());
         u32::try_from(self.waiting.len() + greeting).unwrap_or(u32::MAX)
     }
@@ -359,6 +386,8 @@ impl Pool {
 pub struct Pools {
     pools: Vec<Pool>,
     numbers: HashMap<PoolKey, u32>,
+    /// The pools of dedicated servers, by the pool that they come from.
+    dedicated: HashMap<PoolId, PoolId>,
 }
 
 impl Pools {

@@ -72,6 +72,10 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             },
             b"\0\0\0\x12\x01\x0b\0\0\0\0\0\0\0\0\x09\0\0\0\x03h:1",
         ),
+        (
+            ToSupervisor::Dedicated { lease: LEASE },
+            b"\0\0\0\x0f\x01\x0c\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
+        ),
     ]
 }
 

@@ -11,6 +11,9 @@ pub(super) struct Lease {
     pub epoch: u32,
     pub pool: PoolKey,
     pub state: LeaseState,
+    /// Its server is one client's: it counts towards the limits, but is in
+    /// nobody's share.
+    pub dedicated: bool,
 }
 
 /// Where a lease is between grant and return.
@@ -39,10 +42,13 @@ impl Lease {
         matches!(self.state, LeaseState::Closing { .. })
     }
 
-    /// When the lease may be recalled for another worker, if it is held.
+    /// When the lease may be recalled for another worker, if it is held and
+    /// can be recalled at all.
     pub(super) fn ripe_at(&self) -> Option<(WorkerId, Instant)> {
         match self.state {
-            LeaseState::Held { worker, since, .. } => Some((worker, since + QUANTUM)),
+            LeaseState::Held { worker, since, .. } if !self.dedicated => {
+                Some((worker, since + QUANTUM))
+            }
             _ => None,
         }
     }

@@ -13,6 +13,7 @@ use super::*;
 enum Event {
     Want(u8, u8, u8),
     Hold(u8),
+    Dedicate(u8),
     Close(u8),
     Return(u8),
     Die(u8),
@@ -64,6 +65,11 @@ impl World {
             Event::Hold(at) => {
                 if let Some(lease) = self.lease(at) {
                     self.hold(lease);
+                }
+            }
+            Event::Dedicate(at) => {
+                if let Some(lease) = self.lease(at) {
+                    self.ledger.dedicated(self.open[&lease].worker, lease);
                 }
             }
             Event::Close(at) => {
@@ -249,6 +255,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         6 => any::<(u8, u8, u8)>().prop_map(|(a, b, c)| Event::Want(a, b, c)),
         3 => any::<u8>().prop_map(Event::Hold),
+        1 => any::<u8>().prop_map(Event::Dedicate),
         2 => any::<u8>().prop_map(Event::Close),
         4 => any::<u8>().prop_map(Event::Return),
         1 => any::<u8>().prop_map(Event::Die),

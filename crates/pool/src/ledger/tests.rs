@@ -297,3 +297,47 @@ fn forgets_pools_that_nobody_uses_or_wants() {
     assert!(fixture.ledger.databases.is_empty());
     assert!(fixture.ledger.users.is_empty());
 }
+
+#[test]
+fn asks_others_where_the_largest_holder_has_dedicated_servers_only() {
+    let mut fixture = Fixture::new(4);
+    let shop = pool("shop", "bob");
+    fixture.want(1, &shop, 3);
+    for (_, lease) in fixture.use_grants() {
+        fixture.ledger.dedicated(worker(1), lease);
+        fixture.ledger.dedicated(worker(1), lease);
+    }
+    fixture.want(2, &shop, 1);
+    fixture.use_grants();
+    fixture.want(3, &shop, 1);
+    assert_eq!(fixture.recalls(), [(2, 1, 0)]);
+    assert_eq!(fixture.ledger.used(&shop), 4);
+}
+
+#[test]
+fn gives_a_worker_with_dedicated_servers_its_share_of_the_others() {
+    let mut fixture = Fixture::new(4);
+    let shop = pool("shop", "bob");
+    fixture.want(1, &shop, 2);
+    for (_, lease) in fixture.use_grants() {
+        fixture.ledger.dedicated(worker(1), lease);
+    }
+    fixture.want(2, &shop, 2);
+    fixture.use_grants();
+    fixture.want(1, &shop, 1);
+    assert_eq!(fixture.recalls(), [(2, 1, 0)]);
+}
+
+#[test]
+fn counts_a_dedicated_server_until_it_is_gone() {
+    let mut fixture = Fixture::new(1);
+    let shop = pool("shop", "bob");
+    fixture.want(1, &shop, 1);
+    let (_, lease) = fixture.use_grants()[0];
+    fixture.ledger.dedicated(worker(1), lease);
+    fixture.want(1, &shop, 1);
+    fixture.ledger.closing(worker(1), lease);
+    assert_eq!(fixture.actions(), []);
+    fixture.ledger.returned(worker(1), lease);
+    assert_eq!(fixture.grants().len(), 1);
+}

@@ -78,6 +78,7 @@ impl Supervisor {
                 process_id,
                 secret,
             } => self.ledger.held(id, lease, process_id, &secret, self.now),
+            ToSupervisor::Dedicated { lease } => self.ledger.dedicated(id, lease),
             ToSupervisor::Closing { lease } => self.ledger.closing(id, lease),
             ToSupervisor::Returned { lease } => self.ledger.returned(id, lease),
             ToSupervisor::Prepared { version } => self.on_prepared(token, version),

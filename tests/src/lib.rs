@@ -36,6 +36,6 @@ pub use postgres::Postgres;
 pub use process::{Descriptor, Process, Stopped};
 pub use route::free_port;
 pub use stand_in::{FirstPacket, Manner, StandIn, negotiate};
-pub use tools::{Drivers, Pgbench, Psql, RunningPsql, Script, python};
+pub use tools::{Drivers, Pgbench, Program, Psql, RunningProgram, RunningPsql, Script, python};
 pub use wait::{PATIENCE, Stop, StopGuard, Ticker, wait_for, within};
 pub use wire::{ErrorFields, Message, Wire, startup_packet};

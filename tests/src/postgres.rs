@@ -28,6 +28,7 @@ pub struct Postgres {
     account: Account,
     folder: Folder,
     port: u16,
+    settings: Vec<String>,
     server: Mutex<Option<Server>>,
 }
 
@@ -41,20 +42,47 @@ pub(crate) struct Server {
 impl Postgres {
     /// Starts a fresh one.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a fresh one that serves replication, of both kinds.
+    pub fn start_for_replication() -> Self {
+        Self::start_with(&[
+            "wal_level=logical",
+            "max_wal_senders=20",
+            "max_replication_slots=20",
+            "synchronous_commit=local",
+        ])
+    }
+
+    /// Starts a fresh one with these settings, each `name=value`.
+    pub fn start_with(settings: &[&str]) -> Self {
         let account = Account::unprivileged();
         let folder = Folder::make("pg", &account);
-        let data = folder.join("data");
         let mut command = Command::new("cp");
         command
             .args(["-a", "--reflink=auto"])
             .arg(template())
-            .arg(&data);
+            .arg(folder.join(DATA));
         run(command, PROGRAM_DEADLINE).ok();
-        let server = Server::start(&data, folder.path(), &account);
+        Self::start_in(folder, account, settings)
+    }
+
+    /// Starts one over the data in the folder `data` of `folder`, which belong
+    /// to the account of the tests.
+    pub fn start_over(folder: Folder, settings: &[&str]) -> Self {
+        Self::start_in(folder, Account::unprivileged(), settings)
+    }
+
+    fn start_in(folder: Folder, account: Account, settings: &[&str]) -> Self {
+        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        let data = folder.join(DATA);
+        let server = Server::start_on(free_port(), &data, folder.path(), &account, &settings);
         Self {
             account,
             folder,
             port: server.port,
+            settings,
             server: Mutex::new(Some(server)),
         }
     }
@@ -119,8 +147,8 @@ impl Postgres {
 
     /// Starts it again after [`Postgres::crash`], on the same port.
     pub fn start_again(&self) {
-        let data = self.folder.join("data");
-        let server = Server::start_on(self.port, &data, self.folder.path(), &self.account);
+        let (data, folder) = (self.folder.join(DATA), self.folder.path());
+        let server = Server::start_on(self.port, &data, folder, &self.account, &self.settings);
         *self.server.lock().unwrap() = Some(server);
     }
 
@@ -141,10 +169,16 @@ impl Drop for Postgres {
 impl Server {
     /// Starts a server over `data` on a free port, with socket and log in `folder`.
     pub(crate) fn start(data: &Path, folder: &Path, account: &Account) -> Self {
-        Self::start_on(free_port(), data, folder, account)
+        Self::start_on(free_port(), data, folder, account, &[])
     }
 
-    fn start_on(port: u16, data: &Path, folder: &Path, account: &Account) -> Self {
+    fn start_on(
+        port: u16,
+        data: &Path,
+        folder: &Path,
+        account: &Account,
+        settings: &[String],
+    ) -> Self {
         let log = File::options()
             .create(true)
             .append(true)
@@ -154,6 +188,9 @@ impl Server {
         quiet_environment(&mut command);
         command.arg("-D").arg(data).arg("-k").arg(folder);
         command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+        for setting in settings {
+            command.args(["-c", setting]);
+        }
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -226,6 +263,8 @@ pub(crate) fn print_end(whose: &str, file: &Path) {
     eprintln!("----");
 }
 
+/// Folder of the data of a server in its own folder.
+const DATA: &str = "data";
 /// Name of connections that bypass the pooler.
 const DIRECT: &str = "direct";
 /// Those that do not.

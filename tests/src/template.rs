@@ -89,6 +89,9 @@ local all scram_user scram-sha-256
 host  all scram_user all scram-sha-256
 local all all        trust
 host  all all        all trust
+host  replication scram_user all scram-sha-256
+local replication all        trust
+host  replication all        all trust
 ";
 
 /// Nothing here has to survive a power cut.

@@ -2,6 +2,7 @@
 
 mod drivers;
 mod pgbench;
+mod program;
 mod psql;
 
 use std::env;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use drivers::{Drivers, Script};
 pub use pgbench::Pgbench;
+pub use program::{Program, RunningProgram};
 pub use psql::{Psql, RunningPsql};
 
 use crate::pgskein::Run;

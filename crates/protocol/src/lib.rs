@@ -7,7 +7,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`frame`], [`tag`] | where a message ends, and what its first byte means |
-//! | [`startup`], [`negotiate`], [`bid`], [`options`] | the packets before the first message |
+//! | [`startup`], [`negotiate`], [`bid`], [`options`], [`replication`] | the packets before the first message |
 //! | [`backend`], [`frontend`] | views of messages from servers and from clients |
 //! | [`mod@write`] | every message that pgskein itself sends |
 //! | [`md5`], [`secret`], [`scram`] | passwords and proofs |
@@ -23,6 +23,7 @@ pub mod md5;
 pub mod negotiate;
 pub mod options;
 mod read;
+pub mod replication;
 pub mod scram;
 pub mod secret;
 pub mod startup;
@@ -35,6 +36,7 @@ pub use frame::{Frame, FrameError, HEADER_LEN, Header};
 pub use key::{CancelKey, KeyPlan, Slot};
 pub use negotiate::{Negotiation, NegotiationError};
 pub use options::{OptionsError, parse_options};
+pub use replication::{Replication, ReplicationError};
 pub use scram::{ScramClient, ScramCredential, ScramDone, ScramError, ScramServer};
 pub use secret::{ScramSecret, Secret};
 pub use startup::{CancelRequest, MAX_STARTUP, Startup, StartupError, StartupMessage, Version};

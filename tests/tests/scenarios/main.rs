@@ -29,6 +29,7 @@ mod program;
 mod protocol;
 mod psycopg;
 mod reload;
+mod replication;
 mod server_versions;
 mod signals;
 mod slow_reader;

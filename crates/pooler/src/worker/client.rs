@@ -135,6 +135,8 @@ pub(super) enum Carrier {
     Parameter,
     /// It has been asked.
     Told,
+    /// Not at all: it speaks replication, as it would with PostgreSQL.
+    Never,
 }
 
 impl Client {

@@ -122,6 +122,9 @@ impl Worker {
                 }
             }
             Stage::Login(login) => {
+                if let Some(server) = login.replication.and_then(|own| own.server()) {
+                    self.lose_server(server, &ServerReason::OwnerLeft);
+                }
                 if let Some(pool_id) = login.pool {
                     if let Some(pool) = self.pools.get_mut(pool_id) {
                         pool.forget_client(id);
@@ -196,7 +199,9 @@ impl Worker {
             return;
         };
         let client = server.client();
-        let said_why = server.said_why;
+        let owner = server.owner;
+        // What ends a stream is for the client to see, and nothing else.
+        let said_why = server.said_why || owner.is_some();
         let torn = server.rest != Rest::None;
         let opening = server.is_opening();
         let new = !matches!(server.state, ServerState::Own { .. }) && opening;
@@ -205,6 +210,9 @@ impl Worker {
             return self.drop_server(id);
         }
         self.log_closed_server(id, reason);
+        if let Some(owner) = owner {
+            self.refuse_owner(owner, reason);
+        }
         if let Some(client) = client {
             let reason = if said_why {
                 Reason::ServerSaidWhy
@@ -242,13 +250,13 @@ impl Worker {
         self.parameters.release(server.parameters);
         if let Some(pool) = self.pools.get_mut(server.pool) {
             pool.forget_idle(id);
-            pool.on_returned();
         }
-        self.wish(server.pool);
+        let pool = self.pools.on_returned(server.pool);
+        self.wish(pool);
         drop(server.stream);
         if self.control.is_none() {
             // Nobody else can use the lease any more.
-            self.spare_leases.push((server.pool, server.lease));
+            self.spare_leases.push((pool, server.lease));
         }
         self.tell_supervisor(&ToSupervisor::Returned {
             lease: server.lease,
@@ -318,15 +326,16 @@ impl Server {
     /// Whether the pool still counts it as one that is on its way.
     pub(super) fn is_opening(&self) -> bool {
         use super::server::OwnQuery;
-        matches!(
-            self.state,
-            ServerState::Connecting { .. }
-                | ServerState::LoggingIn { .. }
-                | ServerState::Own {
-                    query: OwnQuery::Connect | OwnQuery::Check,
-                    ..
-                }
-        )
+        self.owner.is_none()
+            && matches!(
+                self.state,
+                ServerState::Connecting { .. }
+                    | ServerState::LoggingIn { .. }
+                    | ServerState::Own {
+                        query: OwnQuery::Connect | OwnQuery::Check,
+                        ..
+                    }
+            )
     }
 }
 

@@ -158,6 +158,7 @@ impl Worker {
             parameters: self.parameters.empty(),
             number: self.scoreboard.next_id(),
             pool,
+            owner: None,
             lease,
             bid: self.bid(&target),
             target,

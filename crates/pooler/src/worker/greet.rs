@@ -60,6 +60,9 @@ impl Worker {
         if let Some((login, _)) = self.login_mut(id) {
             login.pool = Some(pool_id);
         }
+        if self.enter_replication(id, pool_id)? {
+            return Ok(());
+        }
         let Some(pool) = self.pools.get_mut(pool_id) else {
             return Ok(());
         };
@@ -68,13 +71,7 @@ impl Worker {
             return Ok(());
         }
         if let Some(failure) = pool.failure(retry, now) {
-            return Err(Reason::ServerFailed {
-                sqlstate: failure.sqlstate.clone(),
-                message: format!(
-                    "server login has been failing, cached error: {} (server_login_retry)",
-                    failure.message
-                ),
-            });
+            return Err(Reason::login_failing(failure));
         }
         pool.greet_later(id);
         self.wish(pool_id);
@@ -125,7 +122,8 @@ impl Worker {
             sqlstate: failure.sqlstate,
             message: failure.message,
         };
-        let clients = pool.take_greeting();
+        let mut clients = pool.take_greeting();
+        clients.extend(pool.take_suitors());
         self.close_waiting(clients, &reason);
     }
 
@@ -221,7 +219,7 @@ impl Worker {
     }
 
     /// Draws a cancel key that no other client of this worker has.
-    fn issue_key(&self, version: Version) -> Result<CancelKey, Reason> {
+    pub(super) fn issue_key(&self, version: Version) -> Result<CancelKey, Reason> {
         let settings = &self.config.settings;
         let secret_len = if version >= Version::V3_2 {
             settings

@@ -19,6 +19,7 @@ use pgskein_protocol::{
 use super::Worker;
 use super::client::Stage;
 use super::reason::Reason;
+use super::replication::ReplicationLogin;
 use super::stream::Filled;
 
 /// A client before it has a session.
@@ -38,6 +39,8 @@ pub(super) struct Login {
     pub version: Version,
     /// Whether the client takes GoAway.
     pub goaway: bool,
+    /// What it needs of a server of its own, if it speaks replication.
+    pub replication: Option<Box<ReplicationLogin>>,
     /// It asked for TLS; it may do so once.
     ssl_asked: bool,
     /// It asked for GSSAPI encryption; it may do so once.
@@ -90,6 +93,7 @@ impl Default for Login {
             parameters: Vec::new(),
             version: Version::V3_0,
             goaway: false,
+            replication: None,
             ssl_asked: false,
             gss_asked: false,
         }
@@ -244,6 +248,7 @@ impl Worker {
         let mut login = Login {
             version: negotiation.version,
             goaway: negotiation.goaway,
+            replication: ReplicationLogin::of(message)?,
             ..Login::default()
         };
         for (name, value) in message.parameters() {
@@ -285,8 +290,11 @@ impl Worker {
     ) -> Result<(), Reason> {
         let text = String::from_utf8_lossy(value);
         match name {
+            // Was read before all others.
+            b"replication" => {}
             b"user" => login.user = text.into_owned(),
             b"database" => login.database = text.into_owned(),
+            b"options" if login.replication.is_some() => login.keep(name, value),
             b"options" => {
                 let ignored = self.ignores(name);
                 let options = match parse_options(&text) {
@@ -302,9 +310,9 @@ impl Worker {
                     }
                 }
             }
-            b"replication" if NO.contains(&text.to_ascii_lowercase().as_str()) => {}
             _ if name.starts_with(b"_pq_.") => {}
             _ if self.follow(login, name, value, false) => {}
+            _ if login.replication.is_some() => login.keep(name, value),
             _ => return Err(unsupported(&String::from_utf8_lossy(name), false, None)),
         }
         Ok(())
@@ -401,6 +409,3 @@ const PASSWORD_MAX: u32 = 65_535;
 
 /// What a client may send ahead of its greeting, in bytes.
 const INBOX_MAX: usize = 65_536;
-
-/// Values of `replication` that ask for an ordinary session.
-const NO: [&str; 4] = ["false", "off", "no", "0"];

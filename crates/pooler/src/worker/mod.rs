@@ -23,6 +23,7 @@ mod reason;
 mod relay;
 mod release;
 mod reload;
+mod replication;
 mod run;
 mod scan;
 mod server;

@@ -8,6 +8,8 @@
 
 use std::borrow::Cow;
 
+use pgskein_pool::pools::Failure;
+
 /// Why a client is closed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Reason {
@@ -84,9 +86,22 @@ pub(super) enum Reason {
     TransactionInStatementMode,
     /// Its database was taken out of the configuration.
     DatabaseRemoved,
+    /// Its database was configured anew, and it keeps its server for ever.
+    DatabaseChanged,
 }
 
 impl Reason {
+    /// The last attempt to open a server has failed, not long ago.
+    pub(super) fn login_failing(failure: &Failure) -> Self {
+        Self::ServerFailed {
+            sqlstate: failure.sqlstate.clone(),
+            message: format!(
+                "server login has been failing, cached error: {} (server_login_retry)",
+                failure.message
+            ),
+        }
+    }
+
     /// SQLSTATE of the final ErrorResponse, if the client still gets one.
     pub(super) fn sqlstate(&self) -> Option<&str> {
         Some(match self {
@@ -104,7 +119,10 @@ impl Reason {
             Self::Startup { sqlstate, .. } => sqlstate,
             Self::TooManyClients | Self::QueryWaitTimeout => "53300",
             Self::ShuttingDown => "57P03",
-            Self::DrainDeadline | Self::ServerShuttingDown | Self::DatabaseRemoved => "57P01",
+            Self::DrainDeadline
+            | Self::ServerShuttingDown
+            | Self::DatabaseRemoved
+            | Self::DatabaseChanged => "57P01",
             Self::QueryTimeout | Self::ClientLoginTimeout | Self::Cancelled => "57014",
             Self::ClientIdleTimeout => "57P05",
             Self::IdleTransactionTimeout => "25P03",
@@ -150,6 +168,7 @@ impl Reason {
                 "transaction blocks not allowed in statement pooling mode"
             }
             Self::DatabaseRemoved => "database removed",
+            Self::DatabaseChanged => "database configuration changed",
         })
     }
 
@@ -186,6 +205,10 @@ pub(super) enum ServerReason {
     Recalled,
     /// Its database was configured anew.
     DatabaseChanged,
+    /// The replication client that it was opened for has left.
+    OwnerLeft,
+    /// Its lease is wanted for a replication client.
+    Evicted,
     /// The client left in the middle of something that cannot be undone.
     Unclean,
     /// `server_check_query`, `server_reset_query` or a SET of ours failed.
@@ -225,6 +248,8 @@ impl ServerReason {
             Self::Idle => "server idle timeout",
             Self::Recalled => "connection wanted by another worker",
             Self::DatabaseChanged => "database configuration changed",
+            Self::OwnerLeft => "replication client was closed",
+            Self::Evicted => "evicted",
             Self::Unclean => "client disconnected with query in progress",
             Self::OwnQueryFailed => "test or reset query failed",
             Self::Drained => "pooler is shutting down",

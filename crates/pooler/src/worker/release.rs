@@ -67,6 +67,7 @@ impl Worker {
             Free::Link(client) => self.lend_to(client, id),
             Free::Idle => {}
             Free::GiveUp => self.close_server(id, &ServerReason::Recalled),
+            Free::GiveWay => self.close_server(id, &ServerReason::Evicted),
         }
     }
 
@@ -219,6 +220,9 @@ impl Worker {
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
+        if server.owner.is_some() {
+            return self.close_owned(id, client_rest);
+        }
         if let Rest::Forward(left) = server.rest {
             server.rest = Rest::Drop(left);
         }

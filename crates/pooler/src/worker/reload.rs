@@ -54,7 +54,7 @@ impl Worker {
         let mut removed = Vec::new();
         for (id, pool) in self.pools.iter_mut() {
             pool.forget_failure();
-            pool.settings = self.config.pool(&pool.key.database, &pool.key.user);
+            pool.configure(self.config.pool(&pool.key.database, &pool.key.user));
             let database = &pool.key.database;
             let wildcard = !self.config.databases.contains_key(database);
             if self.config.database(database).is_none() {
@@ -91,6 +91,10 @@ impl Worker {
                 ServerState::Idle => self.close_server(id, &ServerReason::DatabaseChanged),
                 ServerState::Linked(client) if removed.contains(&server.pool) => {
                     self.close_client(client, &Reason::DatabaseRemoved);
+                }
+                ServerState::Linked(client) if server.owner.is_some() => {
+                    // Its release would be its end.
+                    self.close_client(client, &Reason::DatabaseChanged);
                 }
                 _ => {}
             }

@@ -55,6 +55,8 @@ pub(super) struct Server {
     pub number: u64,
     /// Its pool.
     pub pool: PoolId,
+    /// The client that it was opened for, if it is for no other.
+    pub owner: Option<ClientId>,
     /// The right to it.
     pub lease: LeaseId,
     /// Where it is.

@@ -8,7 +8,7 @@ use pgskein_pool::slab::ServerId;
 use pgskein_protocol::scram::{Challenge, MECHANISM, ScramKeys};
 use pgskein_protocol::tag::backend;
 use pgskein_protocol::{
-    Authentication, ErrorFields, Frame, ScramClient, ScramCredential, Secret, Version,
+    Authentication, ErrorFields, Frame, Replication, ScramClient, ScramCredential, Secret, Version,
     backend as messages, md5, write,
 };
 
@@ -40,6 +40,7 @@ pub(super) struct ServerLogin {
 impl Worker {
     /// Sends the startup packet.
     pub(super) fn begin_server_login(&mut self, id: ServerId) {
+        let own = self.claim_server(id);
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
@@ -63,9 +64,14 @@ impl Worker {
             ("application_name", &database.application_name),
         ];
         for (name, value) in &given {
-            if let Some(value) = value {
+            if let Some(value) = value
+                && !own.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+            {
                 parameters.push((name.as_bytes(), value.as_bytes()));
             }
+        }
+        for (name, value) in &own {
+            parameters.push((name.as_bytes(), value));
         }
         server.bid.write(server.outbox.buffer(), &parameters);
         server.state = ServerState::LoggingIn {
@@ -384,8 +390,10 @@ impl Worker {
         else {
             return;
         };
-        let (lease, pool_id, number) = (server.lease, server.pool, server.number);
-        let key = server.key.clone();
+        if server.owner.is_some() {
+            return self.greet_owner(id, &login.fixed);
+        }
+        let pool_id = server.pool;
         let (parameters, retire) = (server.parameters, server.retire);
         let Some(pool) = self.pools.get_mut(pool_id) else {
             return;
@@ -403,21 +411,7 @@ impl Worker {
             .config
             .database(&pool.key.database)
             .is_some_and(|database| database.connect_query.is_some());
-        let (process_id, secret) = key.unwrap_or_default();
-        if self.config.settings.log_connections
-            && let Some(server) = self.servers.get(id)
-        {
-            log::info!(
-                "s{number} {}: connected, protocol={} pid={process_id}",
-                self.server_name(server),
-                server.bid.version()
-            );
-        }
-        self.tell_supervisor(&ToSupervisor::Held {
-            lease,
-            process_id,
-            secret: secret.into_vec(),
-        });
+        self.note_login(id, None);
         self.greet_waiting(pool_id);
         if has_query {
             return self.run_own(id, OwnQuery::Connect);
@@ -426,6 +420,29 @@ impl Worker {
             pool.on_opened();
         }
         self.lend(id);
+    }
+
+    /// Tells the log and the supervisor that a server has logged in.
+    pub(super) fn note_login(&mut self, id: ServerId, replication: Option<Replication>) {
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        let (process_id, secret) = server.key.clone().unwrap_or_default();
+        let lease = server.lease;
+        if self.config.settings.log_connections {
+            log::info!(
+                "s{} {}: connected, protocol={} pid={process_id}{}",
+                server.number,
+                self.server_name(server),
+                server.bid.version(),
+                replication.map_or_else(String::new, |mode| format!(" replication={mode}")),
+            );
+        }
+        self.tell_supervisor(&ToSupervisor::Held {
+            lease,
+            process_id,
+            secret: secret.into_vec(),
+        });
     }
 }
 

@@ -33,10 +33,11 @@ impl Worker {
         self.sweep_clients();
         self.sweep_servers();
         self.sweep_errands();
+        self.make_way();
         let waiting: usize = self
             .pools
             .iter()
-            .map(|(_, pool)| pool.waiting().count())
+            .map(|(_, pool)| pool.waiting().count() + pool.suitors())
             .sum();
         self.cell
             .set_waiting(u32::try_from(waiting).unwrap_or(u32::MAX));
@@ -68,6 +69,9 @@ impl Worker {
         let now = self.now;
         let settings = &self.config.settings;
         match &client.stage {
+            Stage::Login(login) if self.waits_too_long_for_own(login) => {
+                Some(Reason::QueryWaitTimeout)
+            }
             Stage::Login(_) => past(client.accepted, settings.client_login_timeout, now)
                 .then_some(Reason::ClientLoginTimeout),
             Stage::Closing { deadline, .. } => (now >= *deadline).then_some(Reason::Left),
@@ -119,7 +123,7 @@ impl Worker {
                     self.next_host(id);
                     self.lose_server(id, &reason);
                 }
-                ServerReason::Lost => self.drop_server(id),
+                ServerReason::Lost => self.give_up_closing(id),
                 _ => self.close_server(id, &reason),
             }
         }
@@ -180,7 +184,7 @@ impl Worker {
 }
 
 /// Whether `timeout`, if there is one, has passed since `since`.
-fn past(since: Instant, timeout: Duration, now: Instant) -> bool {
+pub(super) fn past(since: Instant, timeout: Duration, now: Instant) -> bool {
     !timeout.is_zero() && now.saturating_duration_since(since) >= timeout
 }
 

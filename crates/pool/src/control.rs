@@ -6,13 +6,16 @@
 //! group may be of two versions of the program: an unknown version or kind is
 //! an error that names it.
 
+mod to_supervisor;
+mod to_worker;
+
 use std::fmt;
 use std::time::Duration;
 
 use pgskein_protocol::key::Slot;
 
 use crate::drain_order::DrainOrder;
-use crate::octets::{Octets, Truncated, put_bytes, put_duration};
+use crate::octets::{Octets, Truncated, put_bytes};
 
 /// A pool's name: servers of one database entry and one server-side user.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -199,193 +202,6 @@ pub const CONTROL_HEADER_LEN: usize = 7;
 
 /// Where in a frame the number of its descriptors is.
 pub const DESCRIPTORS_AT: usize = 6;
-
-impl ToSupervisor {
-    /// Appends the message as one frame to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Ready => put_frame(out, 1, |_| {}),
-            Self::Wanted {
-                pool,
-                wanted,
-                oldest_wait,
-            } => put_frame(out, 2, |out| {
-                put_pool(out, pool);
-                out.extend_from_slice(&wanted.to_be_bytes());
-                put_duration(out, *oldest_wait);
-            }),
-            Self::Held {
-                lease,
-                process_id,
-                secret,
-            } => put_frame(out, 3, |out| {
-                put_lease(out, *lease);
-                out.extend_from_slice(&process_id.to_be_bytes());
-                put_bytes(out, secret);
-            }),
-            Self::Closing { lease } => put_frame(out, 4, |out| put_lease(out, *lease)),
-            Self::Returned { lease } => put_frame(out, 5, |out| put_lease(out, *lease)),
-            Self::Prepared { version } => put_number(out, 6, *version),
-            Self::Refused { version, reason } => put_frame(out, 7, |out| {
-                out.extend_from_slice(&version.to_be_bytes());
-                put_bytes(out, reason.as_bytes());
-            }),
-            Self::Reload { request } => put_number(out, 8, *request),
-            Self::Adopted { slot } => put_frame(out, 9, |out| out.push(slot.get())),
-            Self::DroppedListener { slot } => put_frame(out, 10, |out| out.push(slot.get())),
-            Self::OldHost { version, host } => put_frame(out, 11, |out| {
-                out.extend_from_slice(&version.to_be_bytes());
-                put_bytes(out, host.as_bytes());
-            }),
-            Self::Dedicated { lease } => put_frame(out, 12, |out| put_lease(out, *lease)),
-        }
-    }
-
-    /// Reads the message of one whole frame.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`]; the frame can be skipped, the link is still good.
-    pub fn decode(frame: &[u8]) -> Result<Self, ControlError> {
-        read_frame(frame, |kind, octets| {
-            Ok(Some(match kind {
-                1 => Self::Ready,
-                2 => Self::Wanted {
-                    pool: pool(octets)?,
-                    wanted: octets.u32()?,
-                    oldest_wait: octets.duration()?,
-                },
-                3 => Self::Held {
-                    lease: lease(octets)?,
-                    process_id: octets.u32()?,
-                    secret: octets.bytes()?.to_vec(),
-                },
-                4 => Self::Closing {
-                    lease: lease(octets)?,
-                },
-                5 => Self::Returned {
-                    lease: lease(octets)?,
-                },
-                6 => Self::Prepared {
-                    version: octets.u64()?,
-                },
-                7 => Self::Refused {
-                    version: octets.u64()?,
-                    reason: octets.text()?,
-                },
-                8 => Self::Reload {
-                    request: octets.u64()?,
-                },
-                9 => Self::Adopted {
-                    slot: slot(octets)?,
-                },
-                10 => Self::DroppedListener {
-                    slot: slot(octets)?,
-                },
-                11 => Self::OldHost {
-                    version: octets.u64()?,
-                    host: octets.text()?,
-                },
-                12 => Self::Dedicated {
-                    lease: lease(octets)?,
-                },
-                _ => return Ok(None),
-            }))
-        })
-    }
-}
-
-impl ToWorker {
-    /// Appends the message as one frame to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Grant { lease, pool } => put_frame(out, 65, |out| {
-                put_lease(out, *lease);
-                put_pool(out, pool);
-            }),
-            Self::Recall {
-                pool,
-                count,
-                unused,
-            } => put_frame(out, 66, |out| {
-                put_pool(out, pool);
-                out.extend_from_slice(&count.to_be_bytes());
-                out.extend_from_slice(&unused.to_be_bytes());
-            }),
-            Self::Prepare { version, sources } => put_frame(out, 67, |out| {
-                out.extend_from_slice(&version.to_be_bytes());
-                put_bytes(out, sources);
-            }),
-            Self::Commit { version } => put_number(out, 68, *version),
-            Self::Abandon { version } => put_number(out, 69, *version),
-            Self::Adopt { slot } => put_frame(out, 70, |out| out.push(slot.get())),
-            Self::DropListener { slot } => put_frame(out, 71, |out| out.push(slot.get())),
-            Self::Drain(order) => put_frame(out, 72, |out| order.encode(out)),
-            Self::StopAccepting => put_frame(out, 73, |_| {}),
-            Self::Exit => put_frame(out, 74, |_| {}),
-            Self::Reloaded { request, outcome } => put_frame(out, 75, |out| {
-                out.extend_from_slice(&request.to_be_bytes());
-                out.push(u8::from(outcome.is_ok()));
-                let (Ok(text) | Err(text)) = outcome;
-                put_bytes(out, text.as_bytes());
-            }),
-            Self::ReopenLog => put_frame(out, 76, |_| {}),
-            Self::OldHost { host } => put_frame(out, 77, |out| put_bytes(out, host.as_bytes())),
-        }
-    }
-
-    /// Reads the message of one whole frame.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`]; the frame can be skipped, the link is still good.
-    pub fn decode(frame: &[u8]) -> Result<Self, ControlError> {
-        read_frame(frame, |kind, octets| {
-            Ok(Some(match kind {
-                65 => Self::Grant {
-                    lease: lease(octets)?,
-                    pool: pool(octets)?,
-                },
-                66 => Self::Recall {
-                    pool: pool(octets)?,
-                    count: octets.u32()?,
-                    unused: octets.u32()?,
-                },
-                67 => Self::Prepare {
-                    version: octets.u64()?,
-                    sources: octets.bytes()?.to_vec(),
-                },
-                68 => Self::Commit {
-                    version: octets.u64()?,
-                },
-                69 => Self::Abandon {
-                    version: octets.u64()?,
-                },
-                70 => Self::Adopt {
-                    slot: slot(octets)?,
-                },
-                71 => Self::DropListener {
-                    slot: slot(octets)?,
-                },
-                72 => Self::Drain(DrainOrder::decode(octets)?),
-                73 => Self::StopAccepting,
-                74 => Self::Exit,
-                75 => Self::Reloaded {
-                    request: octets.u64()?,
-                    outcome: match octets.u8()? {
-                        0 => Err(octets.text()?),
-                        _ => Ok(octets.text()?),
-                    },
-                },
-                76 => Self::ReopenLog,
-                77 => Self::OldHost {
-                    host: octets.text()?,
-                },
-                _ => return Ok(None),
-            }))
-        })
-    }
-}
 
 impl fmt::Display for PoolKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,100 @@
+//! What the supervisor tells a worker, as frames.
+
+use super::{
+    ControlError, ToWorker, lease, pool, put_frame, put_lease, put_number, put_pool, read_frame,
+    slot,
+};
+use crate::drain_order::DrainOrder;
+use crate::octets::put_bytes;
+
+impl ToWorker {
+    /// Appends the message as one frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Grant { lease, pool } => put_frame(out, 65, |out| {
+                put_lease(out, *lease);
+                put_pool(out, pool);
+            }),
+            Self::Recall {
+                pool,
+                count,
+                unused,
+            } => put_frame(out, 66, |out| {
+                put_pool(out, pool);
+                out.extend_from_slice(&count.to_be_bytes());
+                out.extend_from_slice(&unused.to_be_bytes());
+            }),
+            Self::Prepare { version, sources } => put_frame(out, 67, |out| {
+                out.extend_from_slice(&version.to_be_bytes());
+                put_bytes(out, sources);
+            }),
+            Self::Commit { version } => put_number(out, 68, *version),
+            Self::Abandon { version } => put_number(out, 69, *version),
+            Self::Adopt { slot } => put_frame(out, 70, |out| out.push(slot.get())),
+            Self::DropListener { slot } => put_frame(out, 71, |out| out.push(slot.get())),
+            Self::Drain(order) => put_frame(out, 72, |out| order.encode(out)),
+            Self::StopAccepting => put_frame(out, 73, |_| {}),
+            Self::Exit => put_frame(out, 74, |_| {}),
+            Self::Reloaded { request, outcome } => put_frame(out, 75, |out| {
+                out.extend_from_slice(&request.to_be_bytes());
+                out.push(u8::from(outcome.is_ok()));
+                let (Ok(text) | Err(text)) = outcome;
+                put_bytes(out, text.as_bytes());
+            }),
+            Self::ReopenLog => put_frame(out, 76, |_| {}),
+            Self::OldHost { host } => put_frame(out, 77, |out| put_bytes(out, host.as_bytes())),
+        }
+    }
+
+    /// Reads the message of one whole frame.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; the frame can be skipped, the link is still good.
+    pub fn decode(frame: &[u8]) -> Result<Self, ControlError> {
+        read_frame(frame, |kind, octets| {
+            Ok(Some(match kind {
+                65 => Self::Grant {
+                    lease: lease(octets)?,
+                    pool: pool(octets)?,
+                },
+                66 => Self::Recall {
+                    pool: pool(octets)?,
+                    count: octets.u32()?,
+                    unused: octets.u32()?,
+                },
+                67 => Self::Prepare {
+                    version: octets.u64()?,
+                    sources: octets.bytes()?.to_vec(),
+                },
+                68 => Self::Commit {
+                    version: octets.u64()?,
+                },
+                69 => Self::Abandon {
+                    version: octets.u64()?,
+                },
+                70 => Self::Adopt {
+                    slot: slot(octets)?,
+                },
+                71 => Self::DropListener {
+                    slot: slot(octets)?,
+                },
+                72 => Self::Drain(DrainOrder::decode(octets)?),
+                73 => Self::StopAccepting,
+                74 => Self::Exit,
+                75 => Self::Reloaded {
+                    request: octets.u64()?,
+                    outcome: match octets.u8()? {
+                        0 => Err(octets.text()?),
+                        _ => Ok(octets.text()?),
+                    },
+                },
+                76 => Self::ReopenLog,
+                77 => Self::OldHost {
+                    host: octets.text()?,
+                },
+                _ => return Ok(None),
+            }))
+        })
+    }
+}

@@ -64,6 +64,19 @@ impl Client {
         })
     }
 
+    /// Goes on with a login whose StartupMessage was sent.
+    ///
+    /// # Panics
+    ///
+    /// When the login is refused.
+    pub fn adopt(wire: Wire) -> Self {
+        let session = Login::new().finish(wire);
+        Self {
+            session: RefCell::new(session.expect("the login is taken")),
+            route: None,
+        }
+    }
+
     pub(crate) fn with_route(mut self, route: &Arc<Route>) -> Self {
         self.route = Some(Arc::clone(route));
         self

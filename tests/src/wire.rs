@@ -155,6 +155,18 @@ impl Wire {
         self.stream.write_all(bytes)
     }
 
+    /// Address and port on our side of a TCP connection.
+    ///
+    /// # Panics
+    ///
+    /// When it is none.
+    pub fn local_address(&self) -> String {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().expect("it is connected").to_string(),
+            Stream::Unix(_) => panic!("a unix socket has no address"),
+        }
+    }
+
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) {
         self.try_send(bytes).expect("the other side reads");

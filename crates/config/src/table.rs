@@ -130,7 +130,7 @@ settings! {
         ignore_startup_parameters: Names = "", Now, Supported;
 
         /// Notice that clients get after their login.
-        login_notify_message: Text = "", Now, OnlyDefault;
+        login_notify_message: Text = "", Now, Supported;
     }
 
     "Pools and limits" {
@@ -176,8 +176,9 @@ settings! {
         /// 1 uses the servers of a pool in turn; 0 prefers the one that was used last.
         server_round_robin: Flag = "0", Now, Supported;
 
-        /// Whether simple queries are refused, because they may hold several statements.
-        disable_pqexec: Flag = "0", Restart, OnlyDefault;
+        /// Whether clients that send simple queries, which may hold several statements, are
+        /// disconnected.
+        disable_pqexec: Flag = "0", Restart, Supported;
 
         /// What becomes of session state that a client leaves behind in transaction mode: `reset`
         /// undoes it, `pin` lets the client keep the connection, `pass` passes it on.
@@ -187,8 +188,9 @@ settings! {
         /// reports, which always do. The server has to report them.
         track_extra_parameters: Names = "IntervalStyle", Restart, Supported;
 
-        /// Whether the address of the client is appended to its `application_name`.
-        application_name_add_host: Flag = "0", Now, OnlyDefault;
+        /// Whether the address of the client is appended to the `application_name` that it logs in
+        /// with, as in `psql - 10.0.0.7:51834`; without a name it is `app`.
+        application_name_add_host: Flag = "0", Now, Supported;
 
         /// How long an entry that was made from `*` is kept without use.
         autodb_idle_timeout: Seconds = "3600", Now, OnlyDefault;
@@ -209,8 +211,9 @@ settings! {
         /// ever.
         query_wait_timeout: Seconds = "120", Now, Supported;
 
-        /// A client that waits for a server for longer than this gets a notice. 0 sends none.
-        query_wait_notify: Seconds = "5", Now, Partly(&["5", "0"]);
+        /// A client that waits for a server for longer than this gets a notice, once each time. 0
+        /// sends none.
+        query_wait_notify: Seconds = "5", Now, Supported;
 
         /// Longest time that a cancel request waits until it is passed on.
         cancel_wait_timeout: Seconds = "10", Now, Supported;

@@ -85,7 +85,7 @@ impl Login {
     }
 
     /// Reads the answer to a StartupMessage up to the first ReadyForQuery.
-    fn finish(&self, wire: Wire) -> Result<Session, ErrorFields> {
+    pub(crate) fn finish(&self, wire: Wire) -> Result<Session, ErrorFields> {
         let mut session = Session {
             wire,
             process_id: 0,

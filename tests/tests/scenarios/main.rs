@@ -22,6 +22,7 @@ mod life_of_servers;
 mod limits;
 mod modes;
 mod negotiation;
+mod notices;
 mod parameters;
 mod parameters_refused;
 mod pgbench;

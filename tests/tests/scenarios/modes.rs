@@ -1,6 +1,6 @@
 //! Session, transaction and statement pooling.
 
-use crate::harness::{Login, PATIENCE, Pooler, Postgres, SqlState, wait_for};
+use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, wait_for};
 
 const BACKEND: &str = "select pg_backend_pid()";
 
@@ -199,4 +199,49 @@ fn failing_connect_query_is_only_logged() {
     let pooler = Pooler::start_for(&line, "workers = 1\npool_mode = transaction");
     assert_eq!(pooler.connect().value("select 'served'"), "served");
     pooler.wait_log("nothing");
+}
+
+#[test]
+fn disable_pqexec_refuses_simple_queries_and_nothing_else() {
+    let postgres = Postgres::start();
+    let settings = "workers = 1\npool_mode = transaction\ndisable_pqexec = 1";
+    let pooler = Pooler::start(&postgres, settings);
+    let refused = |client: &Client, outcome| {
+        assert_eq!(outcome, Err(SqlState("0A000")));
+        let error = client.last_error().unwrap();
+        assert_eq!(
+            (&*error.severity, &*error.message),
+            ("FATAL", "PQexec disallowed")
+        );
+        assert_eq!(client.wait_closed(), []);
+    };
+
+    // At once, inside a transaction, and behind other messages.
+    let client = pooler.connect();
+    assert_eq!(
+        client.execute("select $1", &["fine"]),
+        Ok(vec!["fine".to_owned()])
+    );
+    refused(&client, client.query("select 1"));
+    let client = pooler.connect();
+    client.execute("begin", &[]).unwrap();
+    refused(&client, client.query("commit"));
+    let client = pooler.connect();
+    let long = "x".repeat(200_000);
+    assert_eq!(
+        client.execute("select length($1)", &[&long]),
+        Ok(vec!["200000".to_owned()])
+    );
+    client.send(b"S\0\0\0\x04Q\0\0\0\x0dselect 1\0");
+    refused(&client, client.pending().wait());
+
+    // A header that comes in pieces is one.
+    let client = pooler.connect();
+    client.send(b"Q\0");
+    client.absorb(std::time::Duration::from_millis(50));
+    client.send(b"\0\0\x0dselect 1\0");
+    refused(&client, client.pending().wait());
+
+    // The console speaks nothing else.
+    assert_eq!(pooler.console("show version").len(), 1);
 }

@@ -142,6 +142,36 @@ fn parameter_that_the_server_does_not_report_is_refused_unless_ignored() {
     }
 }
 
+#[test]
+fn application_name_gets_the_address_of_its_client_if_wanted() {
+    let postgres = Postgres::start();
+    let settings = format!("{ONE_SERVER}\napplication_name_add_host = 1");
+    let pooler = Pooler::start(&postgres, &settings);
+    let named = Login::new().parameter("application_name", "shop");
+    let options = Login::new().parameter("options", "-c application_name=opt");
+    for (login, name) in [
+        (Login::new(), "app"),
+        (named.clone(), "shop"),
+        (options, "opt"),
+    ] {
+        let mut wire = pooler.wire();
+        let place = wire.local_address();
+        wire.send(&login.packet());
+        let client = Client::adopt(wire);
+        let expected = format!("{name} - {place}");
+        assert_eq!(client.parameter("application_name"), Some(expected.clone()));
+        assert_eq!(client.value("show application_name"), expected);
+        // What the client sets itself counts, as it is.
+        client.query("set application_name = 'other'").unwrap();
+        assert_eq!(client.value("show application_name"), "other");
+    }
+    let unix = pooler.connect_unix(&named).unwrap();
+    let name = unix.value("show application_name");
+    let process = format!("shop - unix({}@", std::process::id());
+    assert!(name.starts_with(&process), "{name}");
+    assert!(name.ends_with(&format!("):{}", pooler.port())), "{name}");
+}
+
 fn assert_served(client: &Client) {
     assert_eq!(client.value("select 'served'"), "served");
 }

@@ -177,6 +177,21 @@ pub(super) fn session_of(
     clients.get_mut(id)?.session_mut()
 }
 
+impl Origin {
+    /// Where a client is, as PgBouncer writes it behind an `application_name`;
+    /// a unix socket has the port in its name.
+    pub(super) fn place(&self, port: u16) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix { pid: Some(pid), .. } => {
+                let host = nix::unistd::gethostname().unwrap_or_default();
+                format!("unix({pid}@{}):{port}", host.to_string_lossy())
+            }
+            Self::Unix { pid: None, .. } => format!("unix:{port}"),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

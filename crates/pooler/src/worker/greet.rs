@@ -17,6 +17,7 @@ use super::auth::random;
 use super::client::{Carrier, Client, Rest, Session, SessionState, Stage};
 use super::console::{self, Console, Rights};
 use super::login::{Login, Step, unsupported};
+use super::notices::notice;
 use super::reason::Reason;
 
 impl Worker {
@@ -180,6 +181,9 @@ impl Worker {
             write::parameter_status(out, DISCONNECT_REQUESTED, b"off");
         }
         write::backend_key_data(out, key.process_id, key.secret());
+        if !self.config.settings.login_notify_message.is_empty() {
+            notice(out, &self.config.settings.login_notify_message);
+        }
         write::ready_for_query(out, TransactionStatus::Idle);
         self.keys.insert(key.process_id, id);
         client.stage = Stage::Session(Session {

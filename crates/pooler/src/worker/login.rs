@@ -256,6 +256,9 @@ impl Worker {
         }
         // Parameters of their own count more, as in PostgreSQL.
         login.parameters.sort_by_key(|wish| !wish.in_options);
+        if self.config.settings.application_name_add_host {
+            self.add_host(id, &mut login);
+        }
         if login.user.is_empty() {
             return Err(refused("28000", "no username supplied".to_owned()));
         }
@@ -316,6 +319,26 @@ impl Worker {
             _ => return Err(unsupported(&String::from_utf8_lossy(name), false, None)),
         }
         Ok(())
+    }
+
+    /// Appends where the client is to its `application_name`.
+    fn add_host(&self, id: ClientId, login: &mut Login) {
+        let (Some(client), Some(position)) = (
+            self.clients.get(id),
+            self.parameters.position(b"application_name"),
+        ) else {
+            return;
+        };
+        let mut wishes = login.parameters.iter().rev();
+        let given = wishes.find(|wish| wish.position == position);
+        let mut value = given.map_or(&b"app"[..], |wish| &wish.value).to_vec();
+        let place = client.origin.place(self.config.settings.listen_port);
+        value.extend_from_slice(format!(" - {place}").as_bytes());
+        login.parameters.push(Wish {
+            position,
+            value,
+            in_options: false,
+        });
     }
 
     /// Keeps a parameter that is followed; false if nobody wants it.

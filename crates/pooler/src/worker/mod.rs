@@ -18,7 +18,9 @@ mod drain;
 mod errand;
 mod greet;
 mod login;
+mod notices;
 mod peers;
+mod pqexec;
 mod reason;
 mod relay;
 mod release;
@@ -115,7 +117,9 @@ pub(crate) struct Worker {
     ticker: Ticker,
     /// Servers idle since before this are tested first; kept by the sweep.
     stale: Option<Instant>,
-    /// When the sweep looked last, by the clock of the host, in milliseconds.
+    /// When the sweep looked last.
+    last_sweep: Instant,
+    /// The same, by the clock of the host, in milliseconds.
     swept_at: u64,
     /// Set once the worker is to end.
     exit: Option<i32>,

@@ -84,6 +84,8 @@ pub(super) enum Reason {
     },
     /// It began a transaction block in statement mode.
     TransactionInStatementMode,
+    /// It sent a simple query, which `disable_pqexec` refuses.
+    SimpleQuery,
     /// Its database was taken out of the configuration.
     DatabaseRemoved,
     /// Its database was configured anew, and it keeps its server for ever.
@@ -130,7 +132,7 @@ impl Reason {
             Self::ServerFailed { sqlstate, .. } => sqlstate,
             Self::ServerLost => "08006",
             Self::InvalidServerParameter { sqlstate, .. } => sqlstate,
-            Self::TransactionInStatementMode => "0A000",
+            Self::TransactionInStatementMode | Self::SimpleQuery => "0A000",
         })
     }
 
@@ -167,6 +169,7 @@ impl Reason {
             Self::TransactionInStatementMode => {
                 "transaction blocks not allowed in statement pooling mode"
             }
+            Self::SimpleQuery => "PQexec disallowed",
             Self::DatabaseRemoved => "database removed",
             Self::DatabaseChanged => "database configuration changed",
         })

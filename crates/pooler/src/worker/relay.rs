@@ -171,6 +171,9 @@ impl Worker {
 
     /// Takes what a client has sent, and keeps what cannot be used yet.
     pub(super) fn take_from_client(&mut self, id: ClientId, bytes: &[u8]) -> Result<(), Reason> {
+        if self.config.settings.disable_pqexec && self.holds_simple_query(id, bytes) {
+            return Err(Reason::SimpleQuery);
+        }
         let used = self.forward(id, bytes)?;
         if let Some(rest) = bytes.get(used..)
             && !rest.is_empty()

@@ -64,6 +64,7 @@ impl Worker {
         let ticker = Ticker::new(registry, Subject::Ticker.token(), SWEEP_INTERVAL)?;
         let now = Instant::now();
         let mut worker = Self {
+            last_sweep: now,
             swept_at: monotonic_milliseconds()?,
             ticker,
             stale: None,

@@ -11,3 +11,4 @@ pub mod parameters;
 pub mod peer;
 pub mod pools;
 pub mod slab;
+pub mod text;

@@ -41,19 +41,19 @@ pub fn query(body: &[u8]) -> Option<&[u8]> {
 
 /// A prepared statement to be made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Parse<'a> {
+pub struct Statement<'a> {
     /// Its name; empty for the unnamed one.
-    pub statement: &'a [u8],
+    pub name: &'a [u8],
     /// The query with its terminator, and the types of the parameters.
     pub tail: &'a [u8],
 }
 
-impl<'a> Parse<'a> {
+impl<'a> Statement<'a> {
     /// Reads the body of Parse as far as a pooler looks into it.
     pub fn parse(body: &'a [u8]) -> Option<Self> {
-        let (statement, tail) = read::cstr(body)?;
+        let (name, tail) = read::cstr(body)?;
         read::cstr(tail)?;
-        Some(Self { statement, tail })
+        Some(Self { name, tail })
     }
 
     /// The text of the query in a `tail`, which may be that of any Parse.
@@ -164,11 +164,11 @@ mod tests {
 
     #[test]
     fn reads_names_from_the_beginning_of_parse_and_bind() {
-        let parse = Parse::parse(b"s1\0select $1\0\0\x01\0\0\0\x17").unwrap();
-        assert_eq!(parse.statement, b"s1");
+        let parse = Statement::parse(b"s1\0select $1\0\0\x01\0\0\0\x17").unwrap();
+        assert_eq!(parse.name, b"s1");
         assert_eq!(parse.tail, b"select $1\0\0\x01\0\0\0\x17");
-        assert_eq!(Parse::text(parse.tail), b"select $1");
-        assert_eq!(Parse::parse(b"s1\0select"), None);
+        assert_eq!(Statement::text(parse.tail), b"select $1");
+        assert_eq!(Statement::parse(b"s1\0select"), None);
         let bind = Bind::parse(b"p\0s1\0\0\0").unwrap();
         assert_eq!((bind.portal, bind.statement), (&b"p"[..], &b"s1"[..]));
         assert_eq!(bind.names_len(), 5);
@@ -188,7 +188,7 @@ mod tests {
         #[test]
         fn never_panics_on_any_bytes(body: Vec<u8>) {
             let _ = (sasl(&body), password(&body), query(&body));
-            let _ = (Parse::parse(&body), Bind::parse(&body), Target::parse(&body));
+            let _ = (Statement::parse(&body), Bind::parse(&body), Target::parse(&body));
         }
 
         #[test]

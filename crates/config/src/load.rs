@@ -233,13 +233,13 @@ mod tests {
         assert_eq!(
             problems(
                 "[pgskein]\nmin_pool_size = 1\nauth_type = hba\nserver_tls_sslmode = require\n\
-                 max_prepared_statements = 7\nclient_tls_sslmode = prefer\n"
+                 peer_id = 7\nclient_tls_sslmode = prefer\n"
             ),
             [
                 "a.ini:2: min_pool_size: not supported yet",
                 "a.ini:3: auth_type: hba is not supported yet",
                 "a.ini:4: server_tls_sslmode: require is not supported yet",
-                "a.ini:5: max_prepared_statements: 7 is not supported yet",
+                "a.ini:5: peer_id: not supported yet",
                 "a.ini:6: client_tls_sslmode: not supported yet",
             ]
         );

@@ -168,10 +168,10 @@ settings! {
 
         /// Prepared statements that are kept on each server connection, so that clients can use
         /// theirs in transaction mode. 0 passes them on untouched.
-        max_prepared_statements: Count = "200", Now, Partly(&["200", "0"]);
+        max_prepared_statements: Count = "200", Now, Supported;
 
         /// Memory for prepared statements in each worker.
-        prepared_statement_memory: Size = "64MB", Now, OnlyDefault;
+        prepared_statement_memory: Size = "64MB", Now, Supported;
 
         /// 1 uses the servers of a pool in turn; 0 prefers the one that was used last.
         server_round_robin: Flag = "0", Now, Supported;

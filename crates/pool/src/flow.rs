@@ -18,45 +18,35 @@
 //! (ours)           Own           ReadyForQuery; everything before it is dropped
 //! ```
 //!
+//! Parse, Bind, Describe and Close that name a prepared statement are planned
+//! before they are sent (see [`crate::prepared`]): some are sent with another
+//! name, some behind messages of ours whose answers are dropped, and some are
+//! not sent at all; then the answer is given when its turn comes.
+//!
 //! An error in the extended protocol takes off everything up to the next Sync.
 //! A Sync that the server reads during COPY FROM STDIN is ignored by it.
 //!
 //! Source: PostgreSQL documentation, "Message Flow".
 
-use std::collections::VecDeque;
+mod dues;
+mod pending;
+mod plans;
+mod verdict;
 
 use pgskein_protocol::TransactionStatus;
 use pgskein_protocol::tag::{backend, frontend};
 
-/// What happens to a frame from a client that is linked or wants to be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ClientVerdict {
-    /// It goes to the server.
-    Forward,
-    /// It belongs to a COPY that is over; nobody needs it.
-    Drop,
-    /// The client says good-bye.
-    Terminate,
-    /// No such message: the connection cannot go on.
-    Unknown,
-}
-
-/// What happens to a frame from a server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ServerVerdict {
-    /// It goes to the client.
-    Forward,
-    /// It answers something of ours, or is not meant for clients.
-    Drop,
-    /// Its body is needed before anything can be said: ReadyForQuery,
-    /// ParameterStatus, and an error that answers something of ours.
-    Whole,
-}
+use self::dues::{Dues, Kind};
+use self::pending::Pending;
+pub use self::pending::{Outcome, Refusal};
+pub use self::verdict::{ClientVerdict, Ready, ServerVerdict};
 
 /// What one server connection owes.
 #[derive(Debug, Default)]
 pub struct Flow {
     dues: Dues,
+    /// Statements have other names on the server.
+    renames: bool,
     /// Extended-protocol messages were sent since the last Sync.
     unsynced: bool,
     /// After an error the server ignores everything until Sync.
@@ -65,85 +55,46 @@ pub struct Flow {
     copy_in: bool,
     /// A query of ours failed.
     own_failed: bool,
+    /// Every query and every Sync goes alone.
+    singly: bool,
+    /// Nothing more is sent before all is answered.
+    alone: bool,
+    /// The client wants what it can get now.
+    flush: bool,
     status: Status,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Due {
-    Query,
-    Parse,
-    Bind,
-    Describe,
-    Execute,
-    Close,
-    Sync,
-    CopyEnd,
-    Own,
-}
-
-/// What is due, in order.
-///
-/// The first has a place of its own, since mostly there is no other: a simple
-/// query costs no more than a byte written and cleared.
-///
-/// Always true: `rest` is empty while there is no `first`.
-#[derive(Debug, Default)]
-struct Dues {
-    first: Option<Due>,
-    rest: VecDeque<Due>,
-}
-
-impl Dues {
-    #[inline]
-    fn front(&self) -> Option<Due> {
-        self.first
-    }
-
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    #[inline]
-    fn push_back(&mut self, due: Due) {
-        if self.first.is_none() {
-            self.first = Some(due);
-        } else {
-            self.rest.push_back(due);
-        }
-    }
-
-    #[inline]
-    fn pop_front(&mut self) -> Option<Due> {
-        let first = self.first.take();
-        if !self.rest.is_empty() {
-            self.first = self.rest.pop_front();
-        }
-        first
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Due> {
-        self.first.into_iter().chain(self.rest.iter().copied())
-    }
+    /// Number of Syncs sent: the batch that is being sent.
+    batch: u64,
+    /// Syncs that are due.
+    syncs: u64,
+    unnamed: Unnamed,
+    pending: Pending,
 }
 
 /// What the last ReadyForQuery said.
 #[derive(Debug, Default)]
 struct Status(Option<TransactionStatus>);
 
-/// What a ReadyForQuery means.
+/// Whose unnamed statement a server has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Unnamed {
+    /// That of another client, or none.
+    #[default]
+    Foreign,
+    /// The client's, by a Parse of this batch.
+    Sent(u64),
+    /// What the client's own messages have made of it.
+    Own,
+}
+
+/// Whether the unnamed statement of a server is the client's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ready {
-    /// Whether it answers a query of ours, and must not reach the client.
-    pub own: bool,
-    /// Whether a query of ours has failed since the last ReadyForQuery.
-    pub own_failed: bool,
-    /// Whether nothing more is due.
-    pub settled: bool,
-    /// Whether it answers anything at all.
-    pub expected: bool,
-    /// The transaction status that it reports.
-    pub status: TransactionStatus,
+pub enum UnnamedState {
+    /// It is what PostgreSQL would have without a pooler.
+    Own,
+    /// The answer to an earlier batch has to be seen first.
+    Pending,
+    /// It is another client's, or none.
+    Foreign,
 }
 
 impl Flow {
@@ -151,29 +102,28 @@ impl Flow {
     #[inline(always)]
     pub fn on_client(&mut self, tag: u8) -> ClientVerdict {
         match tag {
-            frontend::QUERY | frontend::FUNCTION_CALL => {
-                // Its ReadyForQuery ends a batch as a Sync does.
-                self.unsynced &= self.skipping;
-                self.push(Due::Query);
+            frontend::QUERY => {
+                self.unnamed = Unnamed::Own;
+                self.on_query();
             }
-            frontend::SYNC => {
-                self.unsynced = false;
-                self.skipping = false;
-                if !self.copy_in {
-                    self.dues.push_back(Due::Sync);
-                }
+            frontend::FUNCTION_CALL => self.on_query(),
+            frontend::SYNC => self.on_sync(),
+            frontend::PARSE | frontend::BIND | frontend::DESCRIBE | frontend::CLOSE
+                if self.renames =>
+            {
+                return ClientVerdict::Plan;
             }
-            frontend::PARSE => self.push_extended(Due::Parse),
-            frontend::BIND => self.push_extended(Due::Bind),
-            frontend::DESCRIBE => self.push_extended(Due::Describe),
-            frontend::EXECUTE => self.push_extended(Due::Execute),
-            frontend::CLOSE => self.push_extended(Due::Close),
-            frontend::FLUSH | frontend::COPY_DATA => {}
+            frontend::EXECUTE => self.push_extended(Kind::Execute),
+            frontend::PARSE | frontend::BIND | frontend::DESCRIBE | frontend::CLOSE => {
+                self.on_unplanned(tag);
+            }
+            frontend::FLUSH => self.flush |= self.owes_answer(),
+            frontend::COPY_DATA => {}
             frontend::COPY_DONE | frontend::COPY_FAIL => {
                 self.copy_in = false;
                 // Behind the end of its COPY it marks nothing.
                 if !self.dues.is_empty() {
-                    self.push(Due::CopyEnd);
+                    self.push(Kind::CopyEnd);
                 }
             }
             frontend::TERMINATE => return ClientVerdict::Terminate,
@@ -205,48 +155,61 @@ impl Flow {
         }
     }
 
+    /// Begins to serve another client.
+    ///
+    /// Its statements have other names here if `renames`. With `singly` no
+    /// query and no batch is sent before the one before it is answered.
+    #[inline]
+    pub fn on_link(&mut self, renames: bool, singly: bool) {
+        self.renames = renames;
+        self.singly = singly;
+        self.alone = false;
+        self.unnamed = Unnamed::Foreign;
+        self.flush = false;
+    }
+
+    /// Nothing more is sent before what was sent so far is answered.
+    pub fn go_alone(&mut self) {
+        self.alone = true;
+    }
+
+    /// Whether a message with this tag has to wait for what was sent so far.
+    #[inline]
+    pub fn holds(&self, tag: u8) -> bool {
+        self.alone
+            && !matches!(
+                tag,
+                frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL | frontend::FLUSH
+            )
+    }
+
     /// Notes a query of ours: everything up to its ReadyForQuery is dropped.
     pub fn on_own_query(&mut self) {
-        self.dues.push_back(Due::Own);
+        self.dues.push(Kind::Own);
     }
 
     /// Notes a message from the server.
     #[inline(always)]
     pub fn on_server(&mut self, tag: u8) -> ServerVerdict {
+        let due = self.dues.front();
+        if due >= Some(Kind::Own) {
+            return self.on_server_special(tag);
+        }
         if matches!(tag, backend::READY_FOR_QUERY | backend::PARAMETER_STATUS) {
             return ServerVerdict::Whole;
-        }
-        let due = self.dues.front();
-        if due == Some(Due::Own) {
-            return if tag == backend::ERROR {
-                self.own_failed = true;
-                ServerVerdict::Whole
-            } else {
-                ServerVerdict::Drop
-            };
         }
         match tag {
             // What takes nothing off a simple query.
             backend::DATA_ROW | backend::COPY_DATA => {}
-            backend::ROW_DESCRIPTION if due == Some(Due::Query) => {}
+            backend::ROW_DESCRIPTION if due == Some(Kind::Query) => {}
             // The end of one COPY among several of the same query.
             backend::COMMAND_COMPLETE
-                if due == Some(Due::Query) && self.dues.rest.front() == Some(&Due::CopyEnd) =>
+                if due == Some(Kind::Query) && self.dues.second() == Some(Kind::CopyEnd) =>
             {
-                self.dues.rest.pop_front();
+                self.dues.pop_second();
             }
-            backend::COMMAND_COMPLETE if due == Some(Due::Query) => {}
-            backend::GO_AWAY => return ServerVerdict::Drop,
-            backend::PARSE_COMPLETE => self.take(Due::Parse),
-            backend::BIND_COMPLETE => self.take(Due::Bind),
-            backend::CLOSE_COMPLETE => self.take(Due::Close),
-            backend::NO_DATA | backend::ROW_DESCRIPTION => self.take(Due::Describe),
-            backend::COMMAND_COMPLETE | backend::EMPTY_QUERY | backend::PORTAL_SUSPENDED => {
-                self.take(Due::Execute);
-            }
-            backend::COPY_IN => self.on_copy_in(),
-            backend::ERROR => self.on_error(),
-            _ => {}
+            backend::COMMAND_COMPLETE if due == Some(Kind::Query) => {}
+            _ => return self.on_answer(tag),
         }
         ServerVerdict::Forward
     }
@@ -256,29 +219,40 @@ impl Flow {
     pub fn on_ready(&mut self, status: TransactionStatus) -> Ready {
         self.status = Status(Some(status));
         self.copy_in = false;
-        let (mut own, mut expected) = (false, false);
-        while let Some(due) = self.dues.pop_front() {
-            match due {
-                Due::Query | Due::Sync => {
+        let (mut own, mut retry, mut expected) = (false, false, false);
+        while let Some(kind) = self.dues.pop() {
+            match kind {
+                Kind::Query | Kind::Deallocate => {
                     expected = true;
                     break;
                 }
-                Due::Own => {
+                Kind::Sync => {
+                    self.syncs -= 1;
+                    expected = true;
+                    break;
+                }
+                Kind::Own => {
                     (own, expected) = (true, true);
                     break;
                 }
+                Kind::Retry => {
+                    (retry, expected) = (true, true);
+                    break;
+                }
                 // What no answer has taken off was skipped by the server.
-                _ => {}
+                _ => self.failed(kind),
             }
         }
-        while self.dues.front() == Some(Due::CopyEnd) {
-            self.dues.pop_front();
+        while self.dues.front() == Some(Kind::CopyEnd) {
+            self.dues.pop();
         }
+        self.alone &= !self.dues.is_empty();
         Ready {
             own,
+            retry,
             expected,
             own_failed: own && std::mem::take(&mut self.own_failed),
-            settled: self.dues.is_empty() && !self.unsynced && !self.skipping,
+            settled: !retry && self.dues.is_empty() && !self.unsynced && !self.skipping,
             status,
         }
     }
@@ -291,17 +265,32 @@ impl Flow {
 
     /// Whether an answer is due, of which a query of ours is none.
     pub fn running(&self) -> bool {
-        self.dues.iter().any(|due| due != Due::Own) || self.unsynced
+        self.dues.iter().any(|due| due != Kind::Own) || self.unsynced
     }
 
     /// Whether what the server sends now answers a query of ours.
     pub fn answers_own(&self) -> bool {
-        self.dues.front() == Some(Due::Own)
+        self.dues.front() == Some(Kind::Own)
+    }
+
+    /// Whether a ReadyForQuery is due.
+    pub fn ready_due(&self) -> bool {
+        self.dues.iter().any(|due| {
+            matches!(
+                due,
+                Kind::Query | Kind::Deallocate | Kind::Sync | Kind::Retry
+            )
+        })
     }
 
     /// Whether the server waits for COPY data.
     pub fn copying_in(&self) -> bool {
         self.copy_in
+    }
+
+    /// Whether the server ignores everything up to the next Sync.
+    pub fn skipping(&self) -> bool {
+        self.skipping
     }
 
     /// Whether a Sync is needed before the server answers with ReadyForQuery.
@@ -315,39 +304,140 @@ impl Flow {
         self.status.0.unwrap_or(TransactionStatus::Idle)
     }
 
+    #[inline(always)]
+    fn on_query(&mut self) {
+        // Its ReadyForQuery ends a batch as a Sync does.
+        self.unsynced &= self.skipping;
+        self.alone |= self.singly;
+        self.push(Kind::Query);
+    }
+
     #[inline]
-    fn push(&mut self, due: Due) {
+    fn on_sync(&mut self) {
+        self.unsynced = false;
+        self.skipping = false;
+        if !self.copy_in {
+            self.dues.push(Kind::Sync);
+            self.alone |= self.singly;
+            self.batch += 1;
+            self.syncs += 1;
+            self.pending.on_sync();
+        }
+    }
+
+    /// Notes a message whose names are left as they are.
+    fn on_unplanned(&mut self, tag: u8) {
+        self.push_extended(match tag {
+            frontend::PARSE => Kind::Parse,
+            frontend::BIND => Kind::Bind,
+            frontend::DESCRIBE => Kind::Describe,
+            _ => Kind::Close,
+        });
+    }
+
+    /// Notes a message that comes where something special is due.
+    fn on_server_special(&mut self, tag: u8) -> ServerVerdict {
+        match (self.dues.front(), tag) {
+            (Some(Kind::KnownParse | Kind::KnownClose), _) => return ServerVerdict::Answer,
+            (_, backend::READY_FOR_QUERY | backend::PARAMETER_STATUS) => {
+                return ServerVerdict::Whole;
+            }
+            (Some(Kind::Own), backend::ERROR) => {
+                self.own_failed = true;
+                return ServerVerdict::Whole;
+            }
+            (Some(Kind::Own | Kind::Retry), _) => {}
+            (Some(Kind::OwnParse), backend::PARSE_COMPLETE)
+            | (Some(Kind::OwnClose), backend::CLOSE_COMPLETE) => {
+                self.dues.pop();
+                self.pending.sent_done();
+            }
+            (Some(Kind::HelpParse), backend::PARSE_COMPLETE)
+            | (Some(Kind::HelpClose), backend::CLOSE_COMPLETE) => {
+                self.dues.pop();
+            }
+            (Some(Kind::Deallocate), backend::EMPTY_QUERY) => {
+                self.dues.replace_front(Kind::Query);
+                return ServerVerdict::Deallocated;
+            }
+            _ => return self.on_answer(tag),
+        }
+        ServerVerdict::Drop
+    }
+
+    /// Notes a message that is no part of a simple query's result.
+    #[inline]
+    fn on_answer(&mut self, tag: u8) -> ServerVerdict {
+        match tag {
+            backend::GO_AWAY => return ServerVerdict::Drop,
+            backend::PARSE_COMPLETE => self.take_parse(),
+            backend::BIND_COMPLETE => self.take(Kind::Bind),
+            backend::CLOSE_COMPLETE => self.take(Kind::Close),
+            backend::NO_DATA | backend::ROW_DESCRIPTION => self.take(Kind::Describe),
+            backend::COMMAND_COMPLETE | backend::EMPTY_QUERY | backend::PORTAL_SUSPENDED => {
+                self.take(Kind::Execute);
+            }
+            backend::COPY_IN => self.on_copy_in(),
+            backend::ERROR => self.on_error(),
+            _ => {}
+        }
+        ServerVerdict::Forward
+    }
+
+    #[inline]
+    fn push(&mut self, kind: Kind) {
         if !self.skipping {
-            self.dues.push_back(due);
+            self.dues.push(kind);
         }
     }
 
     #[inline]
-    fn push_extended(&mut self, due: Due) {
+    fn push_extended(&mut self, kind: Kind) {
         self.unsynced = true;
-        self.push(due);
+        self.push(kind);
     }
 
     #[inline]
-    fn take(&mut self, due: Due) {
-        while self.dues.front() == Some(Due::CopyEnd) {
-            self.dues.pop_front();
+    fn take(&mut self, kind: Kind) {
+        while self.dues.front() == Some(Kind::CopyEnd) {
+            self.dues.pop();
         }
-        if self.dues.front() == Some(due) {
-            self.dues.pop_front();
+        if self.dues.front() == Some(kind) {
+            self.dues.pop();
         }
+    }
+
+    #[inline]
+    fn take_parse(&mut self) {
+        while self.dues.front() == Some(Kind::CopyEnd) {
+            self.dues.pop();
+        }
+        match self.dues.front() {
+            Some(Kind::Parse | Kind::ParseUnnamed) => {}
+            Some(Kind::ParseNamed) => {
+                self.pending.sent_done();
+                self.pending.name_done();
+            }
+            Some(Kind::Taken) => self.pending.name_done(),
+            _ => return,
+        }
+        self.dues.pop();
     }
 
     /// The server has begun to read COPY data: what it reads before the end of
     /// the data is ignored if it is a Sync.
     fn on_copy_in(&mut self) {
-        let mut ended = false;
-        self.dues.rest.retain(|due| {
-            ended |= *due == Due::CopyEnd;
-            ended || *due != Due::Sync
+        let (mut ended, mut ignored) = (false, 0);
+        self.dues.retain_rest(|kind| {
+            ended |= kind == Kind::CopyEnd;
+            let keep = ended || kind != Kind::Sync;
+            ignored += u64::from(!keep);
+            keep
         });
+        self.syncs -= ignored;
+        self.alone &= ignored == 0;
         self.copy_in = !ended;
-        if self.copy_in && self.dues.front() == Some(Due::Execute) {
+        if self.copy_in && self.dues.front() == Some(Kind::Execute) {
             self.unsynced = true;
         }
     }
@@ -356,22 +446,45 @@ impl Flow {
     /// the next Sync.
     fn on_error(&mut self) {
         self.copy_in = false;
-        while self.dues.front() == Some(Due::CopyEnd) {
-            self.dues.pop_front();
+        while self.dues.front() == Some(Kind::CopyEnd) {
+            self.dues.pop();
         }
-        if matches!(self.dues.front(), None | Some(Due::Query | Due::Sync)) {
+        if matches!(
+            self.dues.front(),
+            None | Some(Kind::Query | Kind::Deallocate | Kind::Sync)
+        ) {
             return;
         }
-        while let Some(due) = self.dues.front() {
-            if due == Due::Sync {
+        while let Some(kind) = self.dues.front() {
+            if kind == Kind::Sync {
                 return;
             }
-            self.dues.pop_front();
+            self.dues.pop();
+            self.failed(kind);
         }
         self.skipping = true;
+    }
+
+    /// What was taken off without an answer was not done.
+    fn failed(&mut self, kind: Kind) {
+        match kind {
+            Kind::ParseNamed => {
+                self.pending.parse_failed();
+                self.pending.name_failed();
+            }
+            Kind::OwnParse => self.pending.parse_failed(),
+            Kind::OwnClose => self.pending.close_failed(),
+            Kind::KnownParse | Kind::KnownClose | Kind::Taken => self.pending.name_failed(),
+            Kind::ParseUnnamed => {
+                self.unnamed = Unnamed::Foreign;
+                self.pending.unnamed_failed();
+            }
+            // One of them may have been for the unnamed statement.
+            Kind::HelpParse | Kind::HelpClose => self.unnamed = Unnamed::Foreign,
+            _ => {}
+        }
     }
 }
 
 #[cfg(test)]
-#[path = "flow_tests.rs"]
 mod tests;

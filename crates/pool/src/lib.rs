@@ -10,5 +10,6 @@ pub mod old_hosts;
 pub mod parameters;
 pub mod peer;
 pub mod pools;
+pub mod prepared;
 pub mod slab;
 pub mod text;

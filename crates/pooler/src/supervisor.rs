@@ -69,6 +69,8 @@ pub(crate) struct Supervisor {
     broadcasts: BTreeMap<Token, Broadcast>,
     last_token: usize,
     ledger: Ledger,
+    /// What the names of prepared statements on servers are made of.
+    statement_key: [u8; 16],
     /// Hosts that speak plain 3.0, until the next configuration.
     old_hosts: OldHosts,
     reloads: Reloads,
@@ -135,6 +137,10 @@ impl Supervisor {
                 .register(&mut SourceFd(&fd), token, Interest::READABLE)
                 .map_err(StartError::system("register with epoll"))?;
         }
+        let mut statement_key = [0; 16];
+        getrandom::fill(&mut statement_key)
+            .map_err(|error| io::Error::other(error.to_string()))
+            .map_err(StartError::system("draw random bytes"))?;
         let now = Instant::now();
         let places = foundation.slots.into_iter();
         Ok(Self {
@@ -159,6 +165,7 @@ impl Supervisor {
             broadcasts: BTreeMap::new(),
             last_token: PEERS.0,
             ledger: Ledger::new(),
+            statement_key,
             old_hosts: OldHosts::default(),
             reloads: Reloads::default(),
             drain: None,

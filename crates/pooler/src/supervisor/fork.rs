@@ -107,6 +107,7 @@ impl Supervisor {
             config_version: self.config_version,
             config: self.config.clone(),
             old_hosts: self.old_hosts.clone(),
+            statement_key: self.statement_key,
             drain: self.drain.as_ref().map(|drain| drain.order),
             runtime_dir,
         })

@@ -6,10 +6,11 @@
 use pgskein_config::PoolMode;
 use pgskein_pool::flow::Ready;
 use pgskein_pool::slab::{ClientId, ServerId};
-use pgskein_protocol::{ErrorFields, TransactionStatus, backend as messages};
+use pgskein_protocol::{ErrorFields, TransactionStatus, backend as messages, write};
 
 use super::Worker;
 use super::client::{Rest, SessionState, Stage, session_of};
+use super::prepared::Told;
 use super::reason::{Reason, ServerReason};
 use super::scan::{HEADER, Stop, scan_server};
 use super::server::ServerState;
@@ -25,6 +26,10 @@ struct Backward {
     own: Option<bool>,
     /// Nothing is due from it any more.
     settled: bool,
+    /// The client is given answers of ours.
+    answered: bool,
+    /// A batch of its client is to be sent once more.
+    again: bool,
     /// The client's socket failed.
     client_failed: Option<std::io::ErrorKind>,
     /// The client began a transaction block in statement mode.
@@ -75,7 +80,7 @@ impl Worker {
         id: ServerId,
         bytes: &[u8],
     ) -> Result<(), ServerReason> {
-        let done = self.backward(id, bytes)?;
+        let mut done = self.backward(id, bytes)?;
         let Some(server) = self.servers.get_mut(id) else {
             return Ok(());
         };
@@ -85,6 +90,20 @@ impl Worker {
             server.inbox.extend_from_slice(rest);
         }
         let client = server.client();
+        if server.flow.unfinished() || server.deallocated {
+            self.give_answers(client, id);
+            done.answered = true;
+            self.settle_statements(client, id);
+        }
+        if done.answered
+            && let Some(client) = client.and_then(|id| self.clients.get_mut(id))
+            && let Err(error) = client.outbox.flush(&mut client.stream)
+        {
+            done.client_failed = Some(error.kind());
+        }
+        if done.again {
+            self.send_again(client, id)?;
+        }
         if let Some(kind) = done.client_failed {
             if let Some(client) = client {
                 self.close_client(client, &Reason::SocketFailed(kind));
@@ -122,6 +141,7 @@ impl Worker {
             let stop = scan_server(server, client.is_some(), bytes, &mut at);
             if let Stop::Ready(ready) = stop
                 && !ready.own
+                && !ready.retry
                 && !ready.settled
                 && ready.status == TransactionStatus::Idle
             {
@@ -137,6 +157,7 @@ impl Worker {
                 if let Stop::Ready(ready) = stop
                     && ready.status != TransactionStatus::Idle
                     && !ready.own
+                    && !ready.retry
                     && self.refuses_blocks(id)
                 {
                     // The error that is the answer comes in its place.
@@ -164,6 +185,12 @@ impl Worker {
                         None => done.settled |= ready.settled,
                     }
                 }
+                Stop::Ready(ready) if ready.retry => {
+                    at += READY_LEN;
+                    from = at;
+                    done.again = client.is_some();
+                    done.settled |= client.is_none();
+                }
                 Stop::Ready(ready) if !ready.expected && self.is_free(id) => {
                     return Err(ServerReason::Protocol(
                         "unexpected ReadyForQuery".to_owned(),
@@ -186,6 +213,30 @@ impl Worker {
                     self.own_query_refused(id, &ErrorFields::parse(body));
                     at += header.total();
                     from = at;
+                }
+                Stop::Answer => {
+                    self.give_answers(client, id);
+                    done.answered = true;
+                }
+                Stop::Deallocated(header) => {
+                    if let Some(client) = client.and_then(|id| self.clients.get_mut(id)) {
+                        write::command_complete(client.outbox.buffer(), "DEALLOCATE");
+                    }
+                    done.answered = true;
+                    at += header.total();
+                    from = at;
+                }
+                Stop::Error(header) => {
+                    let end = at + header.total();
+                    let body = bytes.get(at + HEADER..end).unwrap_or_default();
+                    let told = self.told_of_error(client, id, body);
+                    at = end;
+                    if told != Told::AsItIs || client.is_none() {
+                        from = at;
+                    }
+                    if let (Told::Instead(error), Some(client)) = (told, client) {
+                        self.pass(client, &error, &mut done);
+                    }
                 }
                 Stop::Bad(fault) => return Err(ServerReason::Protocol(fault.to_string())),
                 _ => {
@@ -236,7 +287,7 @@ impl Worker {
             session.since = now;
             done.released = true;
         }
-        if client.stream.readable() {
+        if session.held || client.stream.readable() {
             self.wake_client(id);
         }
         if whole && !partial && self.draining.is_some() {
@@ -250,6 +301,9 @@ impl Worker {
             return;
         };
         session.turned = self.now;
+        if session.held {
+            self.wake_client(id);
+        }
     }
 
     /// Whether clients of this server may not begin transaction blocks.

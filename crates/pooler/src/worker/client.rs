@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use pgskein_pool::parameters::ParametersId;
 use pgskein_pool::pools::PoolId;
+use pgskein_pool::prepared::Prepared;
 use pgskein_pool::slab::{ClientId, ServerId, Slab};
 use pgskein_protocol::key::CancelKey;
 
@@ -89,6 +90,10 @@ pub(super) struct Session {
     pub state: SessionState,
     /// Body bytes of a frame that has begun and must go the same way.
     pub rest: Rest,
+    /// What it sent next waits until its server has answered.
+    pub held: bool,
+    /// What it has prepared.
+    pub prepared: Option<Box<Prepared>>,
     /// What it believes the settings to be.
     pub parameters: ParametersId,
     /// Its cancel key.

@@ -108,6 +108,9 @@ impl Worker {
             Stage::Session(session) => {
                 self.keys.remove(&session.key.process_id);
                 self.parameters.release(session.parameters);
+                if let Some(prepared) = session.prepared {
+                    prepared.release(&mut self.statements);
+                }
                 match session.state {
                     SessionState::Linked(server) => {
                         self.abandon(server, session.rest, good_bye);
@@ -248,6 +251,7 @@ impl Worker {
         self.wake_cancels(id);
         server.stream.deregister(self.poll.registry());
         self.parameters.release(server.parameters);
+        self.forget_statements(&mut server);
         if let Some(pool) = self.pools.get_mut(server.pool) {
             pool.forget_idle(id);
         }

@@ -15,12 +15,15 @@ use pgskein_config::Settings;
 use pgskein_pool::control::{LeaseId, PoolKey, ToSupervisor};
 use pgskein_pool::flow::Flow;
 use pgskein_pool::pools::{Failure, PoolId};
+use pgskein_pool::prepared;
 use pgskein_pool::slab::ServerId;
+use pgskein_pool::text::Classes;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::Worker;
 use super::chores::Chore;
 use super::client::Rest;
+use super::flight::Replay;
 use super::reason::ServerReason;
 use super::server::{Server, ServerState, Target};
 use super::stream::{Outbox, Socket, Stream};
@@ -152,6 +155,10 @@ impl Worker {
                 deadline: after(now, self.config.settings.server_connect_timeout),
             },
             flow: Flow::default(),
+            known: prepared::Known::default(),
+            replay: Replay::default(),
+            deallocated: false,
+            dirty: Classes::NONE,
             rest: Rest::None,
             inbox: Vec::new(),
             outbox: Outbox::default(),

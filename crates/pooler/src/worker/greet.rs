@@ -190,6 +190,8 @@ impl Worker {
             pool: pool_id,
             state: SessionState::Idle,
             rest: Rest::None,
+            held: false,
+            prepared: None,
             parameters,
             key,
             carrier,

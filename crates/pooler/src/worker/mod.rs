@@ -16,11 +16,13 @@ mod console;
 mod control;
 mod drain;
 mod errand;
+mod flight;
 mod greet;
 mod login;
 mod notices;
 mod peers;
 mod pqexec;
+mod prepared;
 mod reason;
 mod relay;
 mod release;
@@ -49,6 +51,7 @@ use pgskein_pool::control::LeaseId;
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::{PoolId, Pools};
+use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab};
 use pgskein_protocol::key::Slot;
 
@@ -59,6 +62,7 @@ use self::client::Client;
 use self::connect::Addresses;
 use self::drain::Draining;
 use self::errand::Errand;
+use self::flight::Flight;
 use self::server::Server;
 use self::ticker::Ticker;
 use crate::link::Link;
@@ -77,6 +81,9 @@ pub(crate) struct Worker {
     errands: Slab<ErrandId, Errand>,
     pools: Pools,
     parameters: Parameters,
+    statements: Statements,
+    /// What is put together for a server.
+    flight: Flight,
     /// Clients by the first half of their cancel key.
     keys: HashMap<u32, ClientId>,
     /// Connections that may have something to do.

@@ -86,6 +86,9 @@ pub(super) enum Reason {
     TransactionInStatementMode,
     /// It sent a simple query, which `disable_pqexec` refuses.
     SimpleQuery,
+    /// A statement of this length, in bytes, cannot be kept, or its name is too
+    /// long.
+    StatementTooLarge(u32),
     /// Its database was taken out of the configuration.
     DatabaseRemoved,
     /// Its database was configured anew, and it keeps its server for ever.
@@ -130,6 +133,7 @@ impl Reason {
             Self::IdleTransactionTimeout => "25P03",
             Self::TransactionTimeout => "25P04",
             Self::ServerFailed { sqlstate, .. } => sqlstate,
+            Self::StatementTooLarge(_) => "53200",
             Self::ServerLost => "08006",
             Self::InvalidServerParameter { sqlstate, .. } => sqlstate,
             Self::TransactionInStatementMode | Self::SimpleQuery => "0A000",
@@ -170,6 +174,11 @@ impl Reason {
                 "transaction blocks not allowed in statement pooling mode"
             }
             Self::SimpleQuery => "PQexec disallowed",
+            Self::StatementTooLarge(length) => {
+                return Cow::Owned(format!(
+                    "message of {length} bytes about a prepared statement is too large (prepared_statement_memory)"
+                ));
+            }
             Self::DatabaseRemoved => "database removed",
             Self::DatabaseChanged => "database configuration changed",
         })

@@ -8,9 +8,10 @@
 use pgskein_config::PoolMode;
 use pgskein_pool::pools::Request;
 use pgskein_pool::slab::{ClientId, ServerId};
-use pgskein_protocol::{TransactionStatus, write};
+use pgskein_protocol::{Header, TransactionStatus, write};
 
 use super::client::{Rest, SessionState, Stage, session_of};
+use super::prepared::Step;
 use super::reason::{Reason, ServerReason};
 use super::scan::{Stop, scan_linked, scan_unlinked};
 use super::server::{OwnQuery, ServerState};
@@ -135,6 +136,11 @@ impl Worker {
             return;
         }
         match session.state {
+            _ if session.held
+                && (!client.stream.read_closed() || client.inbox.len() > self.scratch.len()) =>
+            {
+                return;
+            }
             // What waits is not read on, unless to see that the client left.
             SessionState::Waiting if !client.stream.read_closed() => return,
             SessionState::Waiting if client.inbox.len() > self.scratch.len() => return,
@@ -198,19 +204,34 @@ impl Worker {
                     let Some(server) = self.servers.get_mut(linked) else {
                         return Err(Reason::ServerLost);
                     };
+                    let mut fresh = false;
                     if server.flow.at_rest() {
                         session.turned = now;
                         if server.flow.status() == TransactionStatus::Idle {
                             session.since = now;
+                            fresh = true;
                         }
                     }
-                    let stop = scan_linked(session, &mut server.flow, bytes, &mut at, max);
+                    session.held = false;
+                    server.replay.forget();
+                    let mut stop = scan_linked(session, &mut server.flow, bytes, &mut at, max);
+                    if let Stop::Plan(header) = stop {
+                        self.flight.begin(fresh && at == from);
+                        stop = self.put_together(id, linked, header, bytes, from, &mut at)?;
+                        from = at;
+                    }
+                    let Some(server) = self.servers.get_mut(linked) else {
+                        return Ok(bytes.len());
+                    };
                     let run = bytes.get(from..at).unwrap_or_default();
                     if let Err(error) = server.outbox.send(&mut server.stream, run) {
                         self.lose_server(linked, &ServerReason::SocketFailed(error.kind()));
                         return Ok(bytes.len());
                     }
-                    if server.flow.at_rest() {
+                    if server.flow.take_flush() {
+                        self.give_answers(Some(id), linked);
+                        self.flush_and_wake(id);
+                    } else if server.flow.at_rest() {
                         self.release_late(id, linked);
                     }
                     (stop, true)
@@ -226,6 +247,12 @@ impl Worker {
                     }
                     from = at;
                 }
+                Stop::Hold => {
+                    if let Some(session) = session_of(&mut self.clients, id) {
+                        session.held = true;
+                    }
+                    return Ok(at);
+                }
                 Stop::NeedsServer if linked => {}
                 Stop::NeedsServer => {
                     if !self.request(id)? {
@@ -238,9 +265,59 @@ impl Worker {
                 Stop::Terminate if at > 0 => return Err(Reason::TerminatedInFlight),
                 Stop::Terminate => return Err(Reason::Terminated),
                 Stop::Bad(fault) => return Err(Reason::Protocol(fault.to_string())),
-                Stop::Ready(_) | Stop::Parameter(_) | Stop::OwnError(_) => return Ok(at),
+                _ => return Ok(at),
             }
         }
+    }
+
+    /// Puts together what is sent from the first message on that may name a
+    /// prepared statement, and sends it; gives why that stopped.
+    fn put_together(
+        &mut self,
+        id: ClientId,
+        linked: ServerId,
+        first: Header,
+        bytes: &[u8],
+        mut from: usize,
+        at: &mut usize,
+    ) -> Result<Stop, Reason> {
+        let max = self.config.settings.max_packet_size;
+        let mut header = first;
+        let stop = loop {
+            let frame = bytes.get(*at..).unwrap_or_default();
+            let run = bytes.get(from..*at).unwrap_or_default();
+            self.flight.bytes.extend_from_slice(run);
+            from = *at;
+            match self.plan(id, linked, header, frame)? {
+                Step::Hold => break Stop::Hold,
+                Step::More => break Stop::Tail,
+                Step::Sent(replaced) => from += replaced,
+            }
+            let (Some(session), Some(server)) = (
+                session_of(&mut self.clients, id),
+                self.servers.get_mut(linked),
+            ) else {
+                return Err(Reason::ServerLost);
+            };
+            if frame.len() < header.total() {
+                session.rest = Rest::Forward(header.total() - frame.len());
+            }
+            *at = bytes.len().min(*at + header.total());
+            match scan_linked(session, &mut server.flow, bytes, at, max) {
+                Stop::Plan(next) => header = next,
+                stop => break stop,
+            }
+        };
+        let run = bytes.get(from..*at).unwrap_or_default();
+        self.flight.bytes.extend_from_slice(run);
+        if let Some(server) = self.servers.get_mut(linked) {
+            if let Err(error) = server.outbox.send(&mut server.stream, &self.flight.bytes) {
+                self.lose_server(linked, &ServerReason::SocketFailed(error.kind()));
+            } else {
+                self.flight.keep(&mut server.replay);
+            }
+        }
+        Ok(stop)
     }
 
     /// Finds a server for a client; false when it has to wait.
@@ -301,6 +378,13 @@ impl Worker {
         session.turned = now;
         server.state = ServerState::Linked(id);
         server.used = true;
+        let mode = self
+            .pools
+            .get(session.pool)
+            .map_or(PoolMode::Session, |pool| pool.settings.pool_mode);
+        let renames = mode != PoolMode::Session
+            && (self.config.settings.max_prepared_statements > 0 || session.prepared.is_some());
+        server.flow.on_link(renames, mode == PoolMode::Statement);
         if session.parameters != server.parameters {
             let queries = self
                 .parameters

@@ -226,6 +226,7 @@ impl Worker {
         if let Rest::Forward(left) = server.rest {
             server.rest = Rest::Drop(left);
         }
+        server.flow.forget_client();
         if matches!(client_rest, Rest::Forward(_)) {
             if server.flow.running() {
                 server.state = ServerState::Recovering { deadline: now };

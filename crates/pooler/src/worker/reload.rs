@@ -44,6 +44,7 @@ impl Worker {
         crate::logging::apply(&self.config.settings);
         self.listeners.tune(&self.config.settings);
         self.credentials.reconfigure(&self.config);
+        self.limit_statements();
         self.reconfigure_pools(&old);
         log::info!("configuration {version} in effect");
     }

@@ -216,6 +216,8 @@ impl Worker {
             pool: server.pool,
             state: SessionState::Linked(id),
             rest: Rest::None,
+            held: false,
+            prepared: None,
             parameters,
             key,
             carrier: Carrier::Never,

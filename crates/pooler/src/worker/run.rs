@@ -10,12 +10,14 @@ use mio::{Events, Interest, Poll, Waker};
 use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::Pools;
+use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::Slab;
 
 use super::accept::Listeners;
 use super::auth::Credentials;
 use super::chores::{Chores, Done};
 use super::connect::Addresses;
+use super::flight::Flight;
 use super::setup::Setup;
 use super::sweep::SWEEP_INTERVAL;
 use super::ticker::Ticker;
@@ -77,6 +79,8 @@ impl Worker {
             errands: Slab::default(),
             pools: Pools::default(),
             parameters: Parameters::new(&setup.config.settings.track_extra_parameters),
+            statements: Statements::new(setup.statement_key),
+            flight: Flight::default(),
             keys: HashMap::new(),
             runnable: Vec::new(),
             spare_queue: Vec::new(),
@@ -103,6 +107,7 @@ impl Worker {
             next_request: 0,
             exit: None,
         };
+        worker.limit_statements();
         if let Some(order) = setup.drain {
             worker.obey(order);
             worker.stop_accepting();

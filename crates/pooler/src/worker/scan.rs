@@ -23,6 +23,10 @@ pub(super) enum Stop {
     NeedsServer,
     /// A Sync ends what the client is made to skip.
     SkippedToSync,
+    /// The next message may name a prepared statement.
+    Plan(Header),
+    /// The next message waits until the server has answered what it has.
+    Hold,
     /// The client says good-bye.
     Terminate,
     /// The next frame ends the connection.
@@ -33,6 +37,13 @@ pub(super) enum Stop {
     Parameter(Header),
     /// A whole error that answers a query of ours, not consumed yet.
     OwnError(Header),
+    /// A whole error that may name a prepared statement, not consumed or noted
+    /// yet.
+    Error(Header),
+    /// An answer of ours comes before the next frame.
+    Answer,
+    /// The next frame answers what stands for a DEALLOCATE; not consumed yet.
+    Deallocated(Header),
 }
 
 /// What is wrong with a frame.
@@ -91,7 +102,19 @@ pub(super) fn scan_linked(
             Ok(None) => return Stop::Tail,
             Err(error) => return Stop::Bad(Fault::Frame(error)),
         };
+        if flow.holds(header.tag) {
+            return Stop::Hold;
+        }
+        if header.tag == frontend::QUERY && flow.renames() {
+            if let Some(prepared) = &mut session.prepared {
+                prepared.drop_unnamed();
+            }
+            if matches!(here.get(HEADER), Some(b'd' | b'D')) {
+                return Stop::Plan(header);
+            }
+        }
         match flow.on_client(header.tag) {
+            ClientVerdict::Plan => return Stop::Plan(header),
             ClientVerdict::Forward if here.len() >= header.total() => *at += header.total(),
             ClientVerdict::Forward => {
                 session.rest = Rest::Forward(header.total() - here.len());
@@ -134,7 +157,7 @@ pub(super) fn scan_unlinked(session: &mut Session, bytes: &[u8], at: &mut usize,
     let skipping = session.state == SessionState::Skipping;
     match Flow::unlinked(header.tag) {
         ClientVerdict::Forward if !skipping => Stop::NeedsServer,
-        ClientVerdict::Forward | ClientVerdict::Drop => {
+        ClientVerdict::Forward | ClientVerdict::Plan | ClientVerdict::Drop => {
             session.rest = Rest::Drop(header.total());
             if skipping && header.tag == frontend::SYNC {
                 Stop::SkippedToSync
@@ -168,6 +191,11 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
             Err(error) => return Stop::Bad(Fault::Frame(error)),
         };
         let whole = here.len() >= header.total();
+        if server.flow.renames()
+            && let Some(stop) = scan_names(server, header, here)
+        {
+            return stop;
+        }
         match server.flow.on_server(header.tag) {
             ServerVerdict::Forward if client => {
                 if header.tag == backend::ERROR {
@@ -194,7 +222,7 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
                     return Stop::Bad(Fault::Ready);
                 };
                 let ready = server.flow.on_ready(status);
-                if !ready.own {
+                if !ready.own && !ready.retry {
                     *at += header.total();
                 }
                 return Stop::Ready(ready);
@@ -203,7 +231,34 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
                 return Stop::Parameter(header);
             }
             ServerVerdict::Whole => return Stop::OwnError(header),
+            ServerVerdict::Answer => return Stop::Answer,
+            ServerVerdict::Deallocated => return Stop::Deallocated(header),
         }
+    }
+}
+
+/// Looks for what is told of prepared statements: an error may name one, and a
+/// command may have taken all away.
+#[inline]
+fn scan_names(server: &mut Server, header: Header, here: &[u8]) -> Option<Stop> {
+    let body = || here.get(HEADER..header.total());
+    match (header.tag, header.length) {
+        (backend::ERROR, _) if !server.flow.answers_own() && header.total() <= WHOLE_MAX => {
+            if server.flow.owes_answer() {
+                return Some(Stop::Answer);
+            }
+            let body = body();
+            server.said_why |= says_why(body);
+            Some(body.map_or(Stop::Tail, |_| Stop::Error(header)))
+        }
+        (backend::COMMAND_COMPLETE, DISCARD_ALL_LENGTH | DEALLOCATE_ALL_LENGTH) => {
+            let Some(body) = body() else {
+                return Some(Stop::Tail);
+            };
+            server.deallocated |= matches!(body, b"DISCARD ALL\0" | b"DEALLOCATE ALL\0");
+            None
+        }
+        _ => None,
     }
 }
 
@@ -236,6 +291,10 @@ impl fmt::Display for Fault {
         }
     }
 }
+
+/// Length fields of the tags that end all prepared statements of a session.
+const DISCARD_ALL_LENGTH: u32 = 4 + 12;
+const DEALLOCATE_ALL_LENGTH: u32 = 4 + 15;
 
 /// Length of a frame's header, in bytes.
 pub(super) const HEADER: usize = pgskein_protocol::HEADER_LEN;

@@ -19,10 +19,13 @@ use pgskein_pool::control::LeaseId;
 use pgskein_pool::flow::Flow;
 use pgskein_pool::parameters::ParametersId;
 use pgskein_pool::pools::PoolId;
+use pgskein_pool::prepared::Known;
 use pgskein_pool::slab::ClientId;
+use pgskein_pool::text::Classes;
 use pgskein_protocol::Bid;
 
 use super::client::Rest;
+use super::flight::Replay;
 use super::server_login::ServerLogin;
 use super::stream::{Outbox, Stream};
 
@@ -43,6 +46,14 @@ pub(super) struct Server {
     pub state: ServerState,
     /// What it owes.
     pub flow: Flow,
+    /// Which statements it has prepared.
+    pub known: Known,
+    /// What may be sent once more.
+    pub replay: Replay,
+    /// A command has taken all its prepared statements away.
+    pub deallocated: bool,
+    /// What its clients have changed.
+    pub dirty: Classes,
     /// Body bytes of a frame that has begun and must go the same way.
     pub rest: Rest,
     /// Bytes read and not yet parsed.

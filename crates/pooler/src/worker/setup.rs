@@ -40,6 +40,9 @@ pub(crate) struct Setup {
     pub config: Config,
     /// Hosts that are to be asked for plain 3.0.
     pub old_hosts: OldHosts,
+    /// Secret from which the names of prepared statements on servers are made;
+    /// the same in all workers.
+    pub statement_key: [u8; 16],
     /// The drain in force, if one is.
     pub drain: Option<DrainOrder>,
     /// Folder of the group's peer sockets.

@@ -1,0 +1,198 @@
+//! Pending: what a failed batch leaves undone.
+//!
+//! Names are given and taken when a Parse or Close is sent, since what follows
+//! in the same batch relies on it. If the server then fails or skips it, the
+//! change is undone; outcomes tell of whom.
+
+use std::collections::VecDeque;
+
+use crate::prepared::{Name, StatementId};
+
+/// Changes that wait for their answer, in the order they were sent.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Changes of the client's names.
+    names: VecDeque<Change>,
+    /// How many of `names` were sent in batches before the current one.
+    earlier: usize,
+    /// Statements that were prepared on the server, or closed there.
+    sent: VecDeque<Name>,
+    outcomes: Vec<Outcome>,
+}
+
+#[derive(Debug)]
+struct Change {
+    name: Box<[u8]>,
+    kind: ChangeKind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ChangeKind {
+    Defined,
+    Removed(StatementId),
+    /// Nothing changes: the Parse is to fail.
+    Refused(Refusal),
+}
+
+/// Why a Parse is made to fail.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// The client has a statement of that name.
+    Taken,
+    /// There is no memory for one more.
+    OutOfMemory,
+}
+
+/// What a message about prepared statements has come to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The client does not have this name after all.
+    Undefine(Box<[u8]>),
+    /// The client still has this name.
+    Restore(Box<[u8]>, StatementId),
+    /// The client's use of this statement has ended.
+    Released(StatementId),
+    /// Whether the server has this statement is not known.
+    Doubt(Name),
+    /// The server still has this statement.
+    Kept(Name),
+    /// The client's last Parse of the unnamed statement came to nothing.
+    UnnamedLost,
+}
+
+impl Pending {
+    /// The names of a client that a Parse gives.
+    pub(super) fn define(&mut self, name: &[u8]) {
+        self.change(name, ChangeKind::Defined);
+    }
+
+    /// A Close takes a name of the client, and its use of a statement.
+    pub(super) fn remove(&mut self, name: &[u8], statement: StatementId) {
+        self.change(name, ChangeKind::Removed(statement));
+    }
+
+    /// A Parse with this name is made to fail.
+    pub(super) fn refuse(&mut self, name: &[u8], refusal: Refusal) {
+        self.change(name, ChangeKind::Refused(refusal));
+    }
+
+    /// A statement is prepared or closed on the server.
+    pub(super) fn sent(&mut self, name: Name) {
+        self.sent.push_back(name);
+    }
+
+    /// What was sent so far belongs to earlier batches.
+    #[inline]
+    pub(super) fn on_sync(&mut self) {
+        self.earlier = self.names.len();
+    }
+
+    /// Whether what becomes of a name depends on an earlier batch.
+    pub(super) fn depends(&self, name: &[u8]) -> bool {
+        self.earlier > 0
+            && (self.earlier > LOOKED_AT
+                || self
+                    .names
+                    .iter()
+                    .take(self.earlier)
+                    .any(|change| *change.name == *name))
+    }
+
+    /// The name in the Parse that fails next, and why it does.
+    pub(super) fn refused(&self) -> Option<(&[u8], Refusal)> {
+        match self.names.front()? {
+            Change {
+                name,
+                kind: ChangeKind::Refused(refusal),
+            } => Some((name, *refusal)),
+            _ => None,
+        }
+    }
+
+    /// The first change of a name was done.
+    pub(super) fn name_done(&mut self) {
+        if let Some(Change {
+            kind: ChangeKind::Removed(statement),
+            ..
+        }) = self.pop()
+        {
+            self.outcomes.push(Outcome::Released(statement));
+        }
+    }
+
+    /// The first change of a name came to nothing.
+    pub(super) fn name_failed(&mut self) {
+        match self.pop() {
+            Some(Change {
+                name,
+                kind: ChangeKind::Defined,
+            }) => self.outcomes.push(Outcome::Undefine(name)),
+            Some(Change {
+                name,
+                kind: ChangeKind::Removed(statement),
+            }) => self.outcomes.push(Outcome::Restore(name, statement)),
+            _ => {}
+        }
+    }
+
+    /// The first message to the server was answered.
+    #[inline]
+    pub(super) fn sent_done(&mut self) {
+        self.sent.pop_front();
+    }
+
+    /// The first Parse to the server failed or was skipped.
+    pub(super) fn parse_failed(&mut self) {
+        self.outcomes
+            .extend(self.sent.pop_front().map(Outcome::Doubt));
+    }
+
+    /// The first Close to the server was skipped.
+    pub(super) fn close_failed(&mut self) {
+        self.outcomes
+            .extend(self.sent.pop_front().map(Outcome::Kept));
+    }
+
+    /// A Parse of the unnamed statement failed or was skipped.
+    pub(super) fn unnamed_failed(&mut self) {
+        self.outcomes.push(Outcome::UnnamedLost);
+    }
+
+    /// Whether there is something for [`Pending::take_outcomes`].
+    #[inline]
+    pub(super) fn has_outcomes(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
+    /// Outcomes in the order in which they are to be carried out: the last
+    /// change is undone first.
+    pub(super) fn take_outcomes(&mut self) -> impl Iterator<Item = Outcome> + use<> {
+        std::mem::take(&mut self.outcomes).into_iter().rev()
+    }
+
+    /// The client has left: its names are nobody's, and its uses of statements
+    /// end.
+    pub(super) fn forget_client(&mut self) {
+        for change in &mut self.names {
+            if let ChangeKind::Removed(statement) = change.kind {
+                self.outcomes.push(Outcome::Released(statement));
+            }
+            change.kind = ChangeKind::Refused(Refusal::Taken);
+        }
+    }
+
+    fn change(&mut self, name: &[u8], kind: ChangeKind) {
+        self.names.push_back(Change {
+            name: name.into(),
+            kind,
+        });
+    }
+
+    fn pop(&mut self) -> Option<Change> {
+        self.earlier = self.earlier.saturating_sub(1);
+        self.names.pop_front()
+    }
+}
+
+/// With more changes in flight than this, all names wait for their answers.
+const LOOKED_AT: usize = 64;

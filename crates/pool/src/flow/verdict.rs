@@ -1,0 +1,52 @@
+//! Verdicts: what happens to frames.
+
+use pgskein_protocol::TransactionStatus;
+
+/// What happens to a frame from a client that is linked or wants to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientVerdict {
+    /// It goes to the server.
+    Forward,
+    /// It may name a prepared statement; nothing is noted yet.
+    Plan,
+    /// It belongs to a COPY that is over; nobody needs it.
+    Drop,
+    /// The client says good-bye.
+    Terminate,
+    /// No such message: the connection cannot go on.
+    Unknown,
+}
+
+/// What happens to a frame from a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServerVerdict {
+    /// It goes to the client.
+    Forward,
+    /// It answers something of ours, or is not meant for clients.
+    Drop,
+    /// Its body is needed before anything can be said: ReadyForQuery,
+    /// ParameterStatus, and an error that answers something of ours.
+    Whole,
+    /// An answer of ours goes before it: see [`super::Flow::answer`]. Nothing was
+    /// noted yet.
+    Answer,
+    /// An answer of ours takes its place: the tag of a DEALLOCATE.
+    Deallocated,
+}
+
+/// What a ReadyForQuery means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ready {
+    /// Whether it answers a query of ours, and must not reach the client.
+    pub own: bool,
+    /// Whether a query of ours has failed since the last ReadyForQuery.
+    pub own_failed: bool,
+    /// Whether a batch is to be sent once more; it must not reach the client.
+    pub retry: bool,
+    /// Whether nothing more is due.
+    pub settled: bool,
+    /// Whether it answers anything at all.
+    pub expected: bool,
+    /// The transaction status that it reports.
+    pub status: TransactionStatus,
+}

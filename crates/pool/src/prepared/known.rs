@@ -1,0 +1,213 @@
+//! Known: which statements one server has prepared.
+
+use std::hash::BuildHasherDefault;
+
+use lru::LruCache;
+
+use super::statements::{ENTRY_COST, Name, Spread, Statements};
+
+/// The statements that a server has prepared, most recently used first.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Made when the first statement is prepared.
+    entries: Option<Box<Entries>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// The batch that its Parse was sent in.
+    batch: u64,
+    /// It may be there or not, or must be made anew.
+    stale: bool,
+}
+
+/// What is known of a statement on a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// It is prepared there.
+    Ready,
+    /// It was sent in an earlier batch that is not answered yet.
+    Pending,
+    /// It has to be closed before it is prepared again.
+    Stale,
+    /// It is not there.
+    Missing,
+}
+
+impl Known {
+    /// Looks a statement up and marks it as used.
+    ///
+    /// `current` is the batch that is being sent, `answered` the first one that
+    /// is not answered yet.
+    #[inline]
+    pub fn find(&mut self, name: Name, current: u64, answered: u64) -> Found {
+        let entry = self.entries.as_mut().and_then(|all| all.0.get(&name));
+        match entry {
+            None => Found::Missing,
+            Some(entry) if entry.batch < answered || entry.batch == current => {
+                if entry.stale {
+                    Found::Stale
+                } else {
+                    Found::Ready
+                }
+            }
+            Some(_) => Found::Pending,
+        }
+    }
+
+    /// Notes that the Parse of a statement is sent in batch `current`.
+    ///
+    /// Gives the statement that has to be closed for it, where there are `max`
+    /// already, or no memory for more. What is not answered yet stays.
+    pub fn prepare(
+        &mut self,
+        name: Name,
+        current: u64,
+        answered: u64,
+        max: usize,
+        memory: &mut Statements,
+    ) -> Option<Name> {
+        let entries = &mut self.entries.get_or_insert_default().0;
+        let entry = Entry {
+            batch: current,
+            stale: false,
+        };
+        if let Some(known) = entries.get_mut(&name) {
+            *known = entry;
+            return None;
+        }
+        let full = entries.len() >= max || !memory.charge(Self::ENTRY_COST);
+        let oldest = entries
+            .peek_lru()
+            .filter(|(_, oldest)| full && oldest.batch < answered)
+            .map(|(name, _)| *name);
+        match oldest {
+            // Its place, and what it was charged, go to the new one.
+            Some(_) => {
+                entries.pop_lru();
+            }
+            None if full => {
+                memory.charge_anyway(Self::ENTRY_COST);
+            }
+            None => {}
+        }
+        entries.put(name, entry);
+        oldest
+    }
+    /// Notes that a Parse failed or was skipped: what the server has is not
+    /// known.
+    pub fn doubt(&mut self, name: Name) {
+        if let Some(entry) = self.entries.as_mut().and_then(|all| all.0.peek_mut(&name)) {
+            *entry = Entry::STALE;
+        }
+    }
+
+    /// Notes that a Close was skipped: the statement is still there.
+    pub fn restore(&mut self, name: Name, memory: &mut Statements) {
+        let entries = &mut self.entries.get_or_insert_default().0;
+        if !entries.contains(&name) {
+            memory.charge_anyway(Self::ENTRY_COST);
+        }
+        entries.put(name, Entry::STALE);
+    }
+
+    /// Notes that the server has forgotten all statements.
+    pub fn clear(&mut self, memory: &mut Statements) {
+        if let Some(entries) = self.entries.take() {
+            memory.refund(entries.0.len() * Self::ENTRY_COST);
+        }
+    }
+
+    /// Number of statements.
+    pub fn len(&self) -> usize {
+        self.entries.as_ref().map_or(0, |entries| entries.0.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that a statement of a server is charged for.
+    const ENTRY_COST: usize = 2 * ENTRY_COST;
+}
+
+impl Entry {
+    /// In every batch that was ever answered.
+    const STALE: Self = Self {
+        batch: 0,
+        stale: true,
+    };
+}
+
+/// An [`LruCache`] without a bound of its own.
+#[derive(Debug)]
+struct Entries(LruCache<Name, Entry, BuildHasherDefault<Spread>>);
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self(LruCache::unbounded_with_hasher(
+            BuildHasherDefault::default(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(number: u8) -> Name {
+        Name::of(&[0; 16], &[number, 0])
+    }
+
+    #[test]
+    fn closes_what_was_used_longest_ago() {
+        let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
+        assert_eq!(known.prepare(name(1), 0, 0, 2, &mut memory), None);
+        assert_eq!(known.prepare(name(2), 0, 0, 2, &mut memory), None);
+        assert_eq!(known.find(name(1), 1, 1), Found::Ready);
+        assert_eq!(known.prepare(name(3), 1, 1, 2, &mut memory), Some(name(2)));
+        assert_eq!(known.find(name(2), 1, 1), Found::Missing);
+        assert_eq!(known.len(), 2);
+        known.clear(&mut memory);
+        assert_eq!(memory.bytes(), 0);
+    }
+
+    #[test]
+    fn keeps_what_is_not_answered_yet() {
+        let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
+        known.prepare(name(1), 0, 0, 1, &mut memory);
+        assert_eq!(known.prepare(name(2), 0, 0, 1, &mut memory), None);
+        assert_eq!(known.len(), 2);
+        known.clear(&mut memory);
+        assert_eq!(memory.bytes(), 0);
+    }
+
+    #[test]
+    fn waits_for_the_answer_to_an_earlier_batch_only() {
+        let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
+        known.prepare(name(1), 3, 2, 9, &mut memory);
+        assert_eq!(known.find(name(1), 3, 2), Found::Ready);
+        assert_eq!(known.find(name(1), 4, 2), Found::Pending);
+        assert_eq!(known.find(name(1), 4, 4), Found::Ready);
+    }
+
+    #[test]
+    fn makes_anew_what_is_in_doubt() {
+        let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
+        known.prepare(name(1), 0, 0, 9, &mut memory);
+        known.doubt(name(1));
+        assert_eq!(known.find(name(1), 0, 0), Found::Stale);
+        known.restore(name(2), &mut memory);
+        assert_eq!(known.find(name(2), 1, 1), Found::Stale);
+    }
+
+    #[test]
+    fn makes_room_when_memory_is_short() {
+        let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
+        memory.limit(Known::ENTRY_COST);
+        known.prepare(name(1), 0, 0, 9, &mut memory);
+        assert_eq!(known.prepare(name(2), 1, 1, 9, &mut memory), Some(name(1)));
+        assert_eq!(memory.bytes(), Known::ENTRY_COST);
+    }
+}

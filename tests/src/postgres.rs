@@ -13,9 +13,10 @@ use crate::account::Account;
 use crate::client::{Client, Login};
 use crate::folder::Folder;
 use crate::process::Process;
+use crate::release::Release;
 use crate::route::{Route, free_port};
 use crate::template::template;
-use crate::tools::{PROGRAM_DEADLINE, postgresql_program, quiet_environment, run};
+use crate::tools::{PROGRAM_DEADLINE, quiet_environment, run};
 use crate::wait::{PATIENCE, wait_for, within};
 
 /// A server on a port and in a folder of its own, which ends with the scenario.
@@ -28,6 +29,7 @@ pub struct Postgres {
     account: Account,
     folder: Folder,
     port: u16,
+    release: Release,
     settings: Vec<String>,
     server: Mutex<Option<Server>>,
 }
@@ -45,6 +47,11 @@ impl Postgres {
         Self::start_with(&[])
     }
 
+    /// Starts a fresh one of this version.
+    pub fn start_release(release: Release) -> Self {
+        Self::start_fresh(release, &[])
+    }
+
     /// Starts a fresh one that serves replication, of both kinds.
     pub fn start_for_replication() -> Self {
         Self::start_with(&[
@@ -57,31 +64,43 @@ impl Postgres {
 
     /// Starts a fresh one with these settings, each `name=value`.
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::start_fresh(Release::System, settings)
+    }
+
+    fn start_fresh(release: Release, settings: &[&str]) -> Self {
         let account = Account::unprivileged();
         let folder = Folder::make("pg", &account);
         let mut command = Command::new("cp");
         command
             .args(["-a", "--reflink=auto"])
-            .arg(template())
+            .arg(template(release))
             .arg(folder.join(DATA));
         run(command, PROGRAM_DEADLINE).ok();
-        Self::start_in(folder, account, settings)
+        Self::start_in(folder, account, release, settings)
     }
 
     /// Starts one over the data in the folder `data` of `folder`, which belong
     /// to the account of the tests.
     pub fn start_over(folder: Folder, settings: &[&str]) -> Self {
-        Self::start_in(folder, Account::unprivileged(), settings)
+        Self::start_in(folder, Account::unprivileged(), Release::System, settings)
     }
 
-    fn start_in(folder: Folder, account: Account, settings: &[&str]) -> Self {
+    fn start_in(folder: Folder, account: Account, release: Release, settings: &[&str]) -> Self {
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         let data = folder.join(DATA);
-        let server = Server::start_on(free_port(), &data, folder.path(), &account, &settings);
+        let server = Server::start_on(
+            release,
+            free_port(),
+            &data,
+            folder.path(),
+            &account,
+            &settings,
+        );
         Self {
             account,
             folder,
             port: server.port,
+            release,
             settings,
             server: Mutex::new(Some(server)),
         }
@@ -148,7 +167,14 @@ impl Postgres {
     /// Starts it again after [`Postgres::crash`], on the same port.
     pub fn start_again(&self) {
         let (data, folder) = (self.folder.join(DATA), self.folder.path());
-        let server = Server::start_on(self.port, &data, folder, &self.account, &self.settings);
+        let server = Server::start_on(
+            self.release,
+            self.port,
+            &data,
+            folder,
+            &self.account,
+            &self.settings,
+        );
         *self.server.lock().unwrap() = Some(server);
     }
 
@@ -168,11 +194,12 @@ impl Drop for Postgres {
 
 impl Server {
     /// Starts a server over `data` on a free port, with socket and log in `folder`.
-    pub(crate) fn start(data: &Path, folder: &Path, account: &Account) -> Self {
-        Self::start_on(free_port(), data, folder, account, &[])
+    pub(crate) fn start(data: &Path, folder: &Path, account: &Account, release: Release) -> Self {
+        Self::start_on(release, free_port(), data, folder, account, &[])
     }
 
     fn start_on(
+        release: Release,
         port: u16,
         data: &Path,
         folder: &Path,
@@ -184,7 +211,7 @@ impl Server {
             .append(true)
             .open(folder.join("postgresql.log"))
             .expect("a log can be opened");
-        let mut command = Command::new(postgresql_program("postgres"));
+        let mut command = Command::new(release.program("postgres"));
         quiet_environment(&mut command);
         command.arg("-D").arg(data).arg("-k").arg(folder);
         command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);

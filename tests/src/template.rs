@@ -13,16 +13,26 @@ use std::sync::OnceLock;
 use crate::account::Account;
 use crate::folder::Folder;
 use crate::postgres::Server;
-use crate::tools::{PROGRAM_DEADLINE, postgresql_program, run};
+use crate::release::Release;
+use crate::tools::{PROGRAM_DEADLINE, run};
 
 /// The folder of the template's data.
-pub(crate) fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
+pub(crate) fn template(release: Release) -> &'static Path {
+    static SYSTEM: OnceLock<PathBuf> = OnceLock::new();
+    static EIGHTEEN: OnceLock<PathBuf> = OnceLock::new();
+    let known = match release {
+        Release::System => &SYSTEM,
+        Release::Eighteen => &EIGHTEEN,
+    };
+    known.get_or_init(|| {
         let account = Account::unprivileged();
-        let path = env::temp_dir().join(format!("pgskein-template-{}-{}", account.name(), id()));
+        let path = env::temp_dir().join(format!(
+            "pgskein-template-{}-{}",
+            account.name(),
+            id(release)
+        ));
         if !path.exists() {
-            make(&path, &account);
+            make(&path, &account, release);
         }
         let owner = fs::metadata(&path).expect("the template is there").uid();
         assert_eq!(
@@ -36,13 +46,13 @@ pub(crate) fn template() -> &'static Path {
 }
 
 /// Makes it aside and puts it in place whole, so that others never see a half.
-fn make(path: &Path, account: &Account) {
+fn make(path: &Path, account: &Account, release: Release) {
     let folder = Folder::make("making", account);
     let data = folder.join("data");
-    initdb(&data, account);
-    let server = Server::start(&data, folder.path(), account);
+    initdb(&data, account, release);
+    let server = Server::start(&data, folder.path(), account, release);
     server.query(USERS);
-    let mut command = Command::new(postgresql_program("pgbench"));
+    let mut command = Command::new(release.program("pgbench"));
     command.args(["-i", "-q", "-U", "postgres", "-h", "127.0.0.1", "-p"]);
     command.args([&server.port().to_string(), "postgres"]);
     run(command, PROGRAM_DEADLINE).ok();
@@ -53,8 +63,8 @@ fn make(path: &Path, account: &Account) {
     }
 }
 
-fn initdb(data: &Path, account: &Account) {
-    let mut command = Command::new(postgresql_program("initdb"));
+fn initdb(data: &Path, account: &Account, release: Release) {
+    let mut command = Command::new(release.program("initdb"));
     command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]);
     command.args(["--no-sync", "--wal-segsize=1", "-D"]);
     command.arg(data).current_dir("/");
@@ -68,8 +78,8 @@ fn initdb(data: &Path, account: &Account) {
 }
 
 /// Tells templates of different content apart.
-fn id() -> String {
-    let mut command = Command::new(postgresql_program("postgres"));
+fn id(release: Release) -> String {
+    let mut command = Command::new(release.program("postgres"));
     command.arg("--version");
     let version = run(command, PROGRAM_DEADLINE).ok();
     let text = [version.as_str(), HBA, SETTINGS, USERS].concat();

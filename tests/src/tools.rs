@@ -7,7 +7,7 @@ mod psql;
 
 use std::env;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -25,28 +25,6 @@ pub fn python(program: &str, arguments: &[&str]) -> Run {
     let mut command = Command::new(drivers::python(Drivers::Old));
     command.arg("-c").arg(program).args(arguments);
     run(command, PROGRAM_DEADLINE)
-}
-
-/// A program of PostgreSQL: of the newest version below `/usr/lib/postgresql`,
-/// else the one in `PATH`.
-pub(crate) fn postgresql_program(name: &str) -> PathBuf {
-    let mut versions: Vec<(u32, PathBuf)> = Vec::new();
-    for entry in Path::new(DEBIAN_FOLDER)
-        .read_dir()
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let program = entry.path().join("bin").join(name);
-        let version = entry.file_name().to_str().and_then(|v| v.parse().ok());
-        if let (Some(version), true) = (version, program.exists()) {
-            versions.push((version, program));
-        }
-    }
-    versions.sort();
-    versions
-        .pop()
-        .map_or_else(|| PathBuf::from(name), |(_, program)| program)
 }
 
 /// Something that `scripts/clients.sh` installs, below `target/tools`.
@@ -117,7 +95,5 @@ pub(crate) fn quiet_environment(command: &mut Command) {
     }
 }
 
-/// Where Debian keeps the versions of PostgreSQL.
-const DEBIAN_FOLDER: &str = "/usr/lib/postgresql";
 /// How long a program of ours may run.
 pub(crate) const PROGRAM_DEADLINE: Duration = Duration::from_secs(120);

@@ -134,12 +134,34 @@ impl Parameters {
         new
     }
 
-    /// Gives up `id` for `other`.
+    /// What both believe once the queries of [`Parameters::difference`] have
+    /// succeeded; `client` and `server` are given up for it.
+    ///
+    /// The server's spelling of the values is the one that counts. Beyond
+    /// ASCII it may still be in the encoding of an earlier client, because
+    /// values that do not change are not reported again.
     #[must_use]
-    pub fn replace(&mut self, id: ParametersId, other: ParametersId) -> ParametersId {
-        let other = self.keep(other);
-        self.release(id);
-        other
+    pub fn agree(
+        &mut self,
+        client: ParametersId,
+        server: ParametersId,
+    ) -> (ParametersId, ParametersId) {
+        let values = |id: ParametersId| self.sets.get(id.0 as usize).map(|entry| &entry.values);
+        let (Some(wanted), Some(reported)) = (values(client), values(server)) else {
+            return (client, server);
+        };
+        let agreed: Values = wanted
+            .iter()
+            .zip(reported)
+            .map(|(wanted, reported)| match (wanted, reported) {
+                (Some(wanted), Some(reported)) if !reported.is_ascii() => Some(wanted.clone()),
+                _ => reported.clone(),
+            })
+            .collect();
+        let agreed = self.intern(agreed);
+        self.release(client);
+        self.release(server);
+        (self.keep(agreed), agreed)
     }
 
     /// The queries that bring a server from `server` to `client`; none when
@@ -338,6 +360,29 @@ mod tests {
         );
         assert_eq!(latin.len(), 2);
         assert_eq!(latin[0], "BEGIN;SET client_encoding='LATIN1';COMMIT");
+    }
+
+    #[test]
+    fn takes_the_spelling_of_the_server_unless_its_encoding_is_in_doubt() {
+        let mut parameters = Parameters::new(&[]);
+        let (mut client, mut server) = (parameters.empty(), parameters.empty());
+        for (position, wanted, reported) in [
+            (1, &b"German"[..], &b"German, DMY"[..]),
+            (8, "größe".as_bytes(), b"gr\xf6\xdfe"),
+        ] {
+            client = parameters.with(client, position, wanted);
+            server = parameters.with(server, position, reported);
+        }
+        let (client, server) = parameters.agree(client, server);
+        assert_eq!(client, server);
+        let values: Vec<_> = parameters.values(client).collect();
+        assert_eq!(
+            values,
+            [
+                ("DateStyle", &b"German, DMY"[..]),
+                ("search_path", "größe".as_bytes())
+            ]
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use super::{PROGRAM_DEADLINE, postgresql_program, quiet_environment, run};
+use super::{PROGRAM_DEADLINE, quiet_environment, run};
+use crate::release::Release;
 
 /// One run of pgbench over the tables that every test server has.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ impl Pgbench {
     ///
     /// When a client was aborted or a transaction failed.
     pub fn run(&self) -> u64 {
-        let mut command = Command::new(postgresql_program("pgbench"));
+        let mut command = Command::new(Release::System.program("pgbench"));
         quiet_environment(&mut command);
         command.args(["-n", "-h", "127.0.0.1", "-U", "postgres"]);
         command.args(["-p", &self.port.to_string()]);

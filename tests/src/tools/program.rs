@@ -4,10 +4,11 @@
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
-use super::{PROGRAM_DEADLINE, postgresql_program, quiet_environment, run};
+use super::{PROGRAM_DEADLINE, quiet_environment, run};
 use crate::account::Account;
 use crate::pgskein::Run;
 use crate::process::Process;
+use crate::release::Release;
 use crate::wait::{PATIENCE, within};
 
 /// A program and how it is to be run.
@@ -27,7 +28,7 @@ impl Program {
     /// A program of PostgreSQL, under the account of the tests, since what it
     /// writes may become a server's data.
     pub fn new(name: &str) -> Self {
-        let mut command = Command::new(postgresql_program(name));
+        let mut command = Command::new(Release::System.program(name));
         quiet_environment(&mut command);
         command.env("PGPASSFILE", "/nonexistent");
         Account::unprivileged().apply(&mut command);

@@ -4,10 +4,11 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{PROGRAM_DEADLINE, postgresql_program, quiet_environment, run};
+use super::{PROGRAM_DEADLINE, quiet_environment, run};
 use crate::account::Account;
 use crate::pgskein::Run;
 use crate::process::Process;
+use crate::release::Release;
 
 /// How psql is to connect.
 #[derive(Clone, Debug)]
@@ -15,6 +16,7 @@ pub struct Psql {
     connection: String,
     password: Option<String>,
     account: Option<Account>,
+    release: Release,
 }
 
 /// A psql that runs in the background.
@@ -39,7 +41,14 @@ impl Psql {
             connection: format!("{address} connect_timeout=20"),
             password: None,
             account: None,
+            release: Release::System,
         }
+    }
+
+    /// Is the psql of this PostgreSQL.
+    pub fn release(mut self, release: Release) -> Self {
+        self.release = release;
+        self
     }
 
     /// Logs in as this user.
@@ -88,7 +97,7 @@ impl Psql {
     }
 
     fn command(&self, sql: &str) -> Command {
-        let mut command = Command::new(postgresql_program("psql"));
+        let mut command = Command::new(self.release.program("psql"));
         quiet_environment(&mut command);
         command.env("PGPASSFILE", "/nonexistent");
         // A message then carries its SQLSTATE.

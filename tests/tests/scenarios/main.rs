@@ -26,6 +26,7 @@ mod notices;
 mod parameters;
 mod parameters_refused;
 mod pgbench;
+mod postgresql_18;
 mod program;
 mod protocol;
 mod psycopg;

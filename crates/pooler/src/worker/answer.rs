@@ -372,10 +372,8 @@ impl Worker {
             return;
         };
         if !server.flow.answers_own() {
-            // The server's spelling of the values is the one that counts.
-            session.parameters = self
-                .parameters
-                .replace(session.parameters, server.parameters);
+            (session.parameters, server.parameters) =
+                self.parameters.agree(session.parameters, server.parameters);
         }
     }
 

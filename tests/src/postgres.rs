@@ -54,12 +54,7 @@ impl Postgres {
 
     /// Starts a fresh one that serves replication, of both kinds.
     pub fn start_for_replication() -> Self {
-        Self::start_with(&[
-            "wal_level=logical",
-            "max_wal_senders=20",
-            "max_replication_slots=20",
-            "synchronous_commit=local",
-        ])
+        Self::start_with(&REPLICATION)
     }
 
     /// Starts a fresh one with these settings, each `name=value`.
@@ -79,10 +74,11 @@ impl Postgres {
         Self::start_in(folder, account, release, settings)
     }
 
-    /// Starts one over the data in the folder `data` of `folder`, which belong
-    /// to the account of the tests.
-    pub fn start_over(folder: Folder, settings: &[&str]) -> Self {
-        Self::start_in(folder, Account::unprivileged(), Release::System, settings)
+    /// Starts one that serves replication over the data in the folder `data` of
+    /// `folder`, a copy of those of another, which belong to the account of the
+    /// tests.
+    pub fn start_over(folder: Folder) -> Self {
+        Self::start_in(folder, Account::unprivileged(), Release::System, &REPLICATION)
     }
 
     fn start_in(folder: Folder, account: Account, release: Release, settings: &[&str]) -> Self {
@@ -176,6 +172,11 @@ impl Postgres {
             &self.settings,
         );
         *self.server.lock().unwrap() = Some(server);
+    }
+
+    /// Folder of its data.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join(DATA)
     }
 
     fn log_file(&self) -> PathBuf {
@@ -290,6 +291,15 @@ pub(crate) fn print_end(whose: &str, file: &Path) {
     eprintln!("----");
 }
 
+/// Settings of a server that serves replication, and retries soon where it
+/// receives it.
+const REPLICATION: [&str; 5] = [
+    "wal_level=logical",
+    "max_wal_senders=20",
+    "max_replication_slots=20",
+    "synchronous_commit=local",
+    "wal_retrieve_retry_interval=100ms",
+];
 /// Folder of the data of a server in its own folder.
 const DATA: &str = "data";
 /// Name of connections that bypass the pooler.

@@ -78,7 +78,12 @@ impl Postgres {
     /// `folder`, a copy of those of another, which belong to the account of the
     /// tests.
     pub fn start_over(folder: Folder) -> Self {
-        Self::start_in(folder, Account::unprivileged(), Release::System, &REPLICATION)
+        Self::start_in(
+            folder,
+            Account::unprivileged(),
+            Release::System,
+            &REPLICATION,
+        )
     }
 
     fn start_in(folder: Folder, account: Account, release: Release, settings: &[&str]) -> Self {

@@ -32,6 +32,8 @@ mod protocol;
 mod psycopg;
 mod reload;
 mod replication;
+mod replication_ends;
+mod replication_limits;
 mod replication_programs;
 mod replication_streams;
 mod server_versions;

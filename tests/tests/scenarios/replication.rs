@@ -1,7 +1,9 @@
 //! Replication connections: each has a server of its own.
 
+use std::net::TcpListener;
+
 use crate::harness::{
-    Client, Login, Manner, PATIENCE, Pooler, Postgres, Psql, SqlState, StandIn, wait_for,
+    Client, Login, Manner, PATIENCE, Pooler, Postgres, Psql, SqlState, StandIn, Wire, wait_for,
 };
 
 /// A login that asks for replication of one database.
@@ -134,6 +136,17 @@ fn greeting_is_what_the_server_itself_says() {
 }
 
 #[test]
+fn address_of_the_client_is_in_the_name_that_its_server_gets() {
+    let postgres = Postgres::start_for_replication();
+    let settings = "workers = 1\napplication_name_add_host = 1";
+    let pooler = Pooler::start(&postgres, settings);
+    let _client = pooler.connect_as(&logical().parameter("application_name", "abc"));
+    let sql = "select application_name from pg_stat_activity where backend_type = 'walsender'";
+    let name = postgres.query(sql).remove(0);
+    assert!(name.starts_with("abc - 127."), "{name}");
+}
+
+#[test]
 fn startup_packet_of_the_server_has_what_the_client_has_asked_for() {
     let server = StandIn::start(|_| Manner::serve(Vec::new()));
     let database = format!("shop = {} dbname=shop_1 timezone=UTC", server.address());
@@ -174,6 +187,43 @@ fn startup_packet_of_the_server_has_what_the_client_has_asked_for() {
     assert_eq!(packet.parameter("TimeZone").as_deref(), Some("CET"));
     assert_eq!(packet.parameter("timezone"), None);
     assert_eq!(packet.parameter("x.y").as_deref(), Some("z"));
+}
+
+#[test]
+fn old_server_is_asked_for_the_same_once_more() {
+    let server = StandIn::start(|asked| match asked.version().as_str() {
+        "3.0" => Manner::serve(Vec::new()),
+        _ => Manner::Close,
+    });
+    let pooler = Pooler::start_for(&format!("* = {}", server.address()), "workers = 1");
+    let login = logical().parameter("options", "-c a=b");
+    pooler.connect_as(&login).query("select").unwrap();
+    assert_eq!(server.versions(), ["3.2", "3.0"]);
+    for packet in server.packets() {
+        let value = packet.parameter("replication");
+        assert_eq!(value.as_deref(), Some("database"));
+        assert_eq!(packet.parameter("options").as_deref(), Some("-c a=b"));
+    }
+}
+
+#[test]
+fn server_that_never_answers_ends_with_the_login_or_ends_the_login() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let database = format!("* = host=127.0.0.1 port={}", address.port());
+    let pooler = Pooler::start_for(&database, "workers = 1\nserver_connect_timeout = 2");
+    let mut wire = pooler.wire();
+    wire.send(&logical().packet());
+    let (server, _) = listener.accept().unwrap();
+    let mut server = Wire::tcp(server);
+    server.read_byte().expect("a startup packet");
+    drop(wire);
+    server.read_to_end();
+    pooler.wait_log("closed: replication client was closed");
+
+    let error = pooler.try_connect(&logical()).unwrap_err();
+    let expected = ("08006", "connect timeout");
+    assert_eq!((&*error.sqlstate, &*error.message), expected);
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn dedicated_settings(settings: PoolSettings) -> PoolSettings {
 }
 
 /// How long a client waits for a lease before a server makes way for it.
-pub const HOPE: Duration = Duration::from_millis(50);
+pub const HOPE: Duration = Duration::from_millis(200);
 
 /// How long it waits for the lease of a server that was closed for it, before
 /// another one makes way.

@@ -128,7 +128,9 @@ impl Worker {
         let Some(server) = self.servers.get_mut(id) else {
             return Vec::new();
         };
+        // One that is retired already would have to leave its client at once.
         if server.owner.is_none()
+            && !server.retire
             && let Some((owner, pool)) = self.pools.claim(server.pool)
         {
             server.owner = Some(owner);

@@ -31,6 +31,7 @@
 mod dues;
 mod pending;
 mod plans;
+mod unnamed;
 mod verdict;
 
 use pgskein_protocol::TransactionStatus;
@@ -39,6 +40,8 @@ use pgskein_protocol::tag::{backend, frontend};
 use self::dues::{Dues, Kind};
 use self::pending::Pending;
 pub use self::pending::{Outcome, Refusal};
+use self::unnamed::Unnamed;
+pub use self::unnamed::UnnamedState;
 pub use self::verdict::{ClientVerdict, Ready, ServerVerdict};
 
 /// What one server connection owes.
@@ -73,29 +76,6 @@ pub struct Flow {
 /// What the last ReadyForQuery said.
 #[derive(Debug, Default)]
 struct Status(Option<TransactionStatus>);
-
-/// Whose unnamed statement a server has.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Unnamed {
-    /// That of another client, or none.
-    #[default]
-    Foreign,
-    /// The client's, by a Parse of this batch.
-    Sent(u64),
-    /// What the client's own messages have made of it.
-    Own,
-}
-
-/// Whether the unnamed statement of a server is the client's.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UnnamedState {
-    /// It is what PostgreSQL would have without a pooler.
-    Own,
-    /// The answer to an earlier batch has to be seen first.
-    Pending,
-    /// It is another client's, or none.
-    Foreign,
-}
 
 impl Flow {
     /// Notes a message that goes to the server for a client.
@@ -240,7 +220,7 @@ impl Flow {
                     break;
                 }
                 // What no answer has taken off was skipped by the server.
-                _ => self.failed(kind),
+                _ => self.failed(kind, false),
             }
         }
         while self.dues.front() == Some(Kind::CopyEnd) {
@@ -414,6 +394,7 @@ impl Flow {
         }
         match self.dues.front() {
             Some(Kind::Parse | Kind::ParseUnnamed) => {}
+            Some(Kind::ParseUnnamedOver) => self.pending.unnamed_done(),
             Some(Kind::ParseNamed) => {
                 self.pending.sent_done();
                 self.pending.name_done();
@@ -455,18 +436,21 @@ impl Flow {
         ) {
             return;
         }
+        let mut refused = true;
         while let Some(kind) = self.dues.front() {
             if kind == Kind::Sync {
                 return;
             }
             self.dues.pop();
-            self.failed(kind);
+            self.failed(kind, refused);
+            refused = false;
         }
         self.skipping = true;
     }
 
-    /// What was taken off without an answer was not done.
-    fn failed(&mut self, kind: Kind) {
+    /// What was taken off was not done: the first of a batch that is not was
+    /// `refused`, the others were skipped.
+    fn failed(&mut self, kind: Kind, refused: bool) {
         match kind {
             Kind::ParseNamed => {
                 self.pending.parse_failed();
@@ -477,7 +461,16 @@ impl Flow {
             Kind::KnownParse | Kind::KnownClose | Kind::Taken => self.pending.name_failed(),
             Kind::ParseUnnamed => {
                 self.unnamed = Unnamed::Foreign;
-                self.pending.unnamed_failed();
+                self.pending.unnamed_refused();
+            }
+            Kind::ParseUnnamedOver => {
+                self.unnamed = Unnamed::Foreign;
+                if refused {
+                    self.pending.unnamed_done();
+                    self.pending.unnamed_refused();
+                } else {
+                    self.pending.unnamed_skipped();
+                }
             }
             // One of them may have been for the unnamed statement.
             Kind::HelpParse | Kind::HelpClose => self.unnamed = Unnamed::Foreign,

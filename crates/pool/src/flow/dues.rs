@@ -25,6 +25,9 @@ pub(super) enum Kind {
     ParseNamed,
     /// Of the unnamed statement.
     ParseUnnamed,
+    /// Of the unnamed statement, behind messages of the same batch that may
+    /// fail: the one before it goes with it.
+    ParseUnnamedOver,
     Bind,
     Describe,
     Execute,

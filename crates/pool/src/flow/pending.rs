@@ -17,6 +17,8 @@ pub(super) struct Pending {
     earlier: usize,
     /// Statements that were prepared on the server, or closed there.
     sent: VecDeque<Name>,
+    /// Unnamed statements of the client that come back if the next is skipped.
+    unnamed: VecDeque<Option<Vec<u8>>>,
     outcomes: Vec<Outcome>,
 }
 
@@ -56,8 +58,12 @@ pub enum Outcome {
     Doubt(Name),
     /// The server still has this statement.
     Kept(Name),
-    /// The client's last Parse of the unnamed statement came to nothing.
+    /// PostgreSQL has refused the client's last Parse of the unnamed statement.
     UnnamedLost,
+    /// PostgreSQL has skipped it, and the one before it is still there.
+    UnnamedKept(Option<Vec<u8>>),
+    /// The unnamed statement that was kept so far is of no use any more.
+    UnnamedDone(Vec<u8>),
 }
 
 impl Pending {
@@ -153,9 +159,34 @@ impl Pending {
             .extend(self.sent.pop_front().map(Outcome::Kept));
     }
 
-    /// A Parse of the unnamed statement failed or was skipped.
-    pub(super) fn unnamed_failed(&mut self) {
+    /// The unnamed statement is kept until a Parse of the next is answered.
+    pub(super) fn keep_unnamed(&mut self, before: Option<Vec<u8>>) {
+        self.unnamed.push_back(before);
+    }
+
+    /// The first of the kept unnamed statements is not needed.
+    pub(super) fn unnamed_done(&mut self) {
+        let before = self.unnamed.pop_front().flatten();
+        self.outcomes.extend(before.map(Outcome::UnnamedDone));
+    }
+
+    /// The first of the kept unnamed statements is still there.
+    pub(super) fn unnamed_skipped(&mut self) {
+        let before = self.unnamed.pop_front().flatten();
+        self.outcomes.push(Outcome::UnnamedKept(before));
+    }
+
+    /// PostgreSQL has refused a Parse of the unnamed statement.
+    pub(super) fn unnamed_refused(&mut self) {
         self.outcomes.push(Outcome::UnnamedLost);
+    }
+
+    /// The client's name of a statement that a Close in flight takes from it.
+    pub(super) fn removed(&self, is: impl Fn(StatementId) -> bool) -> Option<&[u8]> {
+        let change = self.names.iter().find(
+            |change| matches!(change.kind, ChangeKind::Removed(statement) if is(statement)),
+        )?;
+        Some(&change.name)
     }
 
     /// Whether there is something for [`Pending::take_outcomes`].
@@ -178,6 +209,10 @@ impl Pending {
                 self.outcomes.push(Outcome::Released(statement));
             }
             change.kind = ChangeKind::Refused(Refusal::Taken);
+        }
+        for before in &mut self.unnamed {
+            self.outcomes
+                .extend(before.take().map(Outcome::UnnamedDone));
         }
     }
 

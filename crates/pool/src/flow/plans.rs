@@ -63,6 +63,19 @@ impl Flow {
         self.push_extended(Kind::ParseUnnamed);
     }
 
+    /// Notes a Parse of the unnamed statement that may be skipped; `before` is
+    /// the one that is there then.
+    pub fn on_unnamed_parse_over(&mut self, before: Option<Vec<u8>>) {
+        self.unnamed = Unnamed::Sent(self.batch);
+        self.push_extended(Kind::ParseUnnamedOver);
+        self.pending.keep_unnamed(before);
+    }
+
+    /// The client's name of a statement that a Close in flight takes from it.
+    pub fn removed(&self, is: impl Fn(StatementId) -> bool) -> Option<&[u8]> {
+        self.pending.removed(is)
+    }
+
     /// Notes a Close of the unnamed statement.
     pub fn on_unnamed_close(&mut self) {
         self.unnamed = Unnamed::Own;

@@ -128,6 +128,21 @@ impl Prepared {
         }
     }
 
+    /// Gives the unnamed statement away, with what was charged for it.
+    pub fn take_unnamed(&mut self) -> Option<Vec<u8>> {
+        let taken = std::mem::take(&mut self.has_unnamed);
+        taken.then(|| std::mem::take(&mut self.unnamed))
+    }
+
+    /// Takes back what [`Prepared::take_unnamed`] gave away.
+    pub fn put_unnamed(&mut self, before: Option<Vec<u8>>, memory: &mut Statements) {
+        self.has_unnamed = before.is_some();
+        if let Some(before) = before {
+            memory.refund(self.unnamed.capacity());
+            self.unnamed = before;
+        }
+    }
+
     /// Notes that there is no unnamed statement any more.
     #[inline]
     pub fn drop_unnamed(&mut self) {
@@ -154,7 +169,7 @@ impl Prepared {
 }
 
 /// Longest unnamed statement that is kept for a later transaction, in bytes.
-const UNNAMED_MAX: usize = 16 * 1024;
+pub(super) const UNNAMED_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use pgskein_protocol::frontend::{Bind, Statement, Target};
 use pgskein_protocol::tag::frontend;
 use pgskein_protocol::{TransactionStatus, write};
 
+use super::names::UNNAMED_MAX;
 use super::{Found, Known, Prepared, StatementId, Statements};
 use crate::flow::{Flow, Refusal, UnnamedState};
 use crate::parameters::Parameters;
@@ -203,6 +204,11 @@ impl Planner<'_> {
 
     fn parse_unnamed(&mut self, message: Message<'_>) -> Planned {
         let whole = message.body.len() == message.len;
+        if !whole && message.len <= UNNAMED_MAX {
+            return Planned::More;
+        }
+        // What comes first in its batch cannot be skipped.
+        let before = self.flow.needs_sync().then(|| self.client.take_unnamed());
         let tail = message.body.get(1..).unwrap_or_default();
         let mut classes = Classes::default();
         if whole && Statement::parse(message.body).is_some() {
@@ -211,7 +217,10 @@ impl Planner<'_> {
         } else {
             self.client.drop_unnamed();
         }
-        self.flow.on_unnamed_parse();
+        match before {
+            Some(before) => self.flow.on_unnamed_parse_over(before),
+            None => self.flow.on_unnamed_parse(),
+        }
         Planned::follows(classes)
     }
 

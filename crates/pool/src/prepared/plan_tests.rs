@@ -98,6 +98,10 @@ impl Link {
                 Outcome::Doubt(name) => self.known.doubt(name),
                 Outcome::Kept(name) => self.known.restore(name, &mut self.statements),
                 Outcome::UnnamedLost => self.client.drop_unnamed(),
+                Outcome::UnnamedKept(before) => {
+                    self.client.put_unnamed(before, &mut self.statements);
+                }
+                Outcome::UnnamedDone(before) => self.statements.refund(before.capacity()),
             }
         }
         got
@@ -253,6 +257,23 @@ fn brings_the_unnamed_statement_to_another_server() {
     let sent = link.send(&[bind(""), sync()].concat());
     assert_eq!(sent, "P.select 1... B........ S");
     assert_eq!(link.answer(b"12Z"), "2Z");
+}
+
+#[test]
+fn an_unnamed_statement_outlives_a_parse_that_was_skipped_but_not_one_that_was_refused() {
+    let mut link = Link::new();
+    for (answer, sent) in [
+        (b"E", "P.select 1... B........ S"),
+        (b"2", "CS. B........ S"),
+    ] {
+        link.send(&[parse("", "select 1"), sync()].concat());
+        link.answer(b"1Z");
+        link.send(&[bind("x"), parse("", "select 2"), sync()].concat());
+        link.answer(answer);
+        link.answer(b"EZ");
+        assert_eq!(link.send(&[bind(""), sync()].concat()), sent);
+        link.answer(b"12Z");
+    }
 }
 
 #[test]

@@ -168,7 +168,16 @@ impl Worker {
                     statements.release(statement);
                 }
                 (Outcome::UnnamedLost, Some(prepared)) => prepared.drop_unnamed(),
-                (Outcome::Undefine(_) | Outcome::UnnamedLost, None) => {}
+                (Outcome::UnnamedKept(before), Some(prepared)) => {
+                    prepared.put_unnamed(before, statements);
+                }
+                (Outcome::UnnamedKept(Some(before)) | Outcome::UnnamedDone(before), _) => {
+                    statements.refund(before.capacity());
+                }
+                (
+                    Outcome::Undefine(_) | Outcome::UnnamedLost | Outcome::UnnamedKept(None),
+                    None,
+                ) => {}
             }
         }
         if std::mem::take(&mut server.deallocated) {
@@ -233,7 +242,13 @@ impl Worker {
             _ => {
                 let session = client.and_then(|id| self.clients.get(id)?.session());
                 let prepared = session.and_then(|session| session.prepared.as_ref());
-                renamed(body, |written| prepared?.name_of(written, &self.statements))
+                let flow = &server.flow;
+                renamed(body, |written| {
+                    let is = |id| self.statements.written(id) == written;
+                    // It may mean something else, or nothing, by now.
+                    flow.removed(is)
+                        .or_else(|| prepared?.name_of(written, &self.statements))
+                })
             }
         };
         server.flow.on_server(backend::ERROR);
@@ -283,8 +298,12 @@ impl Worker {
         server.known.clear(&mut self.statements);
         server.flow.forget_client();
         for outcome in server.flow.take_outcomes() {
-            if let Outcome::Released(id) | Outcome::Restore(_, id) = outcome {
-                self.statements.release(id);
+            match outcome {
+                Outcome::Released(id) | Outcome::Restore(_, id) => self.statements.release(id),
+                Outcome::UnnamedDone(before) | Outcome::UnnamedKept(Some(before)) => {
+                    self.statements.refund(before.capacity());
+                }
+                _ => {}
             }
         }
     }

@@ -105,7 +105,7 @@ pub(super) fn scan_linked(
         if flow.holds(header.tag) {
             return Stop::Hold;
         }
-        if header.tag == frontend::QUERY && flow.renames() {
+        if header.tag == frontend::QUERY && flow.renames() && !flow.skipping() {
             if let Some(prepared) = &mut session.prepared {
                 prepared.drop_unnamed();
             }

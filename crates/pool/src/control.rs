@@ -109,6 +109,20 @@ pub enum ToSupervisor {
         /// Its address.
         host: String,
     },
+    /// What do servers of the pool report at their login?
+    AskWelcome {
+        /// The pool.
+        pool: PoolKey,
+    },
+    /// What a server of the pool has reported at its login.
+    Welcome {
+        /// Version of the configuration in which it was opened.
+        version: u64,
+        /// The pool.
+        pool: PoolKey,
+        /// ParameterStatus messages.
+        burst: Vec<u8>,
+    },
 }
 
 /// What the supervisor tells a worker.
@@ -181,6 +195,14 @@ pub enum ToWorker {
     OldHost {
         /// Its address.
         host: String,
+    },
+    /// What servers of the pool report at their login.
+    Welcome {
+        /// The pool.
+        pool: PoolKey,
+        /// ParameterStatus messages; none when nobody knows yet, which is told
+        /// again then.
+        burst: Vec<u8>,
     },
 }
 

@@ -13,3 +13,4 @@ pub mod pools;
 pub mod prepared;
 pub mod slab;
 pub mod text;
+pub mod welcomes;

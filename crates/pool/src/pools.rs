@@ -51,7 +51,7 @@ pub enum Free {
 }
 
 /// What the first server of a pool said at login, for the clients to come.
-#[derive(Clone, Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct Welcome {
     /// ParameterStatus messages of settings that are not followed.
     pub fixed: Vec<u8>,
@@ -80,6 +80,8 @@ pub struct Pool {
     idle: VecDeque<(ServerId, Instant)>,
     waiting: VecDeque<(ClientId, Instant)>,
     greeting: Vec<ClientId>,
+    /// It is not known yet whether somebody else knows a greeting.
+    asking: bool,
     /// Clients that wait for a server of their own.
     suitors: VecDeque<Suitor>,
     /// Servers that clients have for themselves; they are not among `held`.
@@ -116,6 +118,7 @@ impl Pool {
             idle: VecDeque::new(),
             waiting: VecDeque::new(),
             greeting: Vec::new(),
+            asking: false,
             suitors: VecDeque::new(),
             dedicated: 0,
             source: None,
@@ -204,6 +207,17 @@ impl Pool {
     /// A client waits for the first server's greeting.
     pub fn greet_later(&mut self, client: ClientId) {
         self.greeting.push(client);
+    }
+
+    /// Others are to be asked for a greeting, before a server is opened for it;
+    /// false when they were.
+    pub fn ask_for_welcome(&mut self) -> bool {
+        !std::mem::replace(&mut self.asking, true)
+    }
+
+    /// The others have answered.
+    pub fn welcome_answered(&mut self) {
+        self.asking = false;
     }
 
     /// The clients that wait for a greeting, to be greeted or refused now.
@@ -360,7 +374,7 @@ impl Pool {
     }
 
     fn shared_need(&self) -> u32 {
-        let greeting = usize::from(!self.greeting.is_empty());
+        let greeting = usize::from(!self.greeting.is_empty() && !self.asking);
         u32::try_from(self.waiting.len() + greeting).unwrap_or(u32::MAX)
     }
 

@@ -13,6 +13,7 @@ mod peers;
 mod reap;
 mod reload;
 mod signals;
+mod welcomes;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +30,7 @@ use pgskein_config::{Config, Sources};
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::ledger::{Ledger, WorkerId};
 use pgskein_pool::old_hosts::OldHosts;
+use pgskein_pool::welcomes::Welcomes;
 use pgskein_protocol::key::Slot;
 
 use self::broadcast::Broadcast;
@@ -73,6 +75,8 @@ pub(crate) struct Supervisor {
     statement_key: [u8; 16],
     /// Hosts that speak plain 3.0, until the next configuration.
     old_hosts: OldHosts,
+    /// What servers report at their login.
+    welcomes: Welcomes,
     reloads: Reloads,
     drain: Option<Drain>,
     /// When workers that were told to end at once are killed.
@@ -167,6 +171,7 @@ impl Supervisor {
             ledger: Ledger::new(),
             statement_key,
             old_hosts: OldHosts::default(),
+            welcomes: Welcomes::default(),
             reloads: Reloads::default(),
             drain: None,
             kill_at: None,

@@ -45,4 +45,5 @@ mod supervisor_death;
 mod timeouts;
 mod unlucky;
 mod unlucky_copy;
+mod welcome;
 mod worker_death;

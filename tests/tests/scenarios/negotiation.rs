@@ -31,6 +31,14 @@ fn higher_minor_versions_and_unknown_options_are_negotiated() {
     let unknown = vec!["_pq_.foo".to_owned(), "_pq_.bar".to_owned()];
     assert_eq!(options.negotiated(), Some((0x0003_0000, unknown)));
 
+    for minor in [1, 2] {
+        let login = Login::new().minor_version(minor).parameter("_pq_.foo", "1");
+        let client = pooler.connect_as(&login);
+        let unknown = vec!["_pq_.foo".to_owned()];
+        let word = 0x0003_0000 | u32::from(minor);
+        assert_eq!(client.negotiated(), Some((word, unknown)), "3.{minor}");
+    }
+
     let login = Login::new()
         .minor_version(9999)
         .parameter("_pq_.test_protocol_negotiation", "");
@@ -68,5 +76,21 @@ fn other_major_versions_are_refused_in_postgresqls_words() {
             error.message,
             format!("unsupported frontend protocol {name}: server supports 3.0 to 3.2")
         );
+    }
+}
+
+#[test]
+fn goaway_has_one_value() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "pool_mode = transaction");
+    for value in ["", "0", "2", "11", "on", "true"] {
+        let login = Login::new().parameter("_pq_.goaway", value);
+        let error = pooler.try_connect(&login).unwrap_err();
+        assert_eq!((&*error.severity, &*error.sqlstate), ("FATAL", "08P01"));
+        assert_eq!(
+            error.message,
+            format!("invalid value for protocol option \"_pq_.goaway\": \"{value}\"")
+        );
+        assert_eq!(error.hint, "Valid values are: \"1\".");
     }
 }

@@ -66,6 +66,18 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             b"\0\0\0\x04\x01\x0a\0\x03",
         ),
         (
+            ToSupervisor::AskWelcome { pool: pool() },
+            b"\0\0\0\x12\x01\x14\0\0\0\0\x04shop\0\0\0\x03bob",
+        ),
+        (
+            ToSupervisor::Welcome {
+                version: 9,
+                pool: pool(),
+                burst: b"S".to_vec(),
+            },
+            b"\0\0\0\x1f\x01\x15\0\0\0\0\0\0\0\0\x09\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x01S",
+        ),
+        (
             ToSupervisor::OldHost {
                 version: 9,
                 host: "h:1".to_owned(),
@@ -134,6 +146,13 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
         (ToWorker::StopAccepting, b"\0\0\0\x03\x01\x49\0"),
         (ToWorker::Exit, b"\0\0\0\x03\x01\x4a\0"),
         (ToWorker::ReopenLog, b"\0\0\0\x03\x01\x4c\0"),
+        (
+            ToWorker::Welcome {
+                pool: pool(),
+                burst: b"S".to_vec(),
+            },
+            b"\0\0\0\x17\x01\x55\0\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x01S",
+        ),
         (
             ToWorker::OldHost {
                 host: "h:1".to_owned(),

@@ -39,6 +39,16 @@ impl ToSupervisor {
             Self::Reload { request } => put_number(out, 8, *request),
             Self::Adopted { slot } => put_frame(out, 9, |out| out.push(slot.get())),
             Self::DroppedListener { slot } => put_frame(out, 10, |out| out.push(slot.get())),
+            Self::AskWelcome { pool } => put_frame(out, 20, |out| put_pool(out, pool)),
+            Self::Welcome {
+                version,
+                pool,
+                burst,
+            } => put_frame(out, 21, |out| {
+                out.extend_from_slice(&version.to_be_bytes());
+                put_pool(out, pool);
+                put_bytes(out, burst);
+            }),
             Self::OldHost { version, host } => put_frame(out, 11, |out| {
                 out.extend_from_slice(&version.to_be_bytes());
                 put_bytes(out, host.as_bytes());
@@ -87,6 +97,14 @@ impl ToSupervisor {
                 },
                 10 => Self::DroppedListener {
                     slot: slot(octets)?,
+                },
+                20 => Self::AskWelcome {
+                    pool: pool(octets)?,
+                },
+                21 => Self::Welcome {
+                    version: octets.u64()?,
+                    pool: pool(octets)?,
+                    burst: octets.bytes()?.to_vec(),
                 },
                 11 => Self::OldHost {
                     version: octets.u64()?,

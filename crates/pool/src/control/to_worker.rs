@@ -42,6 +42,10 @@ impl ToWorker {
                 put_bytes(out, text.as_bytes());
             }),
             Self::ReopenLog => put_frame(out, 76, |_| {}),
+            Self::Welcome { pool, burst } => put_frame(out, 85, |out| {
+                put_pool(out, pool);
+                put_bytes(out, burst);
+            }),
             Self::OldHost { host } => put_frame(out, 77, |out| put_bytes(out, host.as_bytes())),
         }
     }
@@ -90,6 +94,10 @@ impl ToWorker {
                     },
                 },
                 76 => Self::ReopenLog,
+                85 => Self::Welcome {
+                    pool: pool(octets)?,
+                    burst: octets.bytes()?.to_vec(),
+                },
                 77 => Self::OldHost {
                     host: octets.text()?,
                 },

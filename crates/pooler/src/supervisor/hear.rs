@@ -88,6 +88,12 @@ impl Supervisor {
             ToSupervisor::Reload { request } => self.reload_for_worker(token, request),
             ToSupervisor::Adopted { slot } => note(id.slot, slot, "adopted"),
             ToSupervisor::DroppedListener { slot } => note(id.slot, slot, "gave back"),
+            ToSupervisor::AskWelcome { pool } => self.on_ask_welcome(token, pool),
+            ToSupervisor::Welcome {
+                version,
+                pool,
+                burst,
+            } => self.on_welcome(version, pool, burst),
             ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
         }
     }

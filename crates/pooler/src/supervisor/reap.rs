@@ -66,6 +66,7 @@ impl Supervisor {
         let linger = self.config.settings.lease_linger;
         self.ledger.worker_died(worker.id, linger, self.now);
         self.reloads.on_death(token);
+        self.welcomes.on_death(worker.id);
     }
 
     /// Takes note that the slots of a dead worker, its own and adopted ones,

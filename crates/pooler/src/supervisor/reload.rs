@@ -167,8 +167,9 @@ impl Supervisor {
             }
         }
         self.sources = sources;
-        self.config = config;
+        let old = std::mem::replace(&mut self.config, config);
         self.config_version = version;
+        self.renew_welcomes(&old);
         self.old_hosts.forget();
         logging::apply(&self.config.settings);
         self.tell_all(&ToWorker::Commit { version });

@@ -142,6 +142,7 @@ impl Worker {
             ToWorker::Exit => self.exit = Some(0),
             ToWorker::ReopenLog => crate::logging::reopen(),
             ToWorker::Reloaded { request, outcome } => self.console_reloaded(request, outcome),
+            ToWorker::Welcome { pool, burst } => self.on_welcome(&pool, &burst),
             ToWorker::OldHost { host } => {
                 self.old_hosts.insert(&host);
             }
@@ -163,6 +164,7 @@ impl Worker {
     fn orphaned(&mut self) {
         if self.control.take().is_some() {
             log::error!("the supervisor is gone: serving the clients that are left");
+            self.stop_asking();
             for request in self.reloading.keys().copied().collect::<Vec<_>>() {
                 self.console_reloaded(request, Err("the supervisor is gone".to_owned()));
             }

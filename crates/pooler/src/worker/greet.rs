@@ -1,7 +1,8 @@
 //! Greeting: the burst that ends a login.
 //!
 //! What a server reports at its login is kept for each pool, so that later
-//! clients of the pool are greeted without one. The first waits for a server.
+//! clients of the pool are greeted without one. The first in the group waits for
+//! a server.
 //!
 //! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
 
@@ -75,6 +76,7 @@ impl Worker {
             return Err(Reason::login_failing(failure));
         }
         pool.greet_later(id);
+        self.ask_for_welcome(pool_id);
         self.wish(pool_id);
         Ok(())
     }

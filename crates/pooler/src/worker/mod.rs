@@ -38,6 +38,7 @@ mod sweep;
 mod ticker;
 mod token;
 mod versions;
+mod welcome;
 
 pub(crate) use run::run;
 

@@ -3,7 +3,6 @@
 //! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
 
 use pgskein_pool::control::ToSupervisor;
-use pgskein_pool::pools::Welcome;
 use pgskein_pool::slab::ServerId;
 use pgskein_protocol::scram::{Challenge, MECHANISM, ScramKeys};
 use pgskein_protocol::tag::backend;
@@ -395,22 +394,16 @@ impl Worker {
         }
         let pool_id = server.pool;
         let (parameters, retire) = (server.parameters, server.retire);
-        let Some(pool) = self.pools.get_mut(pool_id) else {
+        let Some(pool) = self.pools.get(pool_id) else {
             return;
         };
-        if !retire {
-            if let Some(old) = pool.welcome.take() {
-                self.parameters.release(old.parameters);
-            }
-            pool.welcome = Some(Welcome {
-                fixed: login.fixed,
-                parameters: self.parameters.keep(parameters),
-            });
-        }
         let has_query = self
             .config
             .database(&pool.key.database)
             .is_some_and(|database| database.connect_query.is_some());
+        if !retire {
+            self.keep_welcome(pool_id, login.fixed, parameters);
+        }
         self.note_login(id, None);
         self.greet_waiting(pool_id);
         if has_query {

@@ -1,8 +1,13 @@
 //! Small steps shared by all parsers.
 
 /// Splits a NUL-terminated string off `bytes`; the NUL belongs to neither part.
+#[inline]
 pub(crate) fn cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|&byte| byte == 0)?;
+    let end = match bytes.first()? {
+        // Most names are empty.
+        0 => 0,
+        _ => memchr::memchr(0, bytes)?,
+    };
     let (string, rest) = bytes.split_at_checked(end)?;
     Some((string, rest.get(1..)?))
 }

@@ -44,8 +44,7 @@ fn length_field(length: usize) -> [u8; 4] {
 
 /// Appends `string`, up to its first NUL, and a NUL.
 fn cstr(out: &mut Vec<u8>, string: &[u8]) {
-    let end = string.iter().position(|&byte| byte == 0);
-    let end = end.unwrap_or(string.len());
+    let end = memchr::memchr(0, string).unwrap_or(string.len());
     out.extend_from_slice(string.get(..end).unwrap_or(string));
     out.push(0);
 }

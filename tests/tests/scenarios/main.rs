@@ -27,6 +27,7 @@ mod parameters;
 mod parameters_refused;
 mod pgbench;
 mod postgresql_18;
+mod prepared;
 mod program;
 mod protocol;
 mod psycopg;

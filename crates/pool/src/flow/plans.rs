@@ -1,6 +1,6 @@
 //! Plans: what is noted for messages that name prepared statements.
 
-use pgskein_protocol::tag::backend;
+use pgskein_protocol::tag::{backend, frontend};
 
 use super::dues::{Due, Kind};
 use super::{Flow, Outcome, Refusal, Unnamed, UnnamedState};
@@ -29,6 +29,22 @@ impl Flow {
     #[inline]
     pub fn depends(&self, name: &[u8]) -> bool {
         self.pending.depends(name)
+    }
+
+    /// Notes a message in which nothing is to be planned: one about a portal of
+    /// no name or of the unnamed statement, which is the client's own; false,
+    /// and nothing noted, if it is another.
+    #[inline]
+    pub fn on_plain(&mut self, tag: u8, body: &[u8]) -> bool {
+        match (tag, body) {
+            (frontend::BIND, [0, 0, ..]) if self.unnamed() == UnnamedState::Own => {
+                self.on_bind(None);
+            }
+            (frontend::DESCRIBE, [b'P', ..]) => self.push_extended(Kind::Describe),
+            (frontend::CLOSE, [b'P', ..]) => self.push_extended(Kind::Close),
+            _ => return false,
+        }
+        true
     }
 
     /// Notes a message whose names stay as they are.

@@ -128,6 +128,19 @@ impl Prepared {
         }
     }
 
+    /// [`Prepared::keep_unnamed`] where that needs no more memory; false, and
+    /// nothing kept, where it does.
+    #[inline]
+    pub fn keep_unnamed_in_place(&mut self, tail: &[u8]) -> bool {
+        let fits = tail.len() <= self.unnamed.capacity();
+        if fits {
+            self.unnamed.clear();
+            self.unnamed.extend_from_slice(tail);
+            self.has_unnamed = true;
+        }
+        fits
+    }
+
     /// Gives the unnamed statement away, with what was charged for it.
     pub fn take_unnamed(&mut self) -> Option<Vec<u8>> {
         let taken = std::mem::take(&mut self.has_unnamed);

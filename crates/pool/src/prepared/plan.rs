@@ -210,9 +210,7 @@ impl Planner<'_> {
         // What comes first in its batch cannot be skipped.
         let before = self.flow.needs_sync().then(|| self.client.take_unnamed());
         let tail = message.body.get(1..).unwrap_or_default();
-        let mut classes = Classes::default();
-        if whole && Statement::parse(message.body).is_some() {
-            classes = self::classes(tail, self.parameters);
+        if whole {
             self.client.keep_unnamed(tail, self.statements);
         } else {
             self.client.drop_unnamed();
@@ -221,7 +219,7 @@ impl Planner<'_> {
             Some(before) => self.flow.on_unnamed_parse_over(before),
             None => self.flow.on_unnamed_parse(),
         }
-        Planned::follows(classes)
+        Planned::AS_IT_IS
     }
 
     /// Makes a Parse fail as it would on a server that has the client's name.

@@ -9,8 +9,8 @@
 //! business of a client that asks for their description with every execution.
 
 use pgskein_pool::prepared::StatementId;
-use pgskein_protocol::Frame;
 use pgskein_protocol::tag::frontend;
+use pgskein_protocol::{HEADER_LEN, Header};
 
 /// What is put together in this turn.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Flight {
     shape: Shape,
 }
 
-/// How much of a batch that can be sent again is there.
+/// What is there of a batch that can be sent again.
 ///
 /// Such a batch begins at rest, outside a transaction, and is nothing but
 /// Bind, Describe of the portal, Execute and Sync.
@@ -29,12 +29,8 @@ enum Shape {
     /// Nothing, and it may begin here.
     #[default]
     Nothing,
-    /// The Bind that begins at `from`, and perhaps the Describe.
-    Begun {
-        from: usize,
-        statement: StatementId,
-        describe: Option<usize>,
-    },
+    /// The Bind of a statement, from this place on.
+    Begun(StatementId, usize),
     /// Something else.
     Other,
 }
@@ -59,24 +55,7 @@ impl Flight {
     /// may name a statement.
     pub(super) fn planned(&mut self, tag: u8, from: usize, statement: Option<StatementId>) {
         self.shape = match (self.shape, tag, statement) {
-            (Shape::Nothing, frontend::BIND, Some(statement)) => Shape::Begun {
-                from,
-                statement,
-                describe: None,
-            },
-            (
-                Shape::Begun {
-                    from: bind,
-                    statement,
-                    describe: None,
-                },
-                frontend::DESCRIBE,
-                None,
-            ) => Shape::Begun {
-                from: bind,
-                statement,
-                describe: Some(from),
-            },
+            (Shape::Nothing, frontend::BIND, Some(statement)) => Shape::Begun(statement, from),
             _ => Shape::Other,
         };
     }
@@ -84,14 +63,9 @@ impl Flight {
     /// Keeps the batch that was just sent, if it can be sent again; its memory
     /// changes places with that of the last one.
     pub(super) fn keep(&mut self, replay: &mut Replay) {
-        replay.statement = None;
-        if let Shape::Begun {
-            from,
-            statement,
-            describe: Some(describe),
-        } = self.shape
+        if let Shape::Begun(statement, from) = self.shape
             && self.bytes.len() <= REPLAY_MAX
-            && self.bytes.get(describe..).is_some_and(ends_a_batch)
+            && self.bytes.get(from..).is_some_and(is_a_batch)
         {
             std::mem::swap(&mut self.bytes, &mut replay.bytes);
             replay.from = from;
@@ -113,20 +87,22 @@ impl Replay {
     }
 }
 
-/// Whether `bytes` are Describe of a portal, Execute and Sync, and nothing more.
-fn ends_a_batch(bytes: &[u8]) -> bool {
+/// Whether `bytes` are Bind, Describe of a portal, Execute and Sync, and nothing
+/// more.
+fn is_a_batch(bytes: &[u8]) -> bool {
     let mut rest = bytes;
-    for (tag, first) in [
-        (frontend::DESCRIBE, Some(b'P')),
-        (frontend::EXECUTE, None),
-        (frontend::SYNC, None),
+    for tag in [
+        frontend::BIND,
+        frontend::DESCRIBE,
+        frontend::EXECUTE,
+        frontend::SYNC,
     ] {
-        match Frame::split(rest, u32::MAX) {
-            Ok(Some((frame, behind)))
-                if frame.tag == tag
-                    && (first.is_none() || frame.body.first().copied() == first) =>
-            {
-                rest = behind;
+        match Header::peek(rest) {
+            Ok(Some(header)) if header.tag == tag => {
+                if tag == frontend::DESCRIBE && rest.get(HEADER_LEN) != Some(&b'P') {
+                    return false;
+                }
+                rest = rest.get(header.total()..).unwrap_or_default();
             }
             _ => return false,
         }
@@ -142,13 +118,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_the_end_of_a_batch_from_anything_longer() {
-        let batch = b"D\0\0\0\x06P\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
-        assert!(ends_a_batch(batch));
-        assert!(!ends_a_batch(&batch[..batch.len() - 5]));
-        assert!(!ends_a_batch(&[&batch[..], b"S\0\0\0\x04"].concat()));
-        assert!(!ends_a_batch(b"S\0\0\0\x04"));
-        let statement = b"D\0\0\0\x06S\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
-        assert!(!ends_a_batch(statement));
+    fn knows_a_batch_from_anything_longer() {
+        let batch = b"B\0\0\0\x04D\0\0\0\x06P\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
+        assert!(is_a_batch(batch));
+        assert!(!is_a_batch(&batch[..batch.len() - 5]));
+        assert!(!is_a_batch(&[&batch[..], b"S\0\0\0\x04"].concat()));
+        let statement = b"B\0\0\0\x04D\0\0\0\x06S\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
+        assert!(!is_a_batch(statement));
     }
 }

@@ -114,9 +114,13 @@ pub(super) fn scan_linked(
             }
         }
         match flow.on_client(header.tag) {
-            ClientVerdict::Plan => return Stop::Plan(header),
-            ClientVerdict::Forward if here.len() >= header.total() => *at += header.total(),
-            ClientVerdict::Forward => {
+            ClientVerdict::Plan if !is_plain(session, flow, header, here) => {
+                return Stop::Plan(header);
+            }
+            ClientVerdict::Forward | ClientVerdict::Plan if here.len() >= header.total() => {
+                *at += header.total();
+            }
+            ClientVerdict::Forward | ClientVerdict::Plan => {
                 session.rest = Rest::Forward(header.total() - here.len());
                 *at = bytes.len();
                 return Stop::Tail;
@@ -129,6 +133,27 @@ pub(super) fn scan_linked(
             ClientVerdict::Unknown => return Stop::Bad(Fault::Unknown(header.tag)),
         }
     }
+}
+
+/// Whether a message that may name a prepared statement goes as it is: the
+/// usual ones of a client that names none. It is noted then.
+#[inline]
+fn is_plain(session: &mut Session, flow: &mut Flow, header: Header, here: &[u8]) -> bool {
+    let body = here.get(HEADER..).unwrap_or_default();
+    if header.tag != frontend::PARSE {
+        return flow.on_plain(header.tag, body);
+    }
+    // The first of its batch cannot be skipped by the server.
+    let kept = body.first() == Some(&0)
+        && !flow.needs_sync()
+        && body
+            .get(1..header.body_len())
+            .zip(session.prepared.as_mut())
+            .is_some_and(|(tail, prepared)| prepared.keep_unnamed_in_place(tail));
+    if kept {
+        flow.on_unnamed_parse();
+    }
+    kept
 }
 
 /// Walks over the frames of a client without a server.

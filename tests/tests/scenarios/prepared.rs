@@ -1,0 +1,387 @@
+//! Prepared statements of clients that change their servers all the time.
+
+use crate::harness::{Client, Pooler, Postgres};
+
+const SHARED: &str = "workers = 1\npool_mode = transaction\ndefault_pool_size = 2";
+
+#[test]
+fn a_statement_is_there_whichever_server_its_client_gets() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SHARED);
+    let (one, two) = (pooler.connect(), pooler.connect());
+    assert_eq!(
+        talk(&one, &[parse("s", "select 1, pg_backend_pid()"), sync()]),
+        "1 Z"
+    );
+    assert_eq!(talk(&two, &[parse("s", "select 'two'"), sync()]), "1 Z");
+    // The first server is busy, so the second one has to learn it.
+    let busy = pooler.connect();
+    busy.query("begin").unwrap();
+    assert_eq!(talk(&two, &run("s")), "2 D:two C Z");
+    assert!(talk(&one, &run("s")).starts_with("2 D:1,"));
+    busy.query("commit").unwrap();
+    assert!(talk(&one, &run("s")).starts_with("2 D:1,"));
+}
+
+#[test]
+fn one_text_is_prepared_once_on_a_server_whoever_asks() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(
+        &postgres,
+        "workers = 1\npool_mode = transaction\ndefault_pool_size = 1",
+    );
+    for name in ["a", "b", "c"] {
+        let client = pooler.connect();
+        let sent = [parse(name, "select 42"), bind("", name), execute(), sync()];
+        assert_eq!(talk(&client, &sent), "1 2 D:42 C Z");
+    }
+    let client = pooler.connect();
+    let sql = "select count(*) from pg_prepared_statements where statement = 'select 42'";
+    assert_eq!(client.value(sql), "1");
+    assert!(
+        client
+            .value("select name from pg_prepared_statements")
+            .starts_with("pgskein_")
+    );
+}
+
+#[test]
+fn wrong_use_is_an_error_of_postgresql_and_the_session_lives() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SHARED);
+    let clients = [postgres.connect(), pooler.connect()];
+    let steps = [
+        run("nobody"),
+        vec![describe("nobody"), sync()],
+        vec![parse("s", "select 1"), sync()],
+        vec![parse("s", "select 2"), sync()],
+        vec![parse("s", "selekt 2"), sync()],
+        run("s"),
+        vec![parse("t", "select no_such_column"), sync()],
+        run("t"),
+        vec![close("t"), close("s"), close("s"), sync()],
+        run("s"),
+        vec![parse("s", "select 3"), bind("", "s"), execute(), sync()],
+        // Everything behind an error is skipped, the Close as well.
+        vec![
+            bind("", "nobody"),
+            close("s"),
+            parse("u", "select 4"),
+            sync(),
+        ],
+        run("s"),
+        run("u"),
+        vec![
+            parse("u", "select 5"),
+            bind("", "u"),
+            execute(),
+            bind("", "nobody"),
+            sync(),
+        ],
+        run("u"),
+    ];
+    for (number, step) in steps.iter().enumerate() {
+        let [direct, pooled] = clients.each_ref().map(|client| talk(client, step));
+        assert_eq!(direct, pooled, "step {number}");
+    }
+}
+
+#[test]
+fn the_oldest_statements_make_room_on_a_server_and_come_back() {
+    let postgres = Postgres::start();
+    let settings =
+        "workers = 1\npool_mode = transaction\ndefault_pool_size = 1\nmax_prepared_statements = 5";
+    let pooler = Pooler::start(&postgres, settings);
+    let client = pooler.connect();
+    for number in 0..40 {
+        let name = format!("s{number}");
+        let sent = [parse(&name, &format!("select {number}")), sync()];
+        assert_eq!(talk(&client, &sent), "1 Z");
+    }
+    assert_eq!(
+        client.value("select count(*) from pg_prepared_statements"),
+        "5"
+    );
+    for number in (0..40).rev() {
+        let expected = format!("2 D:{number} C Z");
+        assert_eq!(talk(&client, &run(&format!("s{number}"))), expected);
+    }
+    // More in one pipeline than the server may keep.
+    let mut pipeline: Vec<_> = (0..40)
+        .flat_map(|number| [bind("", &format!("s{number}")), execute()])
+        .collect();
+    pipeline.push(sync());
+    let answers = talk(&client, &pipeline);
+    assert_eq!(answers.matches("D:").count(), 40, "{answers}");
+    talk(&client, &[sync()]);
+    assert_eq!(talk(&client, &run("s7")), "2 D:7 C Z");
+    let left = client.value("select count(*) from pg_prepared_statements");
+    assert!(left.parse::<u32>().unwrap() <= 40, "{left}");
+}
+
+#[test]
+fn a_flush_brings_the_answer_of_a_parse_that_is_not_sent() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SHARED);
+    let client = pooler.connect();
+    assert_eq!(talk(&client, &[parse("a", "select 1"), sync()]), "1 Z");
+    send(&client, &[parse("b", "select 1"), flush()]);
+    assert_eq!(word(&client), "1");
+    send(&client, &[describe("b"), flush()]);
+    assert_eq!([word(&client), word(&client)].concat(), "tT");
+    send(&client, &[close("b"), flush()]);
+    assert_eq!(word(&client), "3");
+    assert_eq!(talk(&client, &[sync()]), "Z");
+}
+
+#[test]
+fn a_changed_result_is_told_only_to_those_who_would_not_notice() {
+    let postgres = Postgres::start();
+    postgres.query("create table shape (a int); insert into shape values (1)");
+    let pooler = Pooler::start(
+        &postgres,
+        "workers = 1\npool_mode = transaction\ndefault_pool_size = 1",
+    );
+    let client = pooler.connect();
+    let sent = [
+        parse("s", "select * from shape"),
+        bind("", "s"),
+        execute(),
+        sync(),
+    ];
+    assert_eq!(talk(&client, &sent), "1 2 D:1 C Z");
+    postgres.query("alter table shape add b int default 2");
+    // It asks for the columns each time: the batch is sent once more.
+    let described = [bind("", "s"), describe_portal(), execute(), sync()];
+    assert_eq!(talk(&client, &described), "2 T D:1,2 C Z");
+    postgres.query("alter table shape add c int default 3");
+    // It does not: it is told, and the next time all is well.
+    let told = talk(&client, &run("s"));
+    assert!(told.starts_with("E:0A000:cached plan"), "{told}");
+    assert_eq!(talk(&client, &run("s")), "2 D:1,2,3 C Z");
+    postgres.query("alter table shape drop c");
+    // In a transaction nothing can be done about it.
+    client.query("begin").unwrap();
+    let told = talk(&client, &described);
+    assert!(told.starts_with("E:0A000:cached plan"), "{told}");
+    client.query("rollback").unwrap();
+    assert_eq!(talk(&client, &described), "2 T D:1,2 C Z");
+}
+
+#[test]
+fn sql_may_take_prepared_statements_away() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SHARED);
+    let other = pooler.connect();
+    for command in ["deallocate all", "discard all"] {
+        let client = pooler.connect();
+        assert_eq!(
+            talk(&other, &[close("s"), parse("s", "select 1"), sync()]),
+            "3 1 Z"
+        );
+        assert_eq!(talk(&client, &[parse("s", "select 1"), sync()]), "1 Z");
+        client.query(command).unwrap();
+        assert!(talk(&client, &run("s")).starts_with("E:26000:"));
+        assert_eq!(talk(&client, &[parse("s", "select 2"), sync()]), "1 Z");
+        assert_eq!(talk(&client, &run("s")), "2 D:2 C Z");
+        // That of others is still there.
+        assert_eq!(talk(&other, &run("s")), "2 D:1 C Z");
+    }
+    let client = pooler.connect();
+    assert_eq!(talk(&client, &[parse("S 1", "select 1"), sync()]), "1 Z");
+    client.query("deallocate \"S 1\"").unwrap();
+    assert!(talk(&client, &run("S 1")).starts_with("E:26000:"));
+    assert!(client.query("deallocate nobody").is_err());
+}
+
+#[test]
+fn the_unnamed_statement_goes_with_its_client() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(
+        &postgres,
+        "workers = 1\npool_mode = transaction\ndefault_pool_size = 1",
+    );
+    let (one, two) = (pooler.connect(), pooler.connect());
+    assert_eq!(talk(&one, &[parse("", "select 'one'"), sync()]), "1 Z");
+    assert!(talk(&two, &run("")).starts_with("E:26000:unnamed prepared statement"));
+    assert_eq!(talk(&two, &[parse("", "select 'two'"), sync()]), "1 Z");
+    assert_eq!(talk(&one, &run("")), "2 D:one C Z");
+    assert_eq!(talk(&two, &run("")), "2 D:two C Z");
+    two.query("select 1").unwrap();
+    assert!(talk(&two, &run("")).starts_with("E:26000:"));
+    assert_eq!(talk(&one, &run("")), "2 D:one C Z");
+}
+
+#[test]
+fn who_prepares_without_end_harms_nobody() {
+    let postgres = Postgres::start();
+    let settings = "workers = 1\npool_mode = transaction\ndefault_pool_size = 2\nprepared_statement_memory = 1MB";
+    let pooler = Pooler::start(&postgres, settings);
+    let (greedy, modest) = (pooler.connect(), pooler.connect());
+    assert_eq!(talk(&modest, &[parse("m", "select 'm'"), sync()]), "1 Z");
+    let mut refused = 0;
+    for round in 0..40 {
+        let batch: Vec<_> = (0..200)
+            .flat_map(|number| {
+                let name = format!("s{}", round * 200 + number);
+                [parse(&name, &format!("select '{name}'")), sync()]
+            })
+            .collect();
+        let answers = talk(&greedy, &batch);
+        refused += answers
+            .matches("E:53200:out of memory for prepared statements")
+            .count();
+    }
+    assert!(refused > 1_000, "{refused} refused");
+    // It still has what it had, and lives.
+    assert_eq!(greedy.value("select 1"), "1");
+    assert_eq!(talk(&modest, &run("m")), "2 D:m C Z");
+    for number in 0..100 {
+        let name = format!("n{number}");
+        let sent = [
+            parse(&name, &format!("select {number} + 1")),
+            bind("", &name),
+            execute(),
+            sync(),
+        ];
+        assert_eq!(talk(&modest, &sent), format!("1 2 D:{} C Z", number + 1));
+    }
+    let late = pooler.connect();
+    assert_eq!(talk(&late, &[parse("l", "select 'l'"), sync()]), "1 Z");
+}
+
+#[test]
+fn a_server_that_is_lost_takes_no_statement_with_it() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(
+        &postgres,
+        "workers = 1\npool_mode = transaction\ndefault_pool_size = 1",
+    );
+    let client = pooler.connect();
+    assert_eq!(talk(&client, &[parse("s", "select 1"), sync()]), "1 Z");
+    postgres.query("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()");
+    crate::harness::wait_for("the server to be gone", crate::harness::PATIENCE, || {
+        pooler.log_contains("closed: server conn crashed?")
+    });
+    assert_eq!(talk(&client, &run("s")), "2 D:1 C Z");
+}
+
+#[test]
+fn statement_mode_sends_nothing_behind_a_refused_begin() {
+    let postgres = Postgres::start();
+    postgres.query("create table kept (a int)");
+    let pooler = Pooler::start(&postgres, "workers = 1\npool_mode = statement");
+    for _ in 0..10 {
+        let client = pooler.connect();
+        send(
+            &client,
+            &[
+                query("begin"),
+                query("insert into kept values (1)"),
+                query("commit"),
+            ],
+        );
+        let last = client.wait_closed();
+        assert!(
+            last.iter()
+                .any(|message| message.tag == b'E' && message.error().sqlstate == "0A000")
+        );
+    }
+    assert_eq!(postgres.number("select count(*) from kept"), 0);
+    // Pipelines are served, one query after the other.
+    let client = pooler.connect();
+    let pipeline: Vec<_> = (0..50)
+        .map(|_| query("insert into kept values (2)"))
+        .collect();
+    assert_eq!(talk_for(&client, &pipeline, 50).matches('C').count(), 50);
+    assert_eq!(
+        talk(
+            &client,
+            &[parse("s", "select 1"), bind("", "s"), execute(), sync()]
+        ),
+        "1 2 D:1 C Z"
+    );
+    assert_eq!(postgres.number("select count(*) from kept"), 50);
+}
+
+/// Sends messages that end with one Sync or more, and gives what comes.
+fn talk(client: &Client, messages: &[Vec<u8>]) -> String {
+    let syncs = messages.iter().filter(|message| message[0] == b'S').count();
+    talk_for(client, messages, syncs)
+}
+
+fn talk_for(client: &Client, messages: &[Vec<u8>], mut ready: usize) -> String {
+    send(client, messages);
+    let mut words = Vec::new();
+    while ready > 0 {
+        let word = word(client);
+        ready -= usize::from(word == "Z");
+        words.push(word);
+    }
+    words.join(" ")
+}
+
+fn send(client: &Client, messages: &[Vec<u8>]) {
+    client.send(&messages.concat());
+}
+
+/// The next message in short.
+fn word(client: &Client) -> String {
+    let message = client.read_message().expect("a message");
+    match message.tag {
+        b'D' => {
+            let columns: Vec<_> = message.columns().into_iter().flatten().collect();
+            format!("D:{}", columns.join(","))
+        }
+        b'E' => {
+            let error = message.error();
+            format!("E:{}:{}", error.sqlstate, error.message)
+        }
+        tag => char::from(tag).to_string(),
+    }
+}
+
+fn run(name: &str) -> Vec<Vec<u8>> {
+    vec![bind("", name), execute(), sync()]
+}
+
+fn parse(name: &str, sql: &str) -> Vec<u8> {
+    message(b'P', format!("{name}\0{sql}\0\0\0").as_bytes())
+}
+
+fn bind(portal: &str, name: &str) -> Vec<u8> {
+    message(b'B', format!("{portal}\0{name}\0\0\0\0\0\0\0").as_bytes())
+}
+
+fn describe(name: &str) -> Vec<u8> {
+    message(b'D', format!("S{name}\0").as_bytes())
+}
+
+fn describe_portal() -> Vec<u8> {
+    message(b'D', b"P\0")
+}
+
+fn close(name: &str) -> Vec<u8> {
+    message(b'C', format!("S{name}\0").as_bytes())
+}
+
+fn execute() -> Vec<u8> {
+    message(b'E', &[0; 5])
+}
+
+fn query(sql: &str) -> Vec<u8> {
+    message(b'Q', format!("{sql}\0").as_bytes())
+}
+
+fn flush() -> Vec<u8> {
+    message(b'H', b"")
+}
+
+fn sync() -> Vec<u8> {
+    message(b'S', b"")
+}
+
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap();
+    [&[tag][..], &length.to_be_bytes(), body].concat()
+}

@@ -44,7 +44,7 @@ pub(crate) struct Server {
 impl Postgres {
     /// Starts a fresh one.
     pub fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_release(Release::System)
     }
 
     /// Starts a fresh one of this version.
@@ -54,12 +54,12 @@ impl Postgres {
 
     /// Starts a fresh one that serves replication, of both kinds.
     pub fn start_for_replication() -> Self {
-        Self::start_with(&REPLICATION)
+        Self::start_release_for_replication(Release::System)
     }
 
-    /// Starts a fresh one with these settings, each `name=value`.
-    pub fn start_with(settings: &[&str]) -> Self {
-        Self::start_fresh(Release::System, settings)
+    /// Starts a fresh one of this version that serves replication.
+    pub fn start_release_for_replication(release: Release) -> Self {
+        Self::start_fresh(release, &REPLICATION)
     }
 
     fn start_fresh(release: Release, settings: &[&str]) -> Self {

@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 
 use crate::harness::{
-    Client, Login, Manner, PATIENCE, Pooler, Postgres, Psql, SqlState, StandIn, Wire, wait_for,
+    Client, Login, Manner, PATIENCE, Pooler, Postgres, Psql, Release, SqlState, StandIn, Wire,
+    wait_for,
 };
 
 /// A login that asks for replication of one database.
@@ -64,6 +65,28 @@ fn both_kinds_speak_their_own_commands_in_every_pool_mode() {
         assert_eq!(client.value("SHOW wal_level"), "logical");
         client.close();
     }
+}
+
+#[test]
+fn newest_release_streams_and_is_cancelled_by_its_long_key() {
+    let postgres = Postgres::start_release_for_replication(Release::Eighteen);
+    postgres.query("create table t (a int)");
+    let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
+    let client = pooler.connect_to_worker_as(1, &logical().minor_version(2));
+    pooler.wait_log("protocol=3.2");
+    stream(&client, "s");
+    postgres.query("insert into t values (1)");
+    let row = b"table public.t: INSERT: a[integer]:1";
+    while !client.read_until(b'd').body.ends_with(row) {}
+    client.cancel_through_worker(2);
+    assert_eq!(client.pending().wait(), Err(SqlState("57014")));
+    assert_eq!(client.value("select count(*) from t"), "1");
+    assert!(
+        pooler
+            .connect_as(&physical())
+            .query("IDENTIFY_SYSTEM")
+            .is_ok()
+    );
 }
 
 #[test]

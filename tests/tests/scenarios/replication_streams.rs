@@ -10,7 +10,7 @@ fn subscription_copies_follows_and_comes_back() {
         "create table a (n int primary key); create table b (n int primary key); \
          insert into a select generate_series(1, 20000); \
          insert into b select generate_series(1, 10); \
-         create publication p for all tables",
+         create publication p for table a, b",
     );
     let subscriber = Postgres::start_for_replication();
     subscriber.query("create table a (n int primary key); create table b (n int primary key)");
@@ -34,6 +34,12 @@ fn subscription_copies_follows_and_comes_back() {
         .query("insert into a select generate_series(20001, 20100)")
         .unwrap();
     rows("a", 20_100);
+
+    let unfinished = "select count(*) from pg_subscription_rel where srsubstate <> 'r'";
+    wait_for("both copies to be over", PATIENCE, || {
+        subscriber.number(unfinished) == 0
+    });
+    wait_walsenders(&publisher, 1);
 
     // The server process is lost.
     let kill = "select count(pg_terminate_backend(active_pid)) from pg_replication_slots \

@@ -112,29 +112,6 @@ impl Flow {
         ClientVerdict::Forward
     }
 
-    /// What to do with a message of a client that is not linked.
-    ///
-    /// `Forward` means that it needs a server.
-    #[inline]
-    pub fn unlinked(tag: u8) -> ClientVerdict {
-        match tag {
-            // COPY data behind a COPY that failed, and a Flush of nothing.
-            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL | frontend::FLUSH => {
-                ClientVerdict::Drop
-            }
-            frontend::TERMINATE => ClientVerdict::Terminate,
-            frontend::QUERY
-            | frontend::FUNCTION_CALL
-            | frontend::SYNC
-            | frontend::PARSE
-            | frontend::BIND
-            | frontend::DESCRIBE
-            | frontend::EXECUTE
-            | frontend::CLOSE => ClientVerdict::Forward,
-            _ => ClientVerdict::Unknown,
-        }
-    }
-
     /// Begins to serve another client.
     ///
     /// Its statements have other names here if `renames`. With `singly` no
@@ -195,8 +172,26 @@ impl Flow {
     }
 
     /// Notes a ReadyForQuery.
-    #[inline]
+    #[inline(always)]
     pub fn on_ready(&mut self, status: TransactionStatus) -> Ready {
+        if !self.dues.take_only(Kind::Query) {
+            return self.on_ready_of_many(status);
+        }
+        self.status = Status(Some(status));
+        self.copy_in = false;
+        self.alone = false;
+        Ready {
+            own: false,
+            own_failed: false,
+            retry: false,
+            settled: !self.unsynced && !self.skipping,
+            expected: true,
+            status,
+        }
+    }
+
+    /// [`Flow::on_ready`] where something else than one query was due.
+    fn on_ready_of_many(&mut self, status: TransactionStatus) -> Ready {
         self.status = Status(Some(status));
         self.copy_in = false;
         let (mut own, mut retry, mut expected) = (false, false, false);

@@ -116,6 +116,16 @@ impl Dues {
         first.map(|due| due.kind)
     }
 
+    /// Takes `kind` off if it is all that is due.
+    #[inline]
+    pub(super) fn take_only(&mut self, kind: Kind) -> bool {
+        let only = self.front() == Some(kind) && self.rest.is_empty();
+        if only {
+            self.first = None;
+        }
+        only
+    }
+
     /// Puts `kind` in the place of what is due first.
     pub(super) fn replace_front(&mut self, kind: Kind) {
         if let Some(first) = &mut self.first {

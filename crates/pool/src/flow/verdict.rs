@@ -1,6 +1,9 @@
 //! Verdicts: what happens to frames.
 
 use pgskein_protocol::TransactionStatus;
+use pgskein_protocol::tag::frontend;
+
+use super::Flow;
 
 /// What happens to a frame from a client that is linked or wants to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,4 +52,29 @@ pub struct Ready {
     pub expected: bool,
     /// The transaction status that it reports.
     pub status: TransactionStatus,
+}
+
+impl Flow {
+    /// What to do with a message of a client that is not linked.
+    ///
+    /// `Forward` means that it needs a server.
+    #[inline]
+    pub fn unlinked(tag: u8) -> ClientVerdict {
+        match tag {
+            // COPY data behind a COPY that failed, and a Flush of nothing.
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL | frontend::FLUSH => {
+                ClientVerdict::Drop
+            }
+            frontend::TERMINATE => ClientVerdict::Terminate,
+            frontend::QUERY
+            | frontend::FUNCTION_CALL
+            | frontend::SYNC
+            | frontend::PARSE
+            | frontend::BIND
+            | frontend::DESCRIBE
+            | frontend::EXECUTE
+            | frontend::CLOSE => ClientVerdict::Forward,
+            _ => ClientVerdict::Unknown,
+        }
+    }
 }

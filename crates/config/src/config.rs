@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::choices::PoolMode;
+use crate::choices::{PoolMode, SessionState};
 use crate::entries::{Database, Peer, User};
 use crate::finding::{Finding, Place};
 use crate::table::Settings;
@@ -37,6 +37,9 @@ pub struct Config {
 pub struct PoolSettings {
     /// When a server goes back to the pool.
     pub pool_mode: PoolMode,
+    /// What becomes of session state that a client leaves behind; nothing is
+    /// known of it in session mode.
+    pub session_state: SessionState,
     /// Server connections of the pool.
     pub pool_size: u32,
     /// Server connections of the database; 0 means no limit.
@@ -85,6 +88,11 @@ impl Config {
                 user.and_then(|u| u.pool_mode),
                 database.and_then(|d| d.pool_mode),
                 settings.pool_mode,
+            ),
+            session_state: first(
+                None,
+                database.and_then(|d| d.session_state),
+                settings.session_state,
             ),
             pool_size: first(
                 user.and_then(|u| u.pool_size),

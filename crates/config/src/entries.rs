@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::choices::PoolMode;
+use crate::choices::{PoolMode, SessionState};
 
 /// An entry of `[databases]`: where clients of this name are connected to.
 ///
@@ -31,6 +31,8 @@ pub struct Database {
     pub max_db_connections: Option<u32>,
     /// When a server goes back to its pool.
     pub pool_mode: Option<PoolMode>,
+    /// What becomes of session state that a client leaves behind.
+    pub session_state: Option<SessionState>,
     /// Longest time that a client waits for a server.
     pub query_wait_timeout: Option<Duration>,
     /// Age at which server connections are closed.
@@ -84,6 +86,7 @@ impl Default for Database {
             pool_size: None,
             max_db_connections: None,
             pool_mode: None,
+            session_state: None,
             query_wait_timeout: None,
             server_lifetime: None,
             connect_query: None,

@@ -66,6 +66,10 @@ pub(crate) const DATABASE: &[Key] = &[
         "When a server goes back to its pool; by default the setting of that name.",
     ),
     key(
+        "session_state",
+        "What becomes of session state that a client leaves behind; by default the setting of that name.",
+    ),
+    key(
         "max_db_connections",
         "Server connections of all pools together; by default the setting of that name.",
     ),

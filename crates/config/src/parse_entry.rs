@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::choices::PoolMode;
+use crate::choices::{PoolMode, SessionState};
 use crate::config::RESERVED;
 use crate::conninfo;
 use crate::entries::{Database, Peer, User};
@@ -37,6 +37,7 @@ pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
             "password" => d.password = Some(value.to_owned()),
             "pool_size" => d.pool_size = count(value)?,
             "pool_mode" => d.pool_mode = Some(read::<PoolMode>(value)?),
+            "session_state" => d.session_state = Some(read::<SessionState>(value)?),
             "max_db_connections" => d.max_db_connections = count(value)?.filter(|n| *n != 0),
             "server_lifetime" => {
                 d.server_lifetime = Some(read::<Seconds>(value)?).filter(|t| *t != Duration::ZERO);
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn reads_every_key_of_a_database() {
         let text = "dbname=d host=a,/run port=1 user=u password='p w' pool_size=2 \
-                    pool_mode=statement max_db_connections=3 server_lifetime=4 \
+                    pool_mode=statement session_state=pin max_db_connections=3 server_lifetime=4 \
                     query_wait_timeout=0 connect_query='set x = 1' client_encoding=UTF8 \
                     datestyle=ISO timezone=UTC application_name=app";
         let seconds = Duration::from_secs;
@@ -200,6 +201,7 @@ mod tests {
             pool_size: Some(2),
             max_db_connections: Some(3),
             pool_mode: Some(PoolMode::Statement),
+            session_state: Some(SessionState::Pin),
             query_wait_timeout: Some(seconds(0)),
             server_lifetime: Some(seconds(4)),
             connect_query: Some("set x = 1".to_owned()),

@@ -180,9 +180,10 @@ settings! {
         /// disconnected.
         disable_pqexec: Flag = "0", Restart, Supported;
 
-        /// What becomes of session state that a client leaves behind in transaction mode: `reset`
-        /// undoes it, `pin` lets the client keep the connection, `pass` passes it on.
-        session_state: SessionState = "reset", Now, OnlyDefault;
+        /// What becomes of session state that a client leaves behind in transaction and statement
+        /// mode: `reset` undoes it, `pin` lets the client keep the connection until it leaves, `pass`
+        /// passes it on.
+        session_state: SessionState = "reset", Now, Supported;
 
         /// Parameters that follow each client from server to server, beside those that PostgreSQL 18
         /// reports, which always do. The server has to report them.

@@ -13,7 +13,7 @@
 //! word 16      last id given out
 //! word 32 + 16 i   cell i = 2 (slot - 1) + generation mod 2:
 //!              pid, slot, generation, started, state, running since,
-//!              clients, waiting clients, servers
+//!              clients, waiting clients, servers, clean-ups
 //! ```
 
 use std::ffi::CStr;
@@ -67,6 +67,8 @@ pub(crate) struct CellView {
     pub waiting: u32,
     /// Server connections.
     pub servers: u32,
+    /// How often a server was cleaned of session state.
+    pub cleaned: u64,
 }
 
 /// What a worker is doing.
@@ -210,6 +212,11 @@ impl Cell {
         self.set(SERVERS, servers.into());
     }
 
+    /// Counts one more server that was cleaned of session state.
+    pub(crate) fn add_cleaned(&self) {
+        self.set(CLEANED, self.load(CLEANED).wrapping_add(1));
+    }
+
     /// Clients of this worker that count towards `max_client_conn`.
     pub(crate) fn clients(&self) -> u32 {
         narrow(self.load(CLIENTS))
@@ -227,7 +234,7 @@ impl Cell {
     }
 
     fn clear_counts(&self) {
-        for word in [RUNNING_SINCE, CLIENTS, WAITING, SERVERS] {
+        for word in [RUNNING_SINCE, CLIENTS, WAITING, SERVERS, CLEANED] {
             self.set(word, 0);
         }
     }
@@ -261,6 +268,7 @@ impl CellView {
             clients: cell.clients(),
             waiting: narrow(cell.load(WAITING)),
             servers: narrow(cell.load(SERVERS)),
+            cleaned: cell.load(CLEANED),
         })
     }
 }
@@ -297,7 +305,7 @@ fn narrow(word: u64) -> u32 {
 const NAME: &CStr = c"pgskein-scoreboard";
 
 /// Magic with the version in its last byte, words in a cell, cells.
-const HEADER: [u64; 3] = [0x7067_736b_6569_6e01, CELL_WORDS as u64, CELLS as u64];
+const HEADER: [u64; 3] = [0x7067_736b_6569_6e02, CELL_WORDS as u64, CELLS as u64];
 
 /// Two generations of each of 127 slots.
 const CELLS: usize = 2 * 127;
@@ -317,6 +325,7 @@ const RUNNING_SINCE: usize = 5;
 const CLIENTS: usize = 6;
 const WAITING: usize = 7;
 const SERVERS: usize = 8;
+const CLEANED: usize = 9;
 
 #[cfg(test)]
 mod tests {
@@ -327,14 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn writes_the_header_of_version_1() {
+    fn writes_the_header_of_version_2() {
         let board = Scoreboard::create().unwrap();
         let header: Vec<u64> = board.words[..3].iter().map(load).collect();
-        assert_eq!(header, [0x7067_736b_6569_6e01, 16, 254]);
+        assert_eq!(header, [0x7067_736b_6569_6e02, 16, 254]);
     }
 
     #[test]
-    fn writes_a_cell_where_version_1_has_it() {
+    fn writes_a_cell_where_version_2_has_it() {
         let board = Scoreboard::create().unwrap();
         let cell = board.cell(slot(3), 5).unwrap();
         cell.claim(slot(3), 5);
@@ -344,10 +353,11 @@ mod tests {
         cell.add_clients(9);
         cell.set_waiting(8);
         cell.set_servers(7);
+        cell.add_cleaned();
         let at = 32 + 16 * (2 * (3 - 1) + 1);
-        let words: Vec<u64> = board.words[at..at + 9].iter().map(load).collect();
+        let words: Vec<u64> = board.words[at..at + 10].iter().map(load).collect();
         let started = words[3];
-        assert_eq!(words, [4711, 3, 5, started, 2, 77, 9, 8, 7]);
+        assert_eq!(words, [4711, 3, 5, started, 2, 77, 9, 8, 7, 1]);
         let view = board.cells().next().unwrap();
         assert_eq!((view.index, view.pid, view.servers), (5, 4711, 7));
     }

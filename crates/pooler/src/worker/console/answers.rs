@@ -145,6 +145,7 @@ pub(super) fn workers(out: &mut Vec<u8>, cells: impl Iterator<Item = CellView>, 
             cell.clients.to_string(),
             cell.waiting.to_string(),
             cell.servers.to_string(),
+            cell.cleaned.to_string(),
             now_unix.saturating_sub(cell.started_unix).to_string(),
         ]
     });
@@ -157,6 +158,7 @@ pub(super) fn workers(out: &mut Vec<u8>, cells: impl Iterator<Item = CellView>, 
         ("clients", INT4),
         ("waiting", INT4),
         ("servers", INT4),
+        ("cleaned", INT8),
         ("uptime", INT8),
     ];
     table(out, &columns, rows);
@@ -295,6 +297,7 @@ mod tests {
             clients: 5,
             waiting: 2,
             servers: 3,
+            cleaned: 6,
         }
     }
 
@@ -316,9 +319,9 @@ mod tests {
         ];
         let messages = answer(|out| workers(out, cells.into_iter(), 1060));
         assert_eq!(tags(&messages), "TDDDCZ");
-        assert_eq!(row(&messages[1].1), "1|4711|1|2|draining|5|2|3|60");
-        assert_eq!(row(&messages[2].1), "1|4711|1|3|starting|5|2|3|60");
-        assert_eq!(row(&messages[3].1), "2|4711|2|1|ready|5|2|3|60");
+        assert_eq!(row(&messages[1].1), "1|4711|1|2|draining|5|2|3|6|60");
+        assert_eq!(row(&messages[2].1), "1|4711|1|3|starting|5|2|3|6|60");
+        assert_eq!(row(&messages[3].1), "2|4711|2|1|ready|5|2|3|6|60");
         assert_eq!(messages[4].1, b"SHOW\0");
     }
 

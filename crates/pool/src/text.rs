@@ -18,10 +18,12 @@ mod deallocated;
 mod harmless;
 mod lexer;
 mod statement;
+mod undo;
 
 pub use classes::Classes;
 pub use deallocated::deallocated;
 pub use statement::Followed;
+pub use undo::undo;
 
 use blank::after_blanks;
 use harmless::is_harmless;

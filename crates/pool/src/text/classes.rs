@@ -64,6 +64,12 @@ impl Classes {
         self.kinds & other.kinds == other.kinds && self.followed & other.followed == other.followed
     }
 
+    /// Whether a kind of `other` is in it.
+    #[inline]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.kinds & other.kinds != 0
+    }
+
     /// The kinds without the followed parameters; of those, the ones that
     /// `known` does not know become settings like all others.
     #[must_use]

@@ -9,6 +9,7 @@ use pgskein_pool::slab::{ClientId, ServerId};
 use pgskein_protocol::{ErrorFields, TransactionStatus, backend as messages, write};
 
 use super::Worker;
+use super::clean::is_pinned;
 use super::client::{Rest, SessionState, Stage, session_of};
 use super::prepared::Told;
 use super::reason::{Reason, ServerReason};
@@ -90,6 +91,7 @@ impl Worker {
             server.inbox.extend_from_slice(rest);
         }
         let client = server.client();
+        let dirty = server.dirty.any();
         if server.flow.unfinished() || server.deallocated {
             self.give_answers(client, id);
             done.answered = true;
@@ -113,7 +115,7 @@ impl Worker {
                 self.close_client(client, &Reason::TransactionInStatementMode);
             }
         } else if done.released {
-            if self.config.settings.server_reset_query_always {
+            if dirty || self.config.settings.server_reset_query_always {
                 self.free(id);
             } else {
                 self.lend(id);
@@ -277,21 +279,26 @@ impl Worker {
             return;
         };
         session.turned = now;
-        let mode = self
-            .pools
-            .get(session.pool)
-            .map_or(PoolMode::Session, |pool| pool.settings.pool_mode);
+        let pool = self.pools.get(session.pool);
+        let mode = pool.map_or(PoolMode::Session, |pool| pool.settings.pool_mode);
         let whole = session.rest == Rest::None;
+        let mut pinned = None;
         if ready.status == TransactionStatus::Idle && mode != PoolMode::Session && whole {
-            session.state = SessionState::Idle;
-            session.since = now;
-            done.released = true;
+            pinned = is_pinned(pool, session.state, &self.servers, &self.parameters);
+            if pinned.is_none() {
+                session.state = SessionState::Idle;
+                session.since = now;
+                done.released = true;
+            }
         }
         if session.held || client.stream.readable() {
             self.wake_client(id);
         }
         if whole && !partial && self.draining.is_some() {
             self.tell(id);
+        }
+        if let Some(server) = pinned {
+            self.note_pinned(server);
         }
     }
 

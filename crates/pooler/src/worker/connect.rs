@@ -29,6 +29,7 @@ use super::server::{Server, ServerState, Target};
 use super::stream::{Outbox, Socket, Stream};
 use super::sweep::after;
 use super::token::Subject;
+use super::watch::Watch;
 
 /// What is known of the addresses of hosts.
 #[derive(Debug, Default)]
@@ -159,6 +160,7 @@ impl Worker {
             replay: Replay::default(),
             deallocated: false,
             dirty: Classes::NONE,
+            watch: Watch::default(),
             rest: Rest::None,
             inbox: Vec::new(),
             outbox: Outbox::default(),

@@ -9,6 +9,7 @@ mod answer;
 mod auth;
 mod cancel;
 mod chores;
+mod clean;
 mod client;
 mod close;
 mod connect;
@@ -38,11 +39,12 @@ mod sweep;
 mod ticker;
 mod token;
 mod versions;
+mod watch;
 mod welcome;
 
 pub(crate) use run::run;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -93,6 +95,8 @@ pub(crate) struct Worker {
     spare_queue: Vec<Runnable>,
     /// Pools whose wish for servers may have changed.
     wishing: Vec<PoolId>,
+    /// Pools of which the log says that their clients change session state.
+    warned: HashSet<PoolId>,
     /// Read into by everybody; see [`stream::Stream::fill`].
     scratch: Box<[u8]>,
     listeners: Listeners,

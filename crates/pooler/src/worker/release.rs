@@ -1,14 +1,17 @@
 //! Release: what happens to a server between two clients.
 //!
-//! A server is cleaned where the mode asks for it, then lent to the client
-//! that waited longest, or rests. One whose client has left in the middle ends
-//! what is running first, and is never handed on before that.
+//! A server is cleaned where the mode asks for it, or of what its client has
+//! changed, then lent to the client that waited longest, or rests. One whose
+//! client has left in the middle ends what is running first, and is never
+//! handed on before that.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use pgskein_config::PoolMode;
 use pgskein_pool::pools::Free;
 use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_pool::text::{self, Classes};
 use pgskein_protocol::tag::frontend;
 use pgskein_protocol::{ErrorFields, TransactionStatus, write};
 
@@ -37,7 +40,9 @@ impl Worker {
                 return self.run_own(id, OwnQuery::Reset);
             }
         }
-        self.lend(id);
+        if !self.clean(id) {
+            self.lend(id);
+        }
     }
 
     /// Lends a clean server to the next client, or lets it rest.
@@ -87,25 +92,20 @@ impl Worker {
     pub(super) fn run_own(&mut self, id: ServerId, query: OwnQuery) {
         let now = self.now;
         let settings = &self.config.settings;
+        let Some(pool) = self.servers.get(id).map(|server| server.pool) else {
+            return;
+        };
+        let sql: Cow<'_, str> = match query {
+            OwnQuery::Connect | OwnQuery::ConnectAgain => self.connect_query(pool).into(),
+            OwnQuery::Check => settings.check_query().unwrap_or_default().into(),
+            OwnQuery::Reset => settings.server_reset_query.as_str().into(),
+            OwnQuery::Rollback => "ROLLBACK".into(),
+            OwnQuery::Clean { classes, .. } => text::undo(classes).into(),
+        };
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
-        let connect_query;
-        let sql = match query {
-            OwnQuery::Connect => {
-                connect_query = self
-                    .pools
-                    .get(server.pool)
-                    .and_then(|pool| self.config.database(&pool.key.database))
-                    .and_then(|database| database.connect_query.clone())
-                    .unwrap_or_default();
-                connect_query.as_str()
-            }
-            OwnQuery::Check => settings.check_query().unwrap_or_default(),
-            OwnQuery::Reset => &settings.server_reset_query,
-            OwnQuery::Rollback => "ROLLBACK",
-        };
-        write::query(server.outbox.buffer(), sql);
+        write::query(server.outbox.buffer(), sql.as_bytes());
         server.flow.on_own_query();
         server.state = ServerState::Own {
             query,
@@ -136,10 +136,18 @@ impl Worker {
                 }
                 self.lend(id);
             }
-            OwnQuery::Reset if failed || !idle => {
+            OwnQuery::Reset | OwnQuery::Clean { .. } if failed || !idle => {
                 self.close_server(id, &ServerReason::OwnQueryFailed);
             }
-            OwnQuery::Reset => self.lend(id),
+            OwnQuery::ConnectAgain if !idle => {
+                self.close_server(id, &ServerReason::OwnQueryFailed);
+            }
+            OwnQuery::Reset => {
+                server.dirty = Classes::NONE;
+                self.lend(id);
+            }
+            OwnQuery::Clean { again: true, .. } => self.run_own(id, OwnQuery::ConnectAgain),
+            OwnQuery::Clean { .. } | OwnQuery::ConnectAgain => self.lend(id),
             OwnQuery::Rollback if failed || !idle => {
                 self.close_server(id, &ServerReason::Unclean);
             }

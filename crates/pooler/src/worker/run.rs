@@ -1,6 +1,6 @@
 //! Run: the loop of a worker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -85,6 +85,7 @@ impl Worker {
             runnable: Vec::new(),
             spare_queue: Vec::new(),
             wishing: Vec::new(),
+            warned: HashSet::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             listeners,
             control: Some(setup.control),

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use pgskein_pool::flow::{ClientVerdict, Flow, Ready, ServerVerdict};
+use pgskein_pool::parameters::Parameters;
 use pgskein_protocol::tag::{backend, frontend};
 use pgskein_protocol::{ErrorFields, FrameError, Header, TransactionStatus};
 
@@ -76,10 +77,11 @@ impl Rest {
 }
 
 /// Walks over the frames of a linked client that go to its server.
-#[inline]
+#[inline(always)]
 pub(super) fn scan_linked(
     session: &mut Session,
-    flow: &mut Flow,
+    server: &mut Server,
+    parameters: &Parameters,
     bytes: &[u8],
     at: &mut usize,
     max: u32,
@@ -87,7 +89,12 @@ pub(super) fn scan_linked(
     match session.rest {
         Rest::None => {}
         Rest::Forward(_) => {
+            let from = *at;
             session.rest.take(bytes.len(), at);
+            if server.watch.reads() {
+                let piece = bytes.get(from..*at).unwrap_or_default();
+                server.look_at_more(piece, session.rest == Rest::None, parameters);
+            }
             if session.rest != Rest::None {
                 return Stop::Tail;
             }
@@ -102,10 +109,10 @@ pub(super) fn scan_linked(
             Ok(None) => return Stop::Tail,
             Err(error) => return Stop::Bad(Fault::Frame(error)),
         };
-        if flow.holds(header.tag) {
+        if server.flow.holds(header.tag) {
             return Stop::Hold;
         }
-        if header.tag == frontend::QUERY && flow.renames() && !flow.skipping() {
+        if header.tag == frontend::QUERY && server.flow.renames() && !server.flow.skipping() {
             if let Some(prepared) = &mut session.prepared {
                 prepared.drop_unnamed();
             }
@@ -113,14 +120,16 @@ pub(super) fn scan_linked(
                 return Stop::Plan(header);
             }
         }
-        match flow.on_client(header.tag) {
-            ClientVerdict::Plan if !is_plain(session, flow, header, here) => {
+        match server.flow.on_client(header.tag) {
+            ClientVerdict::Plan if !is_plain(session, &mut server.flow, header, here) => {
                 return Stop::Plan(header);
             }
-            ClientVerdict::Forward | ClientVerdict::Plan if here.len() >= header.total() => {
-                *at += header.total();
-            }
             ClientVerdict::Forward | ClientVerdict::Plan => {
+                server.look_at(header, here, parameters);
+                if here.len() >= header.total() {
+                    *at += header.total();
+                    continue;
+                }
                 session.rest = Rest::Forward(header.total() - here.len());
                 *at = bytes.len();
                 return Stop::Tail;

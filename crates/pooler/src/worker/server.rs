@@ -28,6 +28,7 @@ use super::client::Rest;
 use super::flight::Replay;
 use super::server_login::ServerLogin;
 use super::stream::{Outbox, Stream};
+use super::watch::Watch;
 
 /// One connection to PostgreSQL.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(super) struct Server {
     pub deallocated: bool,
     /// What its clients have changed.
     pub dirty: Classes,
+    /// Looks at the texts that are sent to it.
+    pub watch: Watch,
     /// Body bytes of a frame that has begun and must go the same way.
     pub rest: Rest,
     /// Bytes read and not yet parsed.
@@ -147,6 +150,15 @@ pub(super) enum OwnQuery {
     Reset,
     /// The ROLLBACK of a transaction whose client has left.
     Rollback,
+    /// What undoes session state.
+    Clean {
+        /// Of which kinds.
+        classes: Classes,
+        /// Whether `connect_query` follows.
+        again: bool,
+    },
+    /// `connect_query` once more.
+    ConnectAgain,
 }
 
 impl Server {

@@ -210,21 +210,31 @@ impl Worker {
         server_id: ServerId,
         body: &[u8],
     ) -> Told {
-        let Some(server) = self.servers.get_mut(server_id) else {
+        let Some(server) = self.servers.get(server_id) else {
             return Told::AsItIs;
         };
         let fields = ErrorFields::parse(body);
         let statement = server.flow.answered_statement();
         let name = statement.and_then(|id| self.statements.name(id));
-        match (fields.sqlstate(), name) {
-            (Some("0A000"), Some(name)) if fields.field(b'R') == Some(RESULT_CHANGED) => {
+        let changed =
+            fields.sqlstate() == Some("0A000") && fields.field(b'R') == Some(RESULT_CHANGED);
+        if let Some(name) = name.filter(|_| changed) {
+            // A client that prepares again may get any of them next.
+            for (_, server) in self.servers.iter_mut() {
                 server.known.doubt(name);
-                if server.replay.batch().map(|(id, _)| id) == statement
+            }
+        }
+        let Some(server) = self.servers.get_mut(server_id) else {
+            return Told::AsItIs;
+        };
+        match (fields.sqlstate(), name) {
+            (_, Some(_))
+                if changed
+                    && server.replay.batch().map(|(id, _)| id) == statement
                     && client.is_some()
-                    && server.flow.retry()
-                {
-                    return Told::Nothing;
-                }
+                    && server.flow.retry() =>
+            {
+                return Told::Nothing;
             }
             // Somebody has taken it away by SQL.
             (Some("26000"), Some(name)) => server.known.doubt(name),

@@ -8,10 +8,15 @@
 #   BENCH_PARTS    what to measure: load,instructions,calls,memory unless given
 #   BENCH_OUTPUT   the document to write, doc/benchmarks.md unless given
 #   PGSKEIN        the program, target/release/pgskein unless given
+#   PGBOUNCER      the other one, that of scripts/pgbouncer.sh unless given; where
+#                  there is none, Debian's
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Thousands of clients need as many descriptors, here and in the poolers.
 ulimit -n "$(ulimit -Hn)"
 export PYTHONDONTWRITEBYTECODE=1
-PGSKEIN="${PGSKEIN:-${CARGO_TARGET_DIR:-target}/release/pgskein}" exec python3 scripts/bench
+target="${CARGO_TARGET_DIR:-target}"
+export PGSKEIN="${PGSKEIN:-$target/release/pgskein}"
+export PGBOUNCER="${PGBOUNCER:-$target/tools/pgbouncer}"
+exec python3 scripts/bench

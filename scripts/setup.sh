@@ -37,6 +37,10 @@ main() {
         have valgrind || missing+=(valgrind)
         have strace || missing+=(strace)
         have_pgbouncer || missing+=(pgbouncer)
+        have make || missing+=(make)
+        have pkg-config || missing+=(pkg-config)
+        has_library libevent || missing+=(libevent-dev)
+        has_library openssl || missing+=(libssl-dev)
         ;;
     fuzz)
         have c++ || missing+=(g++)
@@ -49,9 +53,10 @@ main() {
         install_missing
     fi
     check_rust
-    if [[ "$purpose" == test ]]; then
-        scripts/clients.sh
-    fi
+    case "$purpose" in
+    test) scripts/clients.sh ;;
+    bench) scripts/pgbouncer.sh || echo "setup: the benchmark takes Debian's PgBouncer" >&2 ;;
+    esac
 }
 
 have() {
@@ -64,6 +69,10 @@ have_postgresql() {
 
 have_pgbouncer() {
     have pgbouncer || [[ -x /usr/sbin/pgbouncer ]]
+}
+
+has_library() {
+    have pkg-config && pkg-config --exists "$1"
 }
 
 debian_python_has() {

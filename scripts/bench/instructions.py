@@ -5,24 +5,22 @@ import os
 import re
 import sys
 
+import loads
 from report import Section
 
 FEW, MANY = 500, 3500
 
-LOADS = {
-    "simple": ("transaction", "-S -M simple"),
-    "extended": ("transaction", "-S -M extended"),
-    "prepared, session mode": ("session", "-S -M prepared"),
-}
+COUNTED = ("simple", "extended", "prepared, session mode", "prepared, transaction mode")
 
 
 def measure(bench):
     """Counts whole runs of two lengths: what differs is the transactions alone."""
     rows = []
-    for load, (mode, arguments) in LOADS.items():
+    for load in COUNTED:
         counts = {}
         for kind in ("pgbouncer", "pgskein"):
             print(f"callgrind: {kind}, {load}", file=sys.stderr)
+            mode, arguments = loads.of(bench, kind, load)
             few = run(bench, kind, mode, f"{arguments} -c 1 -t {FEW}")
             many = run(bench, kind, mode, f"{arguments} -c 1 -t {MANY}")
             counts[kind] = (many - few) / (MANY - FEW)
@@ -37,7 +35,8 @@ def measure(bench):
     )
     result.text = (
         f"One client, one worker. Instructions of all processes from start to end, of a run of {MANY} "
-        f"transactions less those of a run of {FEW}, divided by the {MANY - FEW} between them."
+        f"transactions less those of a run of {FEW}, divided by the {MANY - FEW} between them. "
+        + loads.remark(bench)
     )
     result.add_table(["load", "PgBouncer", "pgskein, 1 worker", "ratio"], rows)
     return result

@@ -4,19 +4,13 @@ import os
 import sys
 import time
 
+import loads
+from loads import LOADS
 from report import Section, quartiles
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "3"))
 CLIENTS = int(os.environ.get("BENCH_CLIENTS", "16"))
-
-LOADS = {
-    "simple": ("transaction", "-S -M simple"),
-    "extended": ("transaction", "-S -M extended"),
-    "prepared, session mode": ("session", "-S -M prepared"),
-    "connect for each": ("transaction", "-S -M simple -C"),
-}
-
 
 def measure(bench):
     """Runs every load against every pooler in turn, and that again for each round."""
@@ -29,14 +23,15 @@ def measure(bench):
     samples = {(load, name): [] for load in LOADS for name in poolers}
     for number in range(ROUNDS):
         print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
-        for load, (mode, arguments) in LOADS.items():
+        for load in LOADS:
             # Whoever comes first in one round comes last in the next.
             names = list(poolers) if number % 2 == 0 else list(reversed(poolers))
             for name in names:
                 kind, workers = poolers[name]
+                mode, arguments = loads.of(bench, kind, load)
                 with bench.start(kind, mode, workers) as pooler:
                     samples[load, name].append(sample(bench, pooler, arguments))
-    return section(samples, list(poolers))
+    return section(bench, samples, list(poolers))
 
 
 def sample(bench, pooler, arguments):
@@ -50,7 +45,7 @@ def sample(bench, pooler, arguments):
     return used / count * 1e6, count / seconds
 
 
-def section(samples, names):
+def section(bench, samples, names):
     base = names[0]
     time_rows, rate_rows = [], []
     for load in LOADS:
@@ -69,7 +64,8 @@ def section(samples, names):
     result.text = (
         f"{ROUNDS} rounds, interleaved. Processor time is utime + stime of all processes of the "
         "pooler from `/proc/PID/stat`, divided by the transactions that pgbench counted. A ratio is "
-        "taken within its round. pgbench, PostgreSQL and the pooler share the machine."
+        "taken within its round. pgbench, PostgreSQL and the pooler share the machine. "
+        + loads.remark(bench)
     )
     result.add_table([h.format("µs per transaction") for h in head], time_rows)
     result.add_table([h.format("transactions per second") for h in head], rate_rows)

@@ -28,11 +28,12 @@ class Bench:
         self.give(self.folder)
         self.port = free_port()
         self.server = None
-        # The checkout may lie where that user cannot go.
-        self.pgskein = os.path.join(self.folder, "pgskein")
-        shutil.copy(os.environ["PGSKEIN"], self.pgskein)
-        os.chmod(self.pgskein, 0o755)
-        self.pgbouncer = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+        self.pgskein = self.take(os.environ["PGSKEIN"], "pgskein")
+        debians = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+        newer = os.environ["PGBOUNCER"]
+        self.pgbouncer = self.take(newer if os.path.exists(newer) else debians, "pgbouncer")
+        # Since 1.21.
+        self.pgbouncer_prepares = self.version(self.pgbouncer) >= (1, 21)
 
     def __enter__(self):
         data = os.path.join(self.folder, "data")
@@ -55,6 +56,18 @@ class Bench:
             self.server.send_signal(signal.SIGINT)
             self.server.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def take(self, path, name):
+        """Copies a program: the checkout may lie where that user cannot go."""
+        copy = os.path.join(self.folder, name)
+        shutil.copy(path, copy)
+        os.chmod(copy, 0o755)
+        return copy
+
+    def version(self, path):
+        """The first two numbers of a program's version."""
+        text = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+        return tuple(int(part) for part in re.search(r"(\d+)\.(\d+)", text).groups())
 
     def address(self, port):
         """Arguments that make PostgreSQL's programs connect to `port`."""
@@ -143,6 +156,8 @@ class Pooler:
             "log_disconnections": 0,
             "log_stats": 0,
         }
+        if kind == "pgskein" or self.bench.pgbouncer_prepares:
+            settings["max_prepared_statements"] = 200
         if kind == "pgskein":
             settings["workers"] = workers
             settings["runtime_dir"] = f"{self.folder}/run"

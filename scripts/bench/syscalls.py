@@ -22,7 +22,9 @@ def measure(bench):
     rows = []
     for clients in CLIENTS:
         for kind, name in (("pgbouncer", "PgBouncer"), ("pgskein", "pgskein, 1 worker")):
-            for protocol in ("simple", "extended"):
+            for protocol in ("simple", "extended", "prepared"):
+                if protocol == "prepared" and kind == "pgbouncer" and not bench.pgbouncer_prepares:
+                    continue
                 print(f"strace: {kind}, {protocol}, {clients} clients", file=sys.stderr)
                 calls = count(bench, kind, f"-S -M {protocol} -c {clients} -j 1 -t {COUNT // clients}")
                 done = COUNT // clients * clients
@@ -36,7 +38,7 @@ def measure(bench):
             f"pgbench -n -S -c CLIENTS -j 1 -t N  # {COUNT} transactions in all",
         ],
     )
-    result.text = "Logins and their ends are in the figures too: a few calls for each client."
+    result.text = "Logins and their ends are in the figures too: a few calls for each client. All in transaction mode."
     result.add_table(["clients", "protocol", "pooler", *KINDS, "others"], rows)
     return result
 

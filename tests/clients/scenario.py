@@ -1,5 +1,6 @@
 """What the programs for drivers of Python have in common."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -35,4 +36,22 @@ def raises(error, work):
         work()
     except error as raised:
         return raised
-    raise AssertionError(f"no {error.__name__}")
+    raise AssertionError(f"no {error}")
+
+
+@contextlib.contextmanager
+def repeated(work, seconds=0.1):
+    """Calls `work` again and again until the block has ended, and not after."""
+    ended = threading.Event()
+
+    def repeat():
+        while not ended.wait(seconds):
+            work()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{PROGRAM_DEADLINE, quiet_environment, run};
+use super::{PROGRAM_DEADLINE, drivers, quiet_environment, run};
 use crate::account::Account;
 use crate::pgskein::Run;
 use crate::process::Process;
@@ -84,6 +84,18 @@ impl Psql {
         run(self.command(sql), PROGRAM_DEADLINE)
     }
 
+    /// Runs a script in `tests/clients` with these variables, past its errors.
+    pub fn script(&self, name: &str, variables: &[(&str, &str)]) -> Run {
+        let mut command = self.program();
+        command.args(["-XAtw", "-v", "VERBOSITY=terse"]);
+        for (name, value) in variables {
+            command.args(["-v", &format!("{name}={value}")]);
+        }
+        command.args(["-d", &self.connection, "-f"]);
+        command.arg(drivers::folder().join(name));
+        run(command, PROGRAM_DEADLINE)
+    }
+
     /// Starts one command in the background.
     pub fn start(&self, sql: &str) -> RunningPsql {
         let child = self
@@ -97,12 +109,17 @@ impl Psql {
     }
 
     fn command(&self, sql: &str) -> Command {
-        let mut command = Command::new(self.release.program("psql"));
-        quiet_environment(&mut command);
-        command.env("PGPASSFILE", "/nonexistent");
+        let mut command = self.program();
         // A message then carries its SQLSTATE.
         command.args(["-XAtw", "-v", "VERBOSITY=verbose", "-v", "ON_ERROR_STOP=1"]);
         command.args(["-d", &self.connection, "-c", sql]);
+        command
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(self.release.program("psql"));
+        quiet_environment(&mut command);
+        command.env("PGPASSFILE", "/nonexistent");
         if let Some(password) = &self.password {
             command.env("PGPASSWORD", password);
         }

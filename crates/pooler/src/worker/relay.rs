@@ -6,15 +6,17 @@
 //! not take, and a header that is not whole yet, is copied.
 
 use pgskein_config::PoolMode;
+use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::Request;
 use pgskein_pool::slab::{ClientId, ServerId};
 use pgskein_protocol::{Header, TransactionStatus, write};
 
-use super::client::{Rest, SessionState, Stage, session_of};
+use super::clean::is_pinned;
+use super::client::{Rest, Session, SessionState, Stage, session_of};
 use super::prepared::Step;
 use super::reason::{Reason, ServerReason};
 use super::scan::{Stop, scan_linked, scan_unlinked};
-use super::server::{OwnQuery, ServerState};
+use super::server::{OwnQuery, Server, ServerState};
 use super::stream::Filled;
 use super::{Runnable, Worker};
 
@@ -214,7 +216,8 @@ impl Worker {
                         }
                     }
                     server.replay.forget();
-                    let mut stop = scan_linked(session, &mut server.flow, bytes, &mut at, max);
+                    let mut stop =
+                        scan_linked(session, server, &self.parameters, bytes, &mut at, max);
                     if let Stop::Plan(header) = stop {
                         self.flight.begin(fresh && at == from);
                         stop = self.put_together(id, linked, header, bytes, from, &mut at)?;
@@ -270,6 +273,19 @@ impl Worker {
         }
     }
 
+    /// [`scan_linked`] for what follows in the same turn.
+    #[inline(never)]
+    fn scan_on(
+        session: &mut Session,
+        server: &mut Server,
+        parameters: &Parameters,
+        bytes: &[u8],
+        at: &mut usize,
+        max: u32,
+    ) -> Stop {
+        scan_linked(session, server, parameters, bytes, at, max)
+    }
+
     /// Puts together what is sent from the first message on that may name a
     /// prepared statement, and sends it; gives why that stopped.
     fn put_together(
@@ -299,11 +315,12 @@ impl Worker {
             ) else {
                 return Err(Reason::ServerLost);
             };
+            server.look_at(header, frame, &self.parameters);
             if frame.len() < header.total() {
                 session.rest = Rest::Forward(header.total() - frame.len());
             }
             *at = bytes.len().min(*at + header.total());
-            match scan_linked(session, &mut server.flow, bytes, at, max) {
+            match Self::scan_on(session, server, &self.parameters, bytes, at, max) {
                 Stop::Plan(next) => header = next,
                 stop => break stop,
             }
@@ -364,7 +381,7 @@ impl Worker {
     }
 
     /// Lends a server to a client and brings it to the client's parameters.
-    #[inline]
+    #[inline(always)]
     pub(super) fn link(&mut self, id: ClientId, server_id: ServerId) {
         let now = self.now;
         let (Some(session), Some(server)) = (
@@ -378,10 +395,9 @@ impl Worker {
         session.turned = now;
         server.state = ServerState::Linked(id);
         server.used = true;
-        let mode = self
-            .pools
-            .get(session.pool)
-            .map_or(PoolMode::Session, |pool| pool.settings.pool_mode);
+        let pool = self.pools.get(session.pool).map(|pool| &pool.settings);
+        let mode = pool.map_or(PoolMode::Session, |pool| pool.pool_mode);
+        server.watch.begin(pool, &self.config.settings);
         let renames = mode != PoolMode::Session
             && (self.config.settings.max_prepared_statements > 0 || session.prepared.is_some());
         server.flow.on_link(renames, mode == PoolMode::Statement);
@@ -406,14 +422,13 @@ impl Worker {
         let Some(server) = self.servers.get(server_id) else {
             return;
         };
-        let mode = self
-            .pools
-            .get(session.pool)
-            .map(|pool| pool.settings.pool_mode);
+        let pool = self.pools.get(session.pool);
+        let mode = pool.map(|pool| pool.settings.pool_mode);
         if session.rest == Rest::None
             && server.rest == Rest::None
             && mode != Some(PoolMode::Session)
             && server.flow.status() == TransactionStatus::Idle
+            && is_pinned(pool, session.state, &self.servers, &self.parameters).is_none()
         {
             session.state = SessionState::Idle;
             session.since = self.now;

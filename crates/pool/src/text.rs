@@ -22,11 +22,11 @@ mod undo;
 
 pub use classes::Classes;
 pub use deallocated::deallocated;
+pub use harmless::is_harmless;
 pub use statement::Followed;
 pub use undo::undo;
 
 use blank::after_blanks;
-use harmless::is_harmless;
 use lexer::Lexer;
 
 /// What a whole text changes; a NUL at its end is not part of it.

@@ -3,84 +3,108 @@
 //! Nearly all are: one statement that begins with one of a few words. Nothing
 //! is read word by word here; a semicolon in a string is one like all others.
 //! The loops are written so that the compiler makes instructions of them that
-//! look at 16 bytes at once.
+//! look at 16 bytes at once; what they find is looked at again.
 
-use memchr::memchr2_iter;
+use memchr::{memchr, memchr2_iter};
 
-/// Whether a text is for certain one statement that changes nothing.
+/// Whether a text is for certain one statement that changes nothing; a NUL at
+/// its end is not part of it.
 #[inline]
-pub(super) fn is_harmless(text: &[u8]) -> bool {
-    let Some(&first) = text.first_chunk::<4>() else {
-        return text.is_empty();
-    };
-    // Letters become lower case, and nothing else becomes a letter.
-    let first = u32::from_ne_bytes(first) | 0x2020_2020;
+pub fn is_harmless(text: &[u8]) -> bool {
     let mut text = text;
-    while let [rest @ .., b';' | b'\0' | b' ' | b'\n'] = text {
+    if let [rest @ .., b'\0'] = text {
         text = rest;
     }
-    if first == word(b"sele") {
-        let found = Found::in_text(text);
-        found.nothing() || (!found.semicolon() && !creates_temp(text))
-    } else if HARMLESS.contains(&first) {
-        !Found::in_text(text).semicolon()
+    if let [rest @ .., b';'] = text {
+        text = rest;
+    }
+    let Some(&first) = text.first_chunk::<4>() else {
+        return is_harmless_word(text);
+    };
+    // Letters become lower case, and nothing else becomes a letter.
+    let first = (u32::from_ne_bytes(first) | 0x2020_2020).to_ne_bytes();
+    if first == *b"sele" {
+        !has_semicolon_or_temp(text) || is_harmless_select(text)
     } else {
-        false
+        begins_harmless(first) && !has_semicolon(text)
     }
 }
 
-/// What the blocks of a text have, place by place.
-#[derive(Default)]
-struct Found {
-    semicolon: [u8; BLOCK],
-    /// The middle or the second half of what could be `temp`.
-    temp: [u16; BLOCK / 2],
+#[cold]
+fn is_harmless_word(text: &[u8]) -> bool {
+    text.is_empty() || text.eq_ignore_ascii_case(b"end")
 }
 
-impl Found {
-    #[inline(always)]
-    fn in_text(text: &[u8]) -> Self {
-        let mut found = Self::default();
-        if let Some(last) = text.last_chunk::<BLOCK>() {
-            found.look_at(last);
-            for block in text.as_chunks::<BLOCK>().0 {
-                found.look_at(block);
-            }
-        } else {
-            // It is too short for a SELECT INTO TEMP.
-            found.semicolon[0] = u8::from(text.contains(&b';'));
-        }
-        found
-    }
+#[cold]
+fn is_harmless_select(text: &[u8]) -> bool {
+    memchr(b';', text).is_none() && !has_temp(text)
+}
 
-    /// Looks at pairs of bytes at even places: of a `temp` that begins at an
-    /// odd one this is `em`, of all others `mp`.
-    #[inline(always)]
-    fn look_at(&mut self, block: &[u8; BLOCK]) {
-        for (found, byte) in self.semicolon.iter_mut().zip(block) {
-            *found |= u8::from(*byte == b';').wrapping_neg();
-        }
-        for (found, pair) in self.temp.iter_mut().zip(block.as_chunks::<2>().0) {
-            let pair = u16::from_ne_bytes(*pair) | 0x2020;
-            let temp = (pair == MP) | (pair == EM);
-            *found |= u16::from(temp).wrapping_neg();
-        }
+/// Whether there is a semicolon, or what could be the word TEMP.
+#[inline(never)]
+fn has_semicolon_or_temp(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk() else {
+        // Too short for a SELECT INTO TEMP.
+        return has_semicolon(text);
+    };
+    let (mut semicolons, mut temps) = Default::default();
+    find_semicolon(last, &mut semicolons);
+    find_temp(last, &mut temps);
+    for block in text.as_chunks().0 {
+        find_semicolon(block, &mut semicolons);
+        find_temp(block, &mut temps);
     }
+    temps.iter().fold(0, |all, pair| all | pair) != 0
+        || semicolons.iter().fold(0, |all, byte| all | byte) != 0
+}
 
-    #[inline(always)]
-    fn semicolon(&self) -> bool {
-        self.semicolon.iter().fold(0, |all, byte| all | byte) != 0
+/// Whether there is a semicolon in a text of at least 4 bytes.
+#[inline(never)]
+fn has_semicolon(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk() else {
+        return has_early_semicolon(text);
+    };
+    let mut semicolons = Default::default();
+    find_semicolon(last, &mut semicolons);
+    for block in text.as_chunks().0 {
+        find_semicolon(block, &mut semicolons);
     }
+    semicolons.iter().fold(0, |all, byte| all | byte) != 0
+}
 
-    #[inline(always)]
-    fn nothing(&self) -> bool {
-        self.temp.iter().fold(0, |all, pair| all | pair) == 0 && !self.semicolon()
+/// Whether there is a semicolon in a text of 4 to 16 bytes.
+fn has_early_semicolon(text: &[u8]) -> bool {
+    let halves = match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => [u64::from_ne_bytes(*first), u64::from_ne_bytes(*last)],
+        _ => [text.first_chunk(), text.last_chunk()]
+            .map(|half| half.map_or(0, |half| u32::from_ne_bytes(*half).into())),
+    };
+    halves.into_iter().any(|half| {
+        let zeros = half ^ SEMICOLONS;
+        // The highest bit of a byte that is 0, if none before it is.
+        zeros.wrapping_sub(ONES) & !zeros & (ONES << 7) != 0
+    })
+}
+
+#[inline(always)]
+fn find_semicolon(block: &[u8; BLOCK], found: &mut [u8; BLOCK]) {
+    for (found, byte) in found.iter_mut().zip(block) {
+        *found |= u8::from(*byte == b';').wrapping_neg();
+    }
+}
+
+/// Looks at the pairs of bytes at even places: of a `temp` that begins at an
+/// odd one this is `em`, of all others `mp`.
+#[inline(always)]
+fn find_temp(block: &[u8; BLOCK], found: &mut [u16; BLOCK / 2]) {
+    for (found, pair) in found.iter_mut().zip(block.as_chunks::<2>().0) {
+        let pair = u16::from_ne_bytes(*pair) | 0x2020;
+        *found |= u16::from((pair == MP) | (pair == EM)).wrapping_neg();
     }
 }
 
 /// Whether something looks like the word TEMP, TEMPORARY or `pg_temp`.
-#[cold]
-fn creates_temp(text: &[u8]) -> bool {
+fn has_temp(text: &[u8]) -> bool {
     memchr2_iter(b'p', b'P', text).any(|end| {
         let (start, rest) = text.split_at_checked(end + 1).unwrap_or_default();
         let Some((before, temp)) = start.split_last_chunk::<4>() else {
@@ -94,33 +118,35 @@ fn creates_temp(text: &[u8]) -> bool {
     })
 }
 
-/// The first four letters of a keyword as one number.
-const fn word(letters: &[u8; 4]) -> u32 {
-    u32::from_ne_bytes(*letters)
+/// Whether these are the first letters of statements that change nothing,
+/// whatever follows.
+fn begins_harmless(first: [u8; 4]) -> bool {
+    matches!(
+        &first,
+        b"inse"
+            | b"upda"
+            | b"dele"
+            | b"begi"
+            | b"comm"
+            | b"roll"
+            | b"star"
+            | b"end "
+            | b"save"
+            | b"rele"
+            | b"copy"
+            | b"fetc"
+            | b"exec"
+            | b"show"
+            | b"merg"
+            | b"call"
+    )
 }
-
-/// What statements begin with that change nothing, whatever follows.
-const HARMLESS: [u32; 16] = [
-    word(b"inse"),
-    word(b"upda"),
-    word(b"dele"),
-    word(b"begi"),
-    word(b"comm"),
-    word(b"roll"),
-    word(b"star"),
-    word(b"end "),
-    word(b"save"),
-    word(b"rele"),
-    word(b"end;"),
-    word(b"fetc"),
-    word(b"exec"),
-    word(b"show"),
-    word(b"merg"),
-    word(b"call"),
-];
 
 const EM: u16 = u16::from_ne_bytes(*b"em");
 const MP: u16 = u16::from_ne_bytes(*b"mp");
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const SEMICOLONS: u64 = u64::from_ne_bytes([b';'; 8]);
 
 /// How many bytes are looked at together.
 const BLOCK: usize = 16;
@@ -144,6 +170,7 @@ mod tests {
             }
         }
         assert!(is_harmless(b""));
+        assert!(is_harmless(b"END;\0"));
         assert!(!is_harmless(b"set"));
         assert!(!is_harmless(b"{ele"));
     }

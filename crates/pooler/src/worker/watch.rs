@@ -60,7 +60,8 @@ impl Server {
     #[inline(always)]
     fn look_at_query(&mut self, header: Header, frame: &[u8], parameters: &Parameters) {
         match frame.get(HEADER..header.total()) {
-            Some(text) => self.dirty |= text::classes(text, &position(parameters)),
+            Some(text) if text::is_harmless(text) => {}
+            Some(text) => self.look_at_text(text, parameters),
             None => self.begin_text(frame.get(HEADER..), parameters),
         }
     }
@@ -105,12 +106,17 @@ impl Server {
     }
 
     #[cold]
+    fn look_at_text(&mut self, text: &[u8], parameters: &Parameters) {
+        self.dirty |= text::classes(text, &position(parameters));
+    }
+
+    #[cold]
     fn look_at_unplanned_parse(&mut self, body: &[u8], whole: bool, parameters: &Parameters) {
         let name = body.iter().position(|byte| *byte == 0);
         match name.and_then(|end| body.get(end + 1..)) {
             Some(rest) if whole => {
                 let text = rest.split(|byte| *byte == 0).next().unwrap_or_default();
-                self.dirty |= text::classes(text, &position(parameters));
+                self.look_at_text(text, parameters);
             }
             Some(rest) => self.begin_text(Some(rest), parameters),
             // A name as long as that is nobody's.

@@ -57,8 +57,15 @@ impl<'a> Statement<'a> {
     }
 
     /// The text of the query in a `tail`, which may be that of any Parse.
+    ///
+    /// What is no string in there is taken for a part of it.
+    #[inline]
     pub fn text(tail: &'a [u8]) -> &'a [u8] {
-        read::cstr(tail).map_or(tail, |(text, _)| text)
+        match tail {
+            // Mostly no types are given.
+            [text @ .., 0, 0, 0] => text,
+            _ => read::cstr(tail).map_or(tail, |(text, _)| text),
+        }
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Flow {
     /// Syncs that are due.
     syncs: u64,
     unnamed: Unnamed,
+    /// Changes of the unnamed statement that are not answered yet.
+    unnamed_due: usize,
     pending: Pending,
 }
 
@@ -83,7 +85,7 @@ impl Flow {
     pub fn on_client(&mut self, tag: u8) -> ClientVerdict {
         match tag {
             frontend::QUERY => {
-                self.unnamed = Unnamed::Own;
+                self.take_unnamed();
                 self.on_query();
             }
             frontend::FUNCTION_CALL => self.on_query(),
@@ -122,6 +124,7 @@ impl Flow {
         self.singly = singly;
         self.alone = false;
         self.unnamed = Unnamed::Foreign;
+        self.unnamed_due = 0;
         self.flush = false;
     }
 
@@ -248,16 +251,6 @@ impl Flow {
         self.dues.front() == Some(Kind::Own)
     }
 
-    /// Whether a ReadyForQuery is due.
-    pub fn ready_due(&self) -> bool {
-        self.dues.iter().any(|due| {
-            matches!(
-                due,
-                Kind::Query | Kind::Deallocate | Kind::Sync | Kind::Retry
-            )
-        })
-    }
-
     /// Whether the server waits for COPY data.
     pub fn copying_in(&self) -> bool {
         self.copy_in
@@ -322,6 +315,11 @@ impl Flow {
                 return ServerVerdict::Whole;
             }
             (Some(Kind::Own | Kind::Retry), _) => {}
+            (Some(Kind::UnnamedGone), _) => {
+                self.dues.pop();
+                self.unnamed_due = self.unnamed_due.saturating_sub(1);
+                return self.on_server(tag);
+            }
             (Some(Kind::OwnParse), backend::PARSE_COMPLETE)
             | (Some(Kind::OwnClose), backend::CLOSE_COMPLETE) => {
                 self.dues.pop();
@@ -388,8 +386,10 @@ impl Flow {
             self.dues.pop();
         }
         match self.dues.front() {
-            Some(Kind::Parse | Kind::ParseUnnamed) => {}
-            Some(Kind::ParseUnnamedOver) => self.pending.unnamed_done(),
+            Some(Kind::Parse) => {}
+            Some(Kind::ParseUnnamed) => {
+                self.unnamed_due = self.unnamed_due.saturating_sub(1);
+            }
             Some(Kind::ParseNamed) => {
                 self.pending.sent_done();
                 self.pending.name_done();
@@ -431,20 +431,22 @@ impl Flow {
         ) {
             return;
         }
-        let mut refused = true;
+        let mut first = true;
         while let Some(kind) = self.dues.front() {
             if kind == Kind::Sync {
                 return;
             }
             self.dues.pop();
-            self.failed(kind, refused);
-            refused = false;
+            self.failed(kind, first);
+            first = false;
         }
         self.skipping = true;
+        // What was to go alone is skipped, and the Sync has to come.
+        self.alone = false;
     }
 
-    /// What was taken off was not done: the first of a batch that is not was
-    /// `refused`, the others were skipped.
+    /// What was taken off without an answer was not done: it was `refused`, or
+    /// skipped after something else was.
     fn failed(&mut self, kind: Kind, refused: bool) {
         match kind {
             Kind::ParseNamed => {
@@ -454,21 +456,9 @@ impl Flow {
             Kind::OwnParse => self.pending.parse_failed(),
             Kind::OwnClose => self.pending.close_failed(),
             Kind::KnownParse | Kind::KnownClose | Kind::Taken => self.pending.name_failed(),
-            Kind::ParseUnnamed => {
-                self.unnamed = Unnamed::Foreign;
-                self.pending.unnamed_refused();
-            }
-            Kind::ParseUnnamedOver => {
-                self.unnamed = Unnamed::Foreign;
-                if refused {
-                    self.pending.unnamed_done();
-                    self.pending.unnamed_refused();
-                } else {
-                    self.pending.unnamed_skipped();
-                }
-            }
+            Kind::ParseUnnamed | Kind::UnnamedGone => self.unnamed_failed(refused),
             // One of them may have been for the unnamed statement.
-            Kind::HelpParse | Kind::HelpClose => self.unnamed = Unnamed::Foreign,
+            Kind::HelpParse | Kind::HelpClose => self.unnamed_undone(),
             _ => {}
         }
     }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`Statements`] | the texts in use by a worker, once each, and what they cost |
 //! | [`Prepared`] | what one client has prepared: its names |
+//! | [`Unnamed`] | the statement without a name of one client |
 //! | [`Known`] | what one server has prepared, least recently used first out |
 //! | [`plan`] | what is sent for each message of a client |
 //!
@@ -18,7 +19,9 @@ mod known;
 mod names;
 pub mod plan;
 mod statements;
+mod unnamed;
 
 pub use known::{Found, Known};
 pub use names::Prepared;
 pub use statements::{Name, OutOfMemory, StatementId, Statements};
+pub use unnamed::Unnamed;

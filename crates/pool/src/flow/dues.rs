@@ -25,9 +25,6 @@ pub(super) enum Kind {
     ParseNamed,
     /// Of the unnamed statement.
     ParseUnnamed,
-    /// Of the unnamed statement, behind messages of the same batch that may
-    /// fail: the one before it goes with it.
-    ParseUnnamedOver,
     Bind,
     Describe,
     Execute,
@@ -54,6 +51,8 @@ pub(super) enum Kind {
     KnownClose,
     /// An empty query in place of a DEALLOCATE of a name.
     Deallocate,
+    /// No answer: the unnamed statement goes with what is due behind it.
+    UnnamedGone,
 }
 
 /// What is due, in order.

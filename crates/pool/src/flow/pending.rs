@@ -17,8 +17,8 @@ pub(super) struct Pending {
     earlier: usize,
     /// Statements that were prepared on the server, or closed there.
     sent: VecDeque<Name>,
-    /// Unnamed statements of the client that come back if the next is skipped.
-    unnamed: VecDeque<Option<Vec<u8>>>,
+    /// How many of `sent` were sent in batches before the current one.
+    sent_earlier: usize,
     outcomes: Vec<Outcome>,
 }
 
@@ -58,12 +58,12 @@ pub enum Outcome {
     Doubt(Name),
     /// The server still has this statement.
     Kept(Name),
-    /// PostgreSQL has refused the client's last Parse of the unnamed statement.
-    UnnamedLost,
-    /// PostgreSQL has skipped it, and the one before it is still there.
-    UnnamedKept(Option<Vec<u8>>),
-    /// The unnamed statement that was kept so far is of no use any more.
-    UnnamedDone(Vec<u8>),
+    /// A change of the client's unnamed statement was skipped: the last but so
+    /// many, less one.
+    UnnamedSkipped(usize),
+    /// A Parse of the client's unnamed statement was refused: the last change
+    /// but so many, less one.
+    UnnamedRefused(usize),
 }
 
 impl Pending {
@@ -91,6 +91,7 @@ impl Pending {
     #[inline]
     pub(super) fn on_sync(&mut self) {
         self.earlier = self.names.len();
+        self.sent_earlier = self.sent.len();
     }
 
     /// Whether what becomes of a name depends on an earlier batch.
@@ -102,6 +103,13 @@ impl Pending {
                     .iter()
                     .take(self.earlier)
                     .any(|change| *change.name == *name))
+    }
+
+    /// Whether a Parse or Close of this statement in an earlier batch is not
+    /// answered yet.
+    pub(super) fn sends(&self, name: Name) -> bool {
+        self.sent_earlier > LOOKED_AT
+            || self.sent.iter().take(self.sent_earlier).any(|n| *n == name)
     }
 
     /// The name in the Parse that fails next, and why it does.
@@ -144,41 +152,29 @@ impl Pending {
     /// The first message to the server was answered.
     #[inline]
     pub(super) fn sent_done(&mut self) {
-        self.sent.pop_front();
+        self.pop_sent();
     }
 
     /// The first Parse to the server failed or was skipped.
     pub(super) fn parse_failed(&mut self) {
-        self.outcomes
-            .extend(self.sent.pop_front().map(Outcome::Doubt));
+        let name = self.pop_sent();
+        self.outcomes.extend(name.map(Outcome::Doubt));
     }
 
     /// The first Close to the server was skipped.
     pub(super) fn close_failed(&mut self) {
-        self.outcomes
-            .extend(self.sent.pop_front().map(Outcome::Kept));
+        let name = self.pop_sent();
+        self.outcomes.extend(name.map(Outcome::Kept));
     }
 
-    /// The unnamed statement is kept until a Parse of the next is answered.
-    pub(super) fn keep_unnamed(&mut self, before: Option<Vec<u8>>) {
-        self.unnamed.push_back(before);
-    }
-
-    /// The first of the kept unnamed statements is not needed.
-    pub(super) fn unnamed_done(&mut self) {
-        let before = self.unnamed.pop_front().flatten();
-        self.outcomes.extend(before.map(Outcome::UnnamedDone));
-    }
-
-    /// The first of the kept unnamed statements is still there.
-    pub(super) fn unnamed_skipped(&mut self) {
-        let before = self.unnamed.pop_front().flatten();
-        self.outcomes.push(Outcome::UnnamedKept(before));
-    }
-
-    /// PostgreSQL has refused a Parse of the unnamed statement.
-    pub(super) fn unnamed_refused(&mut self) {
-        self.outcomes.push(Outcome::UnnamedLost);
+    /// A change of the unnamed statement was refused or skipped, behind which
+    /// `back - 1` are not answered yet.
+    pub(super) fn unnamed_failed(&mut self, back: usize, refused: bool) {
+        self.outcomes.push(if refused {
+            Outcome::UnnamedRefused(back)
+        } else {
+            Outcome::UnnamedSkipped(back)
+        });
     }
 
     /// The client's name of a statement that a Close in flight takes from it.
@@ -210,10 +206,6 @@ impl Pending {
             }
             change.kind = ChangeKind::Refused(Refusal::Taken);
         }
-        for before in &mut self.unnamed {
-            self.outcomes
-                .extend(before.take().map(Outcome::UnnamedDone));
-        }
     }
 
     fn change(&mut self, name: &[u8], kind: ChangeKind) {
@@ -221,6 +213,11 @@ impl Pending {
             name: name.into(),
             kind,
         });
+    }
+
+    fn pop_sent(&mut self) -> Option<Name> {
+        self.sent_earlier = self.sent_earlier.saturating_sub(1);
+        self.sent.pop_front()
     }
 
     fn pop(&mut self) -> Option<Change> {

@@ -3,7 +3,7 @@
 use pgskein_protocol::tag::{backend, frontend};
 
 use super::dues::{Due, Kind};
-use super::{Flow, Outcome, Refusal, Unnamed, UnnamedState};
+use super::{Flow, Outcome, Refusal, UnnamedState};
 use crate::prepared::{Name, StatementId};
 
 impl Flow {
@@ -47,6 +47,12 @@ impl Flow {
         true
     }
 
+    /// Whether it depends on an earlier batch if the server has a statement.
+    #[inline]
+    pub fn sends(&self, name: Name) -> bool {
+        self.pending.sends(name)
+    }
+
     /// Notes a message whose names stay as they are.
     pub fn on_untouched(&mut self, tag: u8) {
         self.on_unplanned(tag);
@@ -70,32 +76,6 @@ impl Flow {
     pub fn on_refused_parse(&mut self, client_name: &[u8], refusal: Refusal) {
         self.push_extended(Kind::Taken);
         self.pending.refuse(client_name, refusal);
-    }
-
-    /// Notes a Parse of the unnamed statement.
-    #[inline]
-    pub fn on_unnamed_parse(&mut self) {
-        self.unnamed = Unnamed::Sent(self.batch);
-        self.push_extended(Kind::ParseUnnamed);
-    }
-
-    /// Notes a Parse of the unnamed statement that may be skipped; `before` is
-    /// the one that is there then.
-    pub fn on_unnamed_parse_over(&mut self, before: Option<Vec<u8>>) {
-        self.unnamed = Unnamed::Sent(self.batch);
-        self.push_extended(Kind::ParseUnnamedOver);
-        self.pending.keep_unnamed(before);
-    }
-
-    /// The client's name of a statement that a Close in flight takes from it.
-    pub fn removed(&self, is: impl Fn(StatementId) -> bool) -> Option<&[u8]> {
-        self.pending.removed(is)
-    }
-
-    /// Notes a Close of the unnamed statement.
-    pub fn on_unnamed_close(&mut self) {
-        self.unnamed = Unnamed::Own;
-        self.push_extended(Kind::Close);
     }
 
     /// Notes a Bind of a statement that the server knows by now.
@@ -138,35 +118,19 @@ impl Flow {
         self.push_extended(Kind::HelpClose);
     }
 
-    /// Notes that the server gets the client's unnamed statement once more.
-    pub fn on_unnamed_again(&mut self) {
-        self.unnamed = Unnamed::Sent(self.batch);
-        self.push_extended(Kind::HelpParse);
-    }
-
-    /// Notes that the server's unnamed statement is closed, since the client
-    /// has none.
-    pub fn on_unnamed_gone(&mut self) {
-        self.unnamed = Unnamed::Sent(self.batch);
-        self.push_extended(Kind::HelpClose);
-    }
-
     /// Notes an empty query that stands for a DEALLOCATE.
     pub fn on_deallocate(&mut self) {
         self.push(Kind::Deallocate);
     }
 
-    /// Whose unnamed statement the server has.
-    #[inline]
-    pub fn unnamed(&self) -> UnnamedState {
-        match self.unnamed {
-            Unnamed::Own => UnnamedState::Own,
-            Unnamed::Sent(batch) if batch == self.batch || batch < self.answered() => {
-                UnnamedState::Own
-            }
-            Unnamed::Sent(_) => UnnamedState::Pending,
-            Unnamed::Foreign => UnnamedState::Foreign,
-        }
+    /// Whether a ReadyForQuery is due.
+    pub fn ready_due(&self) -> bool {
+        self.dues.iter().any(|due| {
+            matches!(
+                due,
+                Kind::Query | Kind::Deallocate | Kind::Sync | Kind::Retry
+            )
+        })
     }
 
     /// Whether an answer of ours is what is due next.
@@ -200,6 +164,11 @@ impl Flow {
         (self.dues.front() == Some(Kind::Taken))
             .then(|| self.pending.refused())
             .flatten()
+    }
+
+    /// The client's name of a statement that a Close in flight takes from it.
+    pub fn removed(&self, is: impl Fn(StatementId) -> bool) -> Option<&[u8]> {
+        self.pending.removed(is)
     }
 
     /// The statement in the Bind or Describe that is answered next.

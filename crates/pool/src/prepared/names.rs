@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::statements::{ENTRY_COST, OutOfMemory, StatementId, Statements};
+use super::unnamed::Unnamed;
 
 /// The prepared statements of a client, by the names that it gave them.
 ///
@@ -10,10 +11,8 @@ use super::statements::{ENTRY_COST, OutOfMemory, StatementId, Statements};
 #[derive(Debug)]
 pub struct Prepared {
     names: HashMap<Box<[u8]>, StatementId>,
-    /// The body of its last Parse of the unnamed statement, behind the name.
-    unnamed: Vec<u8>,
-    /// Whether the unnamed statement is what `unnamed` says.
-    has_unnamed: bool,
+    /// Its unnamed statement.
+    pub unnamed: Unnamed,
     /// Bytes of its names and of the statements behind them, as if it were
     /// their only user.
     own: usize,
@@ -25,8 +24,7 @@ impl Prepared {
         memory.client_came();
         Self {
             names: HashMap::new(),
-            unnamed: Vec::new(),
-            has_unnamed: false,
+            unnamed: Unnamed::default(),
             own: 0,
         }
     }
@@ -34,7 +32,7 @@ impl Prepared {
     /// Gives back all that it holds.
     pub fn release(mut self, memory: &mut Statements) {
         self.clear(memory);
-        memory.refund(self.unnamed.capacity());
+        self.unnamed.release(memory);
         memory.client_left();
     }
 
@@ -110,79 +108,12 @@ impl Prepared {
         self.own = 0;
     }
 
-    /// The body of Parse of the unnamed statement, behind the name.
-    pub fn unnamed(&self) -> Option<&[u8]> {
-        self.has_unnamed.then_some(&self.unnamed)
-    }
-
-    /// Notes a Parse of the unnamed statement.
-    ///
-    /// A text that is very long, or for which there is no memory, is not kept.
-    #[inline]
-    pub fn keep_unnamed(&mut self, tail: &[u8], memory: &mut Statements) {
-        let capacity = self.unnamed.capacity();
-        self.unnamed.clear();
-        self.has_unnamed = tail.len() <= capacity || self.make_room(tail.len(), memory);
-        if self.has_unnamed {
-            self.unnamed.extend_from_slice(tail);
-        }
-    }
-
-    /// [`Prepared::keep_unnamed`] where that needs no more memory; false, and
-    /// nothing kept, where it does.
-    #[inline]
-    pub fn keep_unnamed_in_place(&mut self, tail: &[u8]) -> bool {
-        let fits = tail.len() <= self.unnamed.capacity();
-        if fits {
-            self.unnamed.clear();
-            self.unnamed.extend_from_slice(tail);
-            self.has_unnamed = true;
-        }
-        fits
-    }
-
-    /// Gives the unnamed statement away, with what was charged for it.
-    pub fn take_unnamed(&mut self) -> Option<Vec<u8>> {
-        let taken = std::mem::take(&mut self.has_unnamed);
-        taken.then(|| std::mem::take(&mut self.unnamed))
-    }
-
-    /// Takes back what [`Prepared::take_unnamed`] gave away.
-    pub fn put_unnamed(&mut self, before: Option<Vec<u8>>, memory: &mut Statements) {
-        self.has_unnamed = before.is_some();
-        if let Some(before) = before {
-            memory.refund(self.unnamed.capacity());
-            self.unnamed = before;
-        }
-    }
-
-    /// Notes that there is no unnamed statement any more.
-    #[inline]
-    pub fn drop_unnamed(&mut self) {
-        self.has_unnamed = false;
-    }
-
-    #[cold]
-    fn make_room(&mut self, len: usize, memory: &mut Statements) -> bool {
-        let before = self.unnamed.capacity();
-        if len > UNNAMED_MAX || !memory.charge(len) {
-            return false;
-        }
-        self.unnamed = Vec::with_capacity(len);
-        memory.charge_anyway(self.unnamed.capacity() - len);
-        memory.refund(before);
-        true
-    }
-
     fn insert(&mut self, name: &[u8], id: StatementId, memory: &Statements) {
         self.own += name.len() + Statements::cost(memory.tail(id));
         let before = self.names.insert(name.into(), id);
         debug_assert!(before.is_none(), "a name that was taken");
     }
 }
-
-/// Longest unnamed statement that is kept for a later transaction, in bytes.
-pub(super) const UNNAMED_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -201,23 +132,11 @@ mod tests {
         prepared.define(b"a", one, &mut memory).unwrap();
         memory.keep(one);
         prepared.define(b"b", one, &mut memory).unwrap();
-        prepared.keep_unnamed(&[b'x'; 300], &mut memory);
-        prepared.keep_unnamed(&[b'y'; 20], &mut memory);
+        prepared.unnamed.parse(&[b'x'; 300], true, &mut memory);
         let removed = prepared.remove(b"a", &mut memory).unwrap();
         prepared.restore(b"a", removed, &mut memory);
         assert!(memory.bytes() > 0);
         prepared.release(&mut memory);
         assert_eq!((memory.bytes(), memory.len()), (0, 0));
-    }
-
-    #[test]
-    fn keeps_the_last_unnamed_statement_unless_it_is_too_long() {
-        let mut memory = Statements::new([1; 16]);
-        let mut prepared = Prepared::new(&mut memory);
-        prepared.keep_unnamed(b"one", &mut memory);
-        prepared.keep_unnamed(b"two", &mut memory);
-        assert_eq!(prepared.unnamed(), Some(&b"two"[..]));
-        prepared.keep_unnamed(&vec![b'x'; UNNAMED_MAX + 1], &mut memory);
-        assert_eq!(prepared.unnamed(), None);
     }
 }

@@ -17,8 +17,7 @@ use pgskein_protocol::frontend::{Bind, Statement, Target};
 use pgskein_protocol::tag::frontend;
 use pgskein_protocol::{TransactionStatus, write};
 
-use super::names::UNNAMED_MAX;
-use super::{Found, Known, Prepared, StatementId, Statements};
+use super::{Found, Known, Name, Prepared, StatementId, Statements, Unnamed};
 use crate::flow::{Flow, Refusal, UnnamedState};
 use crate::parameters::Parameters;
 use crate::text::{self, Classes};
@@ -177,9 +176,7 @@ impl Planner<'_> {
         let Some(name) = self.statements.name(id) else {
             return Planned::Hold;
         };
-        let mut found = self
-            .known
-            .find(name, self.flow.batch(), self.flow.answered());
+        let mut found = self.find(name);
         if found == Found::Ready && self.flow.ready_due() {
             // In a failed transaction it would be refused.
             found = Found::Pending;
@@ -204,21 +201,20 @@ impl Planner<'_> {
 
     fn parse_unnamed(&mut self, message: Message<'_>) -> Planned {
         let whole = message.body.len() == message.len;
-        if !whole && message.len <= UNNAMED_MAX {
+        if !whole && message.len <= Unnamed::TEXT_MAX {
             return Planned::More;
         }
-        // What comes first in its batch cannot be skipped.
-        let before = self.flow.needs_sync().then(|| self.client.take_unnamed());
+        if self.flow.ready_due() && self.client.unnamed.is_full(message.len) {
+            return Planned::Hold;
+        }
+        let settled = self.flow.unnamed_settled();
         let tail = message.body.get(1..).unwrap_or_default();
         if whole {
-            self.client.keep_unnamed(tail, self.statements);
+            self.client.unnamed.parse(tail, settled, self.statements);
         } else {
-            self.client.drop_unnamed();
+            self.client.unnamed.close(settled);
         }
-        match before {
-            Some(before) => self.flow.on_unnamed_parse_over(before),
-            None => self.flow.on_unnamed_parse(),
-        }
+        self.flow.on_unnamed_parse();
         Planned::AS_IT_IS
     }
 
@@ -248,7 +244,7 @@ impl Planner<'_> {
                 None => Planned::Hold,
             },
             Some(Target::Statement(b"")) => {
-                self.client.drop_unnamed();
+                self.client.unnamed.close(self.flow.unnamed_settled());
                 self.flow.on_unnamed_close();
                 Planned::AS_IT_IS
             }
@@ -295,9 +291,7 @@ impl Planner<'_> {
         let Some(name) = self.statements.name(id) else {
             return true;
         };
-        let found = self
-            .known
-            .find(name, self.flow.batch(), self.flow.answered());
+        let found = self.find(name);
         match found {
             Found::Ready => return true,
             Found::Pending => return false,
@@ -311,6 +305,17 @@ impl Planner<'_> {
         );
         self.flow.on_own_parse(name);
         true
+    }
+
+    /// What is known of a statement on the server.
+    #[inline]
+    fn find(&mut self, name: Name) -> Found {
+        let (batch, answered) = (self.flow.batch(), self.flow.answered());
+        match self.known.find(name, batch, answered) {
+            // A Close that is skipped leaves it there.
+            Found::Missing if self.flow.sends(name) => Found::Pending,
+            found => found,
+        }
     }
 
     /// Closes what is in the way of a Parse, and notes that it is sent.
@@ -345,7 +350,7 @@ impl Planner<'_> {
 
     #[cold]
     fn bring_unnamed(&mut self) -> Classes {
-        match self.client.unnamed() {
+        match self.client.unnamed.text() {
             Some(tail) => {
                 write::parse(self.out, b"", tail);
                 self.flow.on_unnamed_again();

@@ -37,6 +37,13 @@ impl Link {
         let mut held = "";
         while let Some((frame, behind)) = Frame::split(rest, u32::MAX).unwrap() {
             let whole = &rest[..rest.len() - behind.len()];
+            if frame.tag == b'Q' {
+                if self.flow.query_may_be_skipped() {
+                    self.client.unnamed.close(false);
+                } else {
+                    self.client.unnamed.clear();
+                }
+            }
             match self.flow.on_client(frame.tag) {
                 crate::flow::ClientVerdict::Forward => out.extend_from_slice(whole),
                 _ => match self.plan(frame, &mut out) {
@@ -97,11 +104,8 @@ impl Link {
                 Outcome::Released(id) => self.statements.release(id),
                 Outcome::Doubt(name) => self.known.doubt(name),
                 Outcome::Kept(name) => self.known.restore(name, &mut self.statements),
-                Outcome::UnnamedLost => self.client.drop_unnamed(),
-                Outcome::UnnamedKept(before) => {
-                    self.client.put_unnamed(before, &mut self.statements);
-                }
-                Outcome::UnnamedDone(before) => self.statements.refund(before.capacity()),
+                Outcome::UnnamedSkipped(back) => self.client.unnamed.skipped(back),
+                Outcome::UnnamedRefused(back) => self.client.unnamed.refused(back),
             }
         }
         got
@@ -246,6 +250,20 @@ fn closes_the_oldest_statement_for_a_new_one() {
 }
 
 #[test]
+fn holds_what_was_closed_for_another_until_that_is_answered() {
+    let mut link = Link::new();
+    link.max = 1;
+    link.send(&[parse("a", "select 1"), sync()].concat());
+    link.answer(b"1Z");
+    link.send(&[bind("x"), parse("b", "select 2"), sync()].concat());
+    assert_eq!(link.send(&bind("a")), " held");
+    // The Close of the first was skipped.
+    assert_eq!(link.answer(b"EZ"), "EZ");
+    let sent = link.send(&bind("a"));
+    assert!(sent.contains("CSpgskein_"), "{sent}");
+}
+
+#[test]
 fn brings_the_unnamed_statement_to_another_server() {
     let mut link = Link::new();
     let sent = link.send(&[parse("", "select 1"), sync()].concat());
@@ -260,26 +278,58 @@ fn brings_the_unnamed_statement_to_another_server() {
 }
 
 #[test]
-fn an_unnamed_statement_outlives_a_parse_that_was_skipped_but_not_one_that_was_refused() {
+fn never_gives_a_client_the_unnamed_statement_of_another() {
     let mut link = Link::new();
-    for (answer, sent) in [
-        (b"E", "P.select 1... B........ S"),
-        (b"2", "CS. B........ S"),
-    ] {
-        link.send(&[parse("", "select 1"), sync()].concat());
-        link.answer(b"1Z");
-        link.send(&[bind("x"), parse("", "select 2"), sync()].concat());
-        link.answer(answer);
-        link.answer(b"EZ");
-        assert_eq!(link.send(&[bind(""), sync()].concat()), sent);
-        link.answer(b"12Z");
+    assert_eq!(link.send(&[bind(""), sync()].concat()), "CS. B........ S");
+}
+
+#[test]
+fn a_change_of_the_unnamed_statement_that_was_skipped_changes_nothing() {
+    let mut link = Link::new();
+    let mut query = Vec::new();
+    write::query(&mut query, "select 3");
+    link.send(&[parse("", "select 1"), sync()].concat());
+    link.answer(b"1Z");
+    for change in [parse("", "select 2"), close(""), query] {
+        link.send(&[bind("x"), change, sync()].concat());
+        assert_eq!(link.answer(b"EZ"), "EZ");
+        let sent = link.send(&[bind(""), sync()].concat());
+        assert_eq!(sent, "P.select 1... B........ S");
+        assert_eq!(link.answer(b"12Z"), "2Z");
+        link.flow.on_link(true, false);
     }
 }
 
 #[test]
-fn never_gives_a_client_the_unnamed_statement_of_another() {
+fn a_refused_parse_leaves_no_unnamed_statement() {
     let mut link = Link::new();
+    link.send(&[parse("", "select 1"), sync()].concat());
+    link.send(&[parse("", "selekt"), sync()].concat());
+    assert_eq!(link.answer(b"1ZEZ"), "1ZEZ");
     assert_eq!(link.send(&[bind(""), sync()].concat()), "CS. B........ S");
+}
+
+#[test]
+fn a_query_behind_a_batch_without_sync_takes_the_unnamed_statement() {
+    let mut link = Link::new();
+    let mut query = Vec::new();
+    write::query(&mut query, "select 3");
+    link.send(&[parse("", "select 1"), query].concat());
+    assert_eq!(link.answer(b"1TDCZ"), "1TDCZ");
+    assert!(link.flow.at_rest());
+    link.flow.on_link(true, false);
+    assert_eq!(link.send(&[bind(""), sync()].concat()), "CS. B........ S");
+}
+
+#[test]
+fn what_goes_alone_and_is_skipped_lets_the_sync_follow() {
+    let mut link = Link::new();
+    link.send(&bind("x"));
+    link.flow.on_client(b'Q');
+    link.flow.go_alone();
+    assert!(link.flow.holds(b'S'));
+    link.answer(b"E");
+    assert!(!link.flow.holds(b'S'));
 }
 
 #[test]

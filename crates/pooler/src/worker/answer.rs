@@ -106,6 +106,14 @@ impl Worker {
         if done.again {
             self.send_again(client, id)?;
         }
+        if let Some(server) = self.servers.get(id)
+            && server.flow.skipping()
+            && let Some(client) = client
+            && session_of(&mut self.clients, client).is_some_and(|session| session.held)
+        {
+            // What it waits for was skipped, and its Sync has to come.
+            self.wake_client(client);
+        }
         if let Some(kind) = done.client_failed {
             if let Some(client) = client {
                 self.close_client(client, &Reason::SocketFailed(kind));

@@ -110,6 +110,9 @@ impl Worker {
             return Step::Sent(0);
         };
         let flow = &mut server.flow;
+        if frame.len() < header.total() && header.total() <= DEALLOCATE_MAX {
+            return Step::More;
+        }
         let text = frame.get(HEADER_LEN..header.total()).unwrap_or_default();
         let name = text::deallocated(text);
         let known = name
@@ -124,18 +127,23 @@ impl Worker {
                 if let Some(statement) = prepared.remove(name, &mut self.statements) {
                     self.statements.release(statement);
                 }
-                prepared.drop_unnamed();
+                prepared.unnamed.clear();
                 write::query(&mut self.flight.bytes, "");
                 flow.on_deallocate();
                 return Step::Sent(header.total());
             }
         }
+        if flow.query_may_be_skipped() {
+            let prepared = session
+                .prepared
+                .get_or_insert_with(|| Box::new(Prepared::new(&mut self.statements)));
+            prepared.unnamed.close(flow.unnamed_settled());
+        } else if let Some(prepared) = &mut session.prepared {
+            prepared.unnamed.clear();
+        }
         flow.on_client(frontend::QUERY);
         if is_word(text, b"deallocate") || is_word(text, b"discard") {
             flow.go_alone();
-        }
-        if let Some(prepared) = &mut session.prepared {
-            prepared.drop_unnamed();
         }
         Step::Sent(0)
     }
@@ -167,15 +175,10 @@ impl Worker {
                 (Outcome::Released(statement) | Outcome::Restore(_, statement), _) => {
                     statements.release(statement);
                 }
-                (Outcome::UnnamedLost, Some(prepared)) => prepared.drop_unnamed(),
-                (Outcome::UnnamedKept(before), Some(prepared)) => {
-                    prepared.put_unnamed(before, statements);
-                }
-                (Outcome::UnnamedKept(Some(before)) | Outcome::UnnamedDone(before), _) => {
-                    statements.refund(before.capacity());
-                }
+                (Outcome::UnnamedSkipped(back), Some(prepared)) => prepared.unnamed.skipped(back),
+                (Outcome::UnnamedRefused(back), Some(prepared)) => prepared.unnamed.refused(back),
                 (
-                    Outcome::Undefine(_) | Outcome::UnnamedLost | Outcome::UnnamedKept(None),
+                    Outcome::Undefine(_) | Outcome::UnnamedSkipped(_) | Outcome::UnnamedRefused(_),
                     None,
                 ) => {}
             }
@@ -308,12 +311,8 @@ impl Worker {
         server.known.clear(&mut self.statements);
         server.flow.forget_client();
         for outcome in server.flow.take_outcomes() {
-            match outcome {
-                Outcome::Released(id) | Outcome::Restore(_, id) => self.statements.release(id),
-                Outcome::UnnamedDone(before) | Outcome::UnnamedKept(Some(before)) => {
-                    self.statements.refund(before.capacity());
-                }
-                _ => {}
+            if let Outcome::Released(id) | Outcome::Restore(_, id) = outcome {
+                self.statements.release(id);
             }
         }
     }
@@ -361,6 +360,9 @@ fn renamed<'a>(body: &[u8], name_of: impl Fn(&[u8]) -> Option<&'a [u8]>) -> Told
         Told::AsItIs
     }
 }
+
+/// Longest query that is looked into for a DEALLOCATE, in bytes.
+const DEALLOCATE_MAX: usize = 512;
 
 /// Where PostgreSQL notices that the result of a statement has changed its
 /// columns: the message itself is in the language of the server.

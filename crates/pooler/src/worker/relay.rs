@@ -227,7 +227,14 @@ impl Worker {
                         return Ok(bytes.len());
                     };
                     let run = bytes.get(from..at).unwrap_or_default();
-                    if let Err(error) = server.outbox.send(&mut server.stream, run) {
+                    let sent = if run.is_empty() && !server.outbox.is_empty() {
+                        // What linking has put there does not wait for the rest
+                        // of a message.
+                        server.outbox.flush(&mut server.stream)
+                    } else {
+                        server.outbox.send(&mut server.stream, run)
+                    };
+                    if let Err(error) = sent {
                         self.lose_server(linked, &ServerReason::SocketFailed(error.kind()));
                         return Ok(bytes.len());
                     }

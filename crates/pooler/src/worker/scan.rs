@@ -113,11 +113,13 @@ pub(super) fn scan_linked(
             return Stop::Hold;
         }
         if header.tag == frontend::QUERY && server.flow.renames() && !server.flow.skipping() {
-            if let Some(prepared) = &mut session.prepared {
-                prepared.drop_unnamed();
-            }
-            if matches!(here.get(HEADER), Some(b'd' | b'D')) {
+            // Of a DEALLOCATE or DISCARD the text is needed.
+            let first = here.get(HEADER);
+            if server.flow.query_may_be_skipped() || matches!(first, None | Some(b'd' | b'D')) {
                 return Stop::Plan(header);
+            }
+            if let Some(prepared) = &mut session.prepared {
+                prepared.unnamed.clear();
             }
         }
         match server.flow.on_client(header.tag) {
@@ -152,13 +154,15 @@ fn is_plain(session: &mut Session, flow: &mut Flow, header: Header, here: &[u8])
     if header.tag != frontend::PARSE {
         return flow.on_plain(header.tag, body);
     }
-    // The first of its batch cannot be skipped by the server.
     let kept = body.first() == Some(&0)
-        && !flow.needs_sync()
+        && !flow.skipping()
         && body
             .get(1..header.body_len())
             .zip(session.prepared.as_mut())
-            .is_some_and(|(tail, prepared)| prepared.keep_unnamed_in_place(tail));
+            .is_some_and(|(tail, prepared)| {
+                let settled = flow.unnamed_settled();
+                prepared.unnamed.parse_in_place(tail, settled)
+            });
     if kept {
         flow.on_unnamed_parse();
     }

@@ -1,16 +1,16 @@
 //! Watch: what clients change on their servers, seen in the texts they send.
 //!
 //! In session mode nobody looks, nor where `session_state = pass`, nor where
-//! every release runs `server_reset_query` anyway. Parse messages that are
-//! planned are looked at there.
+//! every release runs `server_reset_query` anyway. What a named statement
+//! changes is kept with its text, and noted when it is bound.
 //!
 //! Source: PostgreSQL documentation, "Message Formats".
 
+use memchr::memchr;
 use pgskein_config::{PoolMode, PoolSettings, SessionState, Settings};
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::text::{self, Classes, Scanner};
 use pgskein_protocol::Header;
-use pgskein_protocol::frontend::Statement;
 use pgskein_protocol::tag::frontend;
 
 use super::scan::HEADER;
@@ -21,8 +21,16 @@ use super::server::Server;
 pub(super) struct Watch {
     /// Whether it does so for the client that is linked.
     on: bool,
-    /// Reads a text of which more is to come.
-    text: Option<Box<Scanner>>,
+    /// A message of which more is to come.
+    message: Option<Box<Message>>,
+}
+
+/// A message that is read in pieces.
+#[derive(Debug)]
+struct Message {
+    /// Whether the name before the text has not ended yet.
+    in_name: bool,
+    text: Scanner,
 }
 
 impl Watch {
@@ -32,19 +40,36 @@ impl Watch {
         self.on = pool.is_some_and(|pool| {
             pool.pool_mode != PoolMode::Session && pool.session_state != SessionState::Pass
         }) && !resets_always(settings);
-        self.text = None;
+        self.message = None;
     }
 
-    /// Whether it reads a text of which more is to come.
+    /// Whether it waits for more of a message.
     #[inline]
     pub(super) fn reads(&self) -> bool {
-        self.text.is_some()
+        self.message.is_some()
+    }
+}
+
+impl Message {
+    /// Reads the next piece of its body; says whether the text has ended.
+    fn read(&mut self, mut piece: &[u8], parameters: &Parameters) -> bool {
+        if self.in_name {
+            let Some(end) = memchr(0, piece) else {
+                return false;
+            };
+            self.in_name = false;
+            piece = piece.get(end + 1..).unwrap_or_default();
+        }
+        // In a Parse other things follow the text.
+        let end = memchr(0, piece);
+        let text = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
+        self.text.feed(text, &position(parameters));
+        end.is_some()
     }
 }
 
 impl Server {
-    /// Looks at a message that is sent, of which `frame` is there, unless its
-    /// plan does.
+    /// Looks at a message that is sent, of which `frame` is there.
     #[inline(always)]
     pub(super) fn look_at(&mut self, header: Header, frame: &[u8], parameters: &Parameters) {
         if !self.watch.on {
@@ -57,43 +82,14 @@ impl Server {
         }
     }
 
-    #[inline(always)]
-    fn look_at_query(&mut self, header: Header, frame: &[u8], parameters: &Parameters) {
-        match frame.get(HEADER..header.total()) {
-            Some(text) if text::is_harmless(text) => {}
-            Some(text) => self.look_at_text(text, parameters),
-            None => self.begin_text(frame.get(HEADER..), parameters),
-        }
-    }
-
-    /// What a Parse of a statement with a name changes is known when it is bound.
-    #[inline]
-    fn look_at_parse(&mut self, header: Header, frame: &[u8], parameters: &Parameters) {
-        if let Some([0, tail @ ..]) = frame.get(HEADER..header.total()) {
-            let text = Statement::text(tail);
-            self.dirty |= text::classes(text, &position(parameters));
-        } else if !self.flow.renames() || frame.get(HEADER) == Some(&0) {
-            let body = frame.get(HEADER..).unwrap_or_default();
-            let whole = header.body_len() <= body.len();
-            let body = body.get(..header.body_len()).unwrap_or(body);
-            self.look_at_unplanned_parse(body, whole, parameters);
-        }
-    }
-
-    /// Looks at more of a text that was begun; `ends` with the last of it.
+    /// Looks at more of a message that was begun; `ends` with the last of it.
     #[cold]
     pub(super) fn look_at_more(&mut self, piece: &[u8], ends: bool, parameters: &Parameters) {
-        let Some(scanner) = &mut self.watch.text else {
-            return;
-        };
-        // In a Parse other things follow the text.
-        let end = piece.iter().position(|byte| *byte == 0);
-        let text = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
-        scanner.feed(text, &position(parameters));
-        if (ends || end.is_some())
-            && let Some(scanner) = self.watch.text.take()
+        if let Some(message) = &mut self.watch.message
+            && (message.read(piece, parameters) || ends)
+            && let Some(message) = self.watch.message.take()
         {
-            self.dirty |= scanner.finish();
+            self.dirty |= message.text.finish();
         }
     }
 
@@ -105,29 +101,43 @@ impl Server {
             .settle(|position| parameters.knows(self.parameters, position as usize))
     }
 
-    #[cold]
-    fn look_at_text(&mut self, text: &[u8], parameters: &Parameters) {
-        self.dirty |= text::classes(text, &position(parameters));
+    #[inline(always)]
+    fn look_at_query(&mut self, header: Header, frame: &[u8], parameters: &Parameters) {
+        match frame.get(HEADER..header.total()) {
+            Some(text) if text::is_harmless(text) => {}
+            Some(text) => self.look_closer(text, parameters),
+            None => self.look_at_start(header, frame, parameters),
+        }
     }
 
-    #[cold]
-    fn look_at_unplanned_parse(&mut self, body: &[u8], whole: bool, parameters: &Parameters) {
-        let name = body.iter().position(|byte| *byte == 0);
-        match name.and_then(|end| body.get(end + 1..)) {
-            Some(rest) if whole => {
-                let text = rest.split(|byte| *byte == 0).next().unwrap_or_default();
-                self.look_at_text(text, parameters);
-            }
-            Some(rest) => self.begin_text(Some(rest), parameters),
-            // A name as long as that is nobody's.
-            None => self.dirty |= Classes::ALL,
+    /// What a Parse changes that gives a statement another name is noted when
+    /// that is bound.
+    #[inline]
+    fn look_at_parse(&mut self, header: Header, frame: &[u8], parameters: &Parameters) {
+        match frame.get(HEADER..header.total()) {
+            // Without types of parameters; should these be some of a text, it
+            // is harmless even so.
+            Some([0, text @ .., 0, 0]) if text::is_harmless(text) => {}
+            Some([first, ..]) if *first != 0 && self.flow.renames() => {}
+            Some(_) | None => self.look_at_start(header, frame, parameters),
         }
     }
 
     #[cold]
-    fn begin_text(&mut self, piece: Option<&[u8]>, parameters: &Parameters) {
-        self.watch.text = Some(Box::default());
-        self.look_at_more(piece.unwrap_or_default(), false, parameters);
+    fn look_closer(&mut self, text: &[u8], parameters: &Parameters) {
+        self.dirty |= text::classes(text, &position(parameters));
+    }
+
+    /// Looks at a message that is not all there, or has more than a text.
+    #[cold]
+    fn look_at_start(&mut self, header: Header, frame: &[u8], parameters: &Parameters) {
+        self.watch.message = Some(Box::new(Message {
+            in_name: header.tag == frontend::PARSE,
+            text: Scanner::new(),
+        }));
+        let end = header.total().min(frame.len());
+        let body = frame.get(HEADER..end).unwrap_or_default();
+        self.look_at_more(body, end == header.total(), parameters);
     }
 }
 

@@ -325,6 +325,10 @@ impl Flow {
                 self.dues.pop();
                 self.pending.sent_done();
             }
+            (Some(Kind::NameGone), backend::PARSE_COMPLETE) => {
+                self.dues.pop();
+                self.pending.name_done();
+            }
             (Some(Kind::HelpParse), backend::PARSE_COMPLETE)
             | (Some(Kind::HelpClose), backend::CLOSE_COMPLETE) => {
                 self.dues.pop();
@@ -455,7 +459,9 @@ impl Flow {
             }
             Kind::OwnParse => self.pending.parse_failed(),
             Kind::OwnClose => self.pending.close_failed(),
-            Kind::KnownParse | Kind::KnownClose | Kind::Taken => self.pending.name_failed(),
+            Kind::KnownParse | Kind::KnownClose | Kind::Taken | Kind::NameGone => {
+                self.pending.name_failed();
+            }
             Kind::ParseUnnamed | Kind::UnnamedGone => self.unnamed_failed(refused),
             // One of them may have been for the unnamed statement.
             Kind::HelpParse | Kind::HelpClose => self.unnamed_undone(),

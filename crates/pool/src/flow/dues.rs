@@ -37,6 +37,8 @@ pub(super) enum Kind {
     OwnParse,
     /// A Parse of ours that nothing is remembered of.
     HelpParse,
+    /// A Parse of ours with which a name of the client goes.
+    NameGone,
     /// A Close of ours of a statement that makes room for another.
     OwnClose,
     /// A Close of ours that nothing is remembered of.

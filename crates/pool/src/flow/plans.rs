@@ -118,6 +118,13 @@ impl Flow {
         self.push_extended(Kind::HelpClose);
     }
 
+    /// Notes a Parse of ours with which a name of the client goes; `statement`
+    /// is the use of the name that goes with it.
+    pub fn on_name_gone(&mut self, client_name: &[u8], statement: StatementId) {
+        self.push_extended(Kind::NameGone);
+        self.pending.remove(client_name, statement);
+    }
+
     /// Notes an empty query that stands for a DEALLOCATE.
     pub fn on_deallocate(&mut self) {
         self.push(Kind::Deallocate);

@@ -7,6 +7,7 @@
 //! Bind, Describe             with the other name; a Parse before it if needed
 //! Close                      nothing; CloseComplete is given in its turn
 //! unknown name               as it is: the error is PostgreSQL's own
+//! Parse of DEALLOCATE        Parse of one of a statement of ours
 //! ```
 //!
 //! What cannot be decided before an earlier batch is answered is held until
@@ -209,6 +210,11 @@ impl Planner<'_> {
         }
         let settled = self.flow.unnamed_settled();
         let tail = message.body.get(1..).unwrap_or_default();
+        if let Some(name) = text::deallocated(Statement::text(tail)).filter(|_| whole)
+            && self.client.find(&name).is_some()
+        {
+            return self.parse_deallocate(message, &name);
+        }
         if whole {
             self.client.unnamed.parse(tail, settled, self.statements);
         } else {
@@ -216,6 +222,28 @@ impl Planner<'_> {
         }
         self.flow.on_unnamed_parse();
         Planned::AS_IT_IS
+    }
+
+    /// A client deallocates by SQL what it has prepared by messages: the name
+    /// goes, and what is deallocated on the server is a statement of ours.
+    fn parse_deallocate(&mut self, message: Message<'_>, name: &[u8]) -> Planned {
+        if self.flow.depends(name) {
+            return Planned::Hold;
+        }
+        let Some(id) = self.client.remove(name, self.statements) else {
+            return Planned::AS_IT_IS;
+        };
+        write::close_statement(self.out, TAKEN);
+        self.flow.on_help_close();
+        write::parse(self.out, TAKEN, SELECT_TAIL);
+        self.flow.on_name_gone(name, id);
+        write::parse(self.out, b"", DEALLOCATE_TAIL);
+        let settled = self.flow.unnamed_settled();
+        self.client
+            .unnamed
+            .parse(DEALLOCATE_TAIL, settled, self.statements);
+        self.flow.on_unnamed_parse();
+        Planned::replaced(message)
     }
 
     /// Makes a Parse fail as it would on a server that has the client's name.
@@ -417,6 +445,13 @@ pub const TAKEN: &[u8] = b"pgskein_taken";
 
 /// The body of the Parse of an empty query, behind the name.
 const EMPTY_TAIL: &[u8] = b"\0\0\0";
+
+/// The body of the Parse of a query that a failed transaction refuses, behind
+/// the name.
+const SELECT_TAIL: &[u8] = b"select\0\0\0";
+
+/// The body of the Parse of a DEALLOCATE of [`TAKEN`], behind the name.
+const DEALLOCATE_TAIL: &[u8] = b"deallocate pgskein_taken\0\0\0";
 
 /// Length of a frame's header, in bytes.
 const HEADER: usize = pgskein_protocol::HEADER_LEN;

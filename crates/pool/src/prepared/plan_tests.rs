@@ -197,6 +197,38 @@ fn a_close_that_was_skipped_leaves_the_name() {
 }
 
 #[test]
+fn a_deallocate_takes_a_name_and_a_statement_of_ours() {
+    let mut link = Link::new();
+    link.send(&[parse("a", "select 1"), sync()].concat());
+    link.answer(b"1Z");
+    let sent = link.send(&[parse("", "Deallocate A"), bind(""), sync()].concat());
+    assert_eq!(
+        sent,
+        "CSpgskein_taken. Ppgskein_taken.select... \
+         P.deallocate pgskein_taken... B........ S"
+    );
+    assert_eq!(link.answer(b"3112Z"), "12Z");
+    assert_eq!(link.client.find(b"a"), None);
+    // The statement itself stays on the server, for whoever has it next.
+    let sent = link.send(&[parse("a", "select 1"), bind("a"), sync()].concat());
+    assert!(sent.starts_with("B.pgskein_"), "{sent}");
+    assert_eq!(link.answer(b"2Z"), "12Z");
+}
+
+#[test]
+fn a_deallocate_that_was_refused_leaves_the_name() {
+    let mut link = Link::new();
+    link.send(&[parse("a", "select 1"), sync()].concat());
+    link.answer(b"1Z");
+    link.send(&[parse("", "deallocate a"), sync()].concat());
+    assert_eq!(link.answer(b"3EZ"), "EZ");
+    assert!(link.client.find(b"a").is_some());
+    // What nobody has prepared by messages is PostgreSQL's business.
+    let sent = link.send(&[parse("", "deallocate b"), sync()].concat());
+    assert_eq!(sent, "P.deallocate b... S");
+}
+
+#[test]
 fn holds_a_name_whose_parse_is_not_answered_yet() {
     let mut link = Link::new();
     let sent = link.send(&[parse("a", "select 1"), sync(), bind("a")].concat());

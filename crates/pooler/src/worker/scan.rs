@@ -154,7 +154,9 @@ fn is_plain(session: &mut Session, flow: &mut Flow, header: Header, here: &[u8])
     if header.tag != frontend::PARSE {
         return flow.on_plain(header.tag, body);
     }
+    // It may be a DEALLOCATE.
     let kept = body.first() == Some(&0)
+        && !matches!(body.get(1), Some(b'd' | b'D'))
         && !flow.skipping()
         && body
             .get(1..header.body_len())

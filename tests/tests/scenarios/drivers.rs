@@ -13,24 +13,12 @@ fn psycopg_works_without_prepared_statements() {
 
 #[test]
 fn psycopg_prepares_by_count_and_forgets_again() {
-    works_with(
-        &[Drivers::New],
-        Script::python,
-        "psycopg_prepared.py",
-        TRANSACTION,
-        "6",
-    );
+    works(Script::python, "psycopg_prepared.py", TRANSACTION, "6");
 }
 
 #[test]
 fn psycopg_works_in_pipeline_mode() {
-    works_with(
-        &[Drivers::New],
-        Script::python,
-        "psycopg_pipeline.py",
-        TRANSACTION,
-        "6",
-    );
+    works(Script::python, "psycopg_pipeline.py", TRANSACTION, "6");
 }
 
 #[test]
@@ -40,24 +28,12 @@ fn psycopg_copies_scrolls_and_cancels() {
 
 #[test]
 fn libpq_pipelines_have_their_errors_where_they_belong() {
-    works_with(
-        &[Drivers::New],
-        Script::python,
-        "libpq_pipeline.py",
-        TRANSACTION,
-        "6",
-    );
+    works(Script::python, "libpq_pipeline.py", TRANSACTION, "6");
 }
 
 #[test]
 fn libpq_pipelines_work_in_statement_mode() {
-    works_with(
-        &[Drivers::New],
-        Script::python,
-        "libpq_pipeline.py",
-        STATEMENT,
-        "6",
-    );
+    works(Script::python, "libpq_pipeline.py", STATEMENT, "6");
 }
 
 #[test]
@@ -77,26 +53,10 @@ fn node_postgres_has_named_queries_cursors_and_a_pool() {
 
 /// Runs a program with both versions of its drivers.
 fn works(script: fn(Drivers, &str) -> Script, name: &str, settings: &str, expected: &str) {
-    works_with(
-        &[Drivers::Old, Drivers::New],
-        script,
-        name,
-        settings,
-        expected,
-    );
-}
-
-fn works_with(
-    versions: &[Drivers],
-    script: fn(Drivers, &str) -> Script,
-    name: &str,
-    settings: &str,
-    expected: &str,
-) {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, settings);
     let members = if settings == STATEMENT { 0 } else { 4 };
-    for &drivers in versions {
+    for drivers in [Drivers::Old, Drivers::New] {
         let script = script(drivers, name);
         let run = Crowd::during(&pooler, members, || script.run(pooler.port(), &[]));
         assert_eq!(run.ok(), expected, "{drivers:?}");

@@ -1,7 +1,7 @@
 //! Session state that a client leaves behind is not there for the next one.
 
 use crate::harness::{Login, Pooler, Postgres, SqlState, python};
-use crate::session_state_probe::{ONE_SERVER, cleaned, state};
+use crate::session_state_probe::{ONE_SERVER, cleaned, message, state};
 
 /// What changes a session, each alone.
 const CHANGES: &[&str] = &[
@@ -235,6 +235,87 @@ fn statements_prepared_by_messages_survive() {
     first.send_message(b'E', b"\0\0\0\0\0");
     first.send_message(b'S', b"");
     assert_eq!(first.pending().wait(), Ok(vec!["42".to_owned()]));
+}
+
+#[test]
+fn a_statement_that_was_prepared_counts_when_it_is_bound() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, ONE_SERVER);
+    let (first, second) = (pooler.connect(), pooler.connect());
+    let clean = state(&second);
+    first.send_message(b'P', b"s1\0set work_mem = 1234\0\0\0");
+    first.send_message(b'S', b"");
+    first.pending().wait().unwrap();
+    assert_eq!(cleaned(&pooler), 0);
+    for round in 1..=3 {
+        first.send_message(b'B', b"\0s1\0\0\0\0\0\0\0");
+        first.send_message(b'E', b"\0\0\0\0\0");
+        first.send_message(b'S', b"");
+        first.pending().wait().unwrap();
+        assert_eq!(state(&second), clean);
+        assert_eq!(cleaned(&pooler), round);
+    }
+}
+
+#[test]
+fn a_text_that_comes_byte_by_byte_is_seen() {
+    let postgres = Postgres::start();
+    for statements in [0, 200] {
+        let settings = format!("{ONE_SERVER}\nmax_prepared_statements = {statements}");
+        let pooler = Pooler::start(&postgres, &settings);
+        let (first, second) = (pooler.connect(), pooler.connect());
+        let clean = state(&second);
+        for (round, named) in [false, true].into_iter().enumerate() {
+            let name = if named { "s1" } else { "" };
+            let text = format!("{name}\0/* {round} */ set work_mem = 1234\0\0\0");
+            let bind = format!("\0{name}\0\0\0\0\0\0\0");
+            let bytes = [
+                message(b'P', text.as_bytes()),
+                message(b'B', bind.as_bytes()),
+                message(b'E', b"\0\0\0\0\0"),
+                message(b'S', b""),
+            ];
+            for byte in bytes.concat() {
+                first.send(&[byte]);
+            }
+            first.pending().wait().unwrap();
+            assert_eq!(state(&second), clean, "{named}, {statements}");
+            assert_eq!(cleaned(&pooler), 2 * round + 1);
+            for byte in message(b'Q', b"listen a\0") {
+                first.send(&[byte]);
+            }
+            first.pending().wait().unwrap();
+            assert_eq!(state(&second), clean, "{named}, {statements}");
+            assert_eq!(cleaned(&pooler), 2 * round + 2);
+        }
+    }
+}
+
+#[test]
+fn statement_mode_leaves_nothing_behind() {
+    let postgres = Postgres::start();
+    let settings = "workers = 1\npool_mode = statement\ndefault_pool_size = 1";
+    let pooler = Pooler::start(&postgres, settings);
+    let (first, second) = (pooler.connect(), pooler.connect());
+    let clean = state(&second);
+    let changes = CHANGES.iter().filter(|change| !change.contains("begin"));
+    for change in changes {
+        first.query(change).unwrap();
+        assert_eq!(state(&second), clean, "{change}");
+    }
+}
+
+#[test]
+fn psql_leaves_nothing_behind() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, ONE_SERVER);
+    let second = pooler.connect();
+    let clean = state(&second);
+    let commands = "set work_mem = 1234; create temp table t as select 7 as a; select a from t";
+    let psql = pooler.psql().user("postgres").database("postgres");
+    assert!(psql.run(commands).ok().ends_with('7'));
+    assert_eq!(state(&second), clean);
+    assert_eq!(cleaned(&pooler), 1);
 }
 
 #[test]

@@ -201,4 +201,16 @@ fn what_no_text_shows_is_undone_by_server_reset_query_always() {
     first.query("set work_mem = 1234; listen a").unwrap();
     assert_eq!(second.value("show work_mem"), "4MB");
     assert_eq!(cleaned(&pooler), 0, "the query of the settings does it all");
+
+    // Statements that were prepared by messages come back when they are used.
+    first.send_message(b'P', b"s1\0select 42\0\0\0");
+    first.send_message(b'S', b"");
+    first.pending().wait().unwrap();
+    for client in [&second, &first] {
+        client.query("select 1").unwrap();
+        first.send_message(b'B', b"\0s1\0\0\0\0\0\0\0");
+        first.send_message(b'E', b"\0\0\0\0\0");
+        first.send_message(b'S', b"");
+        assert_eq!(first.pending().wait(), Ok(vec!["42".to_owned()]));
+    }
 }

@@ -26,3 +26,9 @@ pub(crate) fn cleaned(pooler: &Pooler) -> usize {
         .map(|row| row.split('|').nth(8).unwrap().parse::<usize>().unwrap())
         .sum()
 }
+
+/// A message of the protocol.
+pub(crate) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap();
+    [&[tag], &length.to_be_bytes()[..], body].concat()
+}

@@ -69,6 +69,10 @@ pub(crate) struct CellView {
     pub servers: u32,
     /// How often a server was cleaned of session state.
     pub cleaned: u64,
+    /// Different statements that its clients have prepared.
+    pub prepared: u64,
+    /// Bytes that it needs for prepared statements.
+    pub prepared_bytes: u64,
 }
 
 /// What a worker is doing.
@@ -217,6 +221,12 @@ impl Cell {
         self.set(CLEANED, self.load(CLEANED).wrapping_add(1));
     }
 
+    /// Says how many different statements are prepared, and the bytes they need.
+    pub(crate) fn set_prepared(&self, statements: usize, bytes: usize) {
+        self.set(PREPARED, statements as u64);
+        self.set(PREPARED_BYTES, bytes as u64);
+    }
+
     /// Clients of this worker that count towards `max_client_conn`.
     pub(crate) fn clients(&self) -> u32 {
         narrow(self.load(CLIENTS))
@@ -234,7 +244,7 @@ impl Cell {
     }
 
     fn clear_counts(&self) {
-        for word in [RUNNING_SINCE, CLIENTS, WAITING, SERVERS, CLEANED] {
+        for word in COUNTS {
             self.set(word, 0);
         }
     }
@@ -269,6 +279,8 @@ impl CellView {
             waiting: narrow(cell.load(WAITING)),
             servers: narrow(cell.load(SERVERS)),
             cleaned: cell.load(CLEANED),
+            prepared: cell.load(PREPARED),
+            prepared_bytes: cell.load(PREPARED_BYTES),
         })
     }
 }
@@ -326,6 +338,19 @@ const CLIENTS: usize = 6;
 const WAITING: usize = 7;
 const SERVERS: usize = 8;
 const CLEANED: usize = 9;
+const PREPARED: usize = 10;
+const PREPARED_BYTES: usize = 11;
+
+/// What begins at 0 with each worker.
+const COUNTS: [usize; 7] = [
+    RUNNING_SINCE,
+    CLIENTS,
+    WAITING,
+    SERVERS,
+    CLEANED,
+    PREPARED,
+    PREPARED_BYTES,
+];
 
 #[cfg(test)]
 mod tests {
@@ -354,10 +379,11 @@ mod tests {
         cell.set_waiting(8);
         cell.set_servers(7);
         cell.add_cleaned();
+        cell.set_prepared(6, 1234);
         let at = 32 + 16 * (2 * (3 - 1) + 1);
-        let words: Vec<u64> = board.words[at..at + 10].iter().map(load).collect();
+        let words: Vec<u64> = board.words[at..at + 12].iter().map(load).collect();
         let started = words[3];
-        assert_eq!(words, [4711, 3, 5, started, 2, 77, 9, 8, 7, 1]);
+        assert_eq!(words, [4711, 3, 5, started, 2, 77, 9, 8, 7, 1, 6, 1234]);
         let view = board.cells().next().unwrap();
         assert_eq!((view.index, view.pid, view.servers), (5, 4711, 7));
     }

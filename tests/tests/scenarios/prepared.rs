@@ -1,6 +1,6 @@
 //! Prepared statements of clients that change their servers all the time.
 
-use crate::harness::{Client, Pooler, Postgres};
+use crate::harness::{Client, PATIENCE, Pooler, Postgres, wait_for};
 
 const SHARED: &str = "workers = 1\npool_mode = transaction\ndefault_pool_size = 2";
 
@@ -246,8 +246,18 @@ fn who_prepares_without_end_harms_nobody() {
         ];
         assert_eq!(talk(&modest, &sent), format!("1 2 D:{} C Z", number + 1));
     }
+    let shown = || -> u64 {
+        let row = pooler.console("SHOW WORKERS").remove(0);
+        row.split('|').nth_back(1).unwrap().parse().unwrap()
+    };
+    wait_for("the memory to be shown", PATIENCE, || shown() > 100_000);
+    assert!(shown() <= 1 << 20);
     let late = pooler.connect();
     assert_eq!(talk(&late, &[parse("l", "select 'l'"), sync()]), "1 Z");
+    for client in [greedy, modest, late] {
+        client.close();
+    }
+    wait_for("the memory to be given back", PATIENCE, || shown() < 50_000);
 }
 
 #[test]
@@ -260,7 +270,7 @@ fn a_server_that_is_lost_takes_no_statement_with_it() {
     let client = pooler.connect();
     assert_eq!(talk(&client, &[parse("s", "select 1"), sync()]), "1 Z");
     postgres.query("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()");
-    crate::harness::wait_for("the server to be gone", crate::harness::PATIENCE, || {
+    wait_for("the server to be gone", PATIENCE, || {
         pooler.log_contains("closed: server conn crashed?")
     });
     assert_eq!(talk(&client, &run("s")), "2 D:1 C Z");

@@ -43,6 +43,8 @@ impl Worker {
             .sum();
         self.cell
             .set_waiting(u32::try_from(waiting).unwrap_or(u32::MAX));
+        self.cell
+            .set_prepared(self.statements.len(), self.statements.bytes());
         let wishing: Vec<_> = self
             .pools
             .iter()

@@ -146,6 +146,8 @@ pub(super) fn workers(out: &mut Vec<u8>, cells: impl Iterator<Item = CellView>, 
             cell.waiting.to_string(),
             cell.servers.to_string(),
             cell.cleaned.to_string(),
+            cell.prepared.to_string(),
+            cell.prepared_bytes.to_string(),
             now_unix.saturating_sub(cell.started_unix).to_string(),
         ]
     });
@@ -159,6 +161,8 @@ pub(super) fn workers(out: &mut Vec<u8>, cells: impl Iterator<Item = CellView>, 
         ("waiting", INT4),
         ("servers", INT4),
         ("cleaned", INT8),
+        ("prepared_statements", INT8),
+        ("prepared_memory", INT8),
         ("uptime", INT8),
     ];
     table(out, &columns, rows);
@@ -298,6 +302,8 @@ mod tests {
             waiting: 2,
             servers: 3,
             cleaned: 6,
+            prepared: 7,
+            prepared_bytes: 800,
         }
     }
 
@@ -319,9 +325,9 @@ mod tests {
         ];
         let messages = answer(|out| workers(out, cells.into_iter(), 1060));
         assert_eq!(tags(&messages), "TDDDCZ");
-        assert_eq!(row(&messages[1].1), "1|4711|1|2|draining|5|2|3|6|60");
-        assert_eq!(row(&messages[2].1), "1|4711|1|3|starting|5|2|3|6|60");
-        assert_eq!(row(&messages[3].1), "2|4711|2|1|ready|5|2|3|6|60");
+        assert_eq!(row(&messages[1].1), "1|4711|1|2|draining|5|2|3|6|7|800|60");
+        assert_eq!(row(&messages[2].1), "1|4711|1|3|starting|5|2|3|6|7|800|60");
+        assert_eq!(row(&messages[3].1), "2|4711|2|1|ready|5|2|3|6|7|800|60");
         assert_eq!(messages[4].1, b"SHOW\0");
     }
 

@@ -195,6 +195,71 @@ fn sql_may_take_prepared_statements_away() {
 }
 
 #[test]
+fn what_is_prepared_behind_a_deallocate_all_stays() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SHARED);
+    let (client, other) = (pooler.connect(), pooler.connect());
+    for all in ["deallocate all", "/**/ discard all"] {
+        let batch = [
+            parse("", all),
+            bind("", ""),
+            execute(),
+            sync(),
+            parse("s", "select 42"),
+            sync(),
+        ];
+        assert_eq!(talk(&client, &batch), "1 2 C Z 1 Z");
+        assert_eq!(talk(&client, &run("s")), "2 D:42 C Z");
+        let own = [
+            parse("q", "select 42"),
+            bind("", "q"),
+            execute(),
+            close("q"),
+            sync(),
+        ];
+        assert_eq!(talk(&other, &own), "1 2 D:42 C 3 Z");
+        client.query(&format!(" {all}")).unwrap();
+        assert!(talk(&client, &run("s")).starts_with("E:26000:"));
+    }
+}
+
+#[test]
+fn no_answer_of_ours_stands_in_the_middle_of_a_message() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SHARED);
+    let client = pooler.connect();
+    let columns: Vec<_> = (0..1500)
+        .map(|number| format!("1 as a_column_with_a_long_name_to_fill_the_message_{number:04}"))
+        .collect();
+    let sql = format!("select {}", columns.join(","));
+    assert_eq!(talk(&client, &[parse("s", &sql), sync()]), "1 Z");
+    assert_eq!(
+        talk(&client, &[describe("s"), close("s"), sync()]),
+        "t T 3 Z"
+    );
+    assert_eq!(client.value("select 1"), "1");
+}
+
+#[test]
+fn a_batch_of_thousands_leaves_no_more_on_a_server_than_it_may_keep() {
+    let postgres = Postgres::start();
+    let settings =
+        "workers = 1\npool_mode = transaction\ndefault_pool_size = 1\nmax_prepared_statements = 20";
+    let pooler = Pooler::start(&postgres, settings);
+    let client = pooler.connect();
+    let mut batch: Vec<_> = (0..3000)
+        .flat_map(|number| [parse("s", &format!("select {number}")), close("s")])
+        .collect();
+    batch.push(sync());
+    let answers = talk(&client, &batch);
+    assert_eq!(answers.matches("1 3").count(), 3000);
+    assert_eq!(
+        client.value("select count(*) from pg_prepared_statements"),
+        "20"
+    );
+}
+
+#[test]
 fn the_unnamed_statement_goes_with_its_client() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(

@@ -58,6 +58,9 @@ pub enum Outcome {
     Doubt(Name),
     /// The server still has this statement.
     Kept(Name),
+    /// The client has deallocated all its statements but those with these
+    /// names, which it has prepared since.
+    Deallocated(Vec<Box<[u8]>>),
     /// A change of the client's unnamed statement was skipped: the last but so
     /// many, less one.
     UnnamedSkipped(usize),
@@ -121,6 +124,16 @@ impl Pending {
             } => Some((name, *refusal)),
             _ => None,
         }
+    }
+
+    /// All statements were deallocated before the first of these changes.
+    pub(super) fn deallocated(&mut self) {
+        let since = self
+            .names
+            .iter()
+            .filter(|change| matches!(change.kind, ChangeKind::Defined))
+            .map(|change| change.name.clone());
+        self.outcomes.push(Outcome::Deallocated(since.collect()));
     }
 
     /// The first change of a name was done.

@@ -200,6 +200,11 @@ impl Flow {
         true
     }
 
+    /// Notes that the server has said that all statements are deallocated.
+    pub fn on_deallocated(&mut self) {
+        self.pending.deallocated();
+    }
+
     /// Whether an answer of ours is due next, or some names have come to
     /// something.
     #[inline]

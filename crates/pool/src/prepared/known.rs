@@ -56,44 +56,29 @@ impl Known {
     }
 
     /// Notes that the Parse of a statement is sent in batch `current`.
-    ///
-    /// Gives the statement that has to be closed for it, where there are `max`
-    /// already, or no memory for more. What is not answered yet stays.
-    pub fn prepare(
-        &mut self,
-        name: Name,
-        current: u64,
-        answered: u64,
-        max: usize,
-        memory: &mut Statements,
-    ) -> Option<Name> {
-        let entries = &mut self.entries.get_or_insert_default().0;
+    pub fn prepare(&mut self, name: Name, current: u64, memory: &mut Statements) {
         let entry = Entry {
             batch: current,
             stale: false,
         };
-        if let Some(known) = entries.get_mut(&name) {
-            *known = entry;
+        let entries = &mut self.entries.get_or_insert_default().0;
+        if entries.put(name, entry).is_none() {
+            memory.charge_anyway(Self::ENTRY_COST);
+        }
+    }
+
+    /// Takes out the statement that was used longest ago, if there are more
+    /// than `max`, or more than one and no memory is left: it is to be closed.
+    pub fn excess(&mut self, max: usize, memory: &mut Statements) -> Option<Name> {
+        let entries = &mut self.entries.as_mut()?.0;
+        if entries.len() <= max && (entries.len() <= 1 || memory.fits()) {
             return None;
         }
-        let full = entries.len() >= max || !memory.charge(Self::ENTRY_COST);
-        let oldest = entries
-            .peek_lru()
-            .filter(|(_, oldest)| full && oldest.batch < answered)
-            .map(|(name, _)| *name);
-        match oldest {
-            // Its place, and what it was charged, go to the new one.
-            Some(_) => {
-                entries.pop_lru();
-            }
-            None if full => {
-                memory.charge_anyway(Self::ENTRY_COST);
-            }
-            None => {}
-        }
-        entries.put(name, entry);
-        oldest
+        let (name, _) = entries.pop_lru()?;
+        memory.refund(Self::ENTRY_COST);
+        Some(name)
     }
+
     /// Notes that a Parse failed or was skipped: what the server has is not
     /// known.
     pub fn doubt(&mut self, name: Name) {
@@ -111,7 +96,16 @@ impl Known {
         entries.put(name, Entry::STALE);
     }
 
-    /// Notes that the server has forgotten all statements.
+    /// Notes that the server may have forgotten all statements.
+    pub fn doubt_all(&mut self) {
+        if let Some(entries) = &mut self.entries {
+            for (_, entry) in entries.0.iter_mut() {
+                *entry = Entry::STALE;
+            }
+        }
+    }
+
+    /// Forgets all statements, with the server.
     pub fn clear(&mut self, memory: &mut Statements) {
         if let Some(entries) = self.entries.take() {
             memory.refund(entries.0.len() * Self::ENTRY_COST);
@@ -163,22 +157,14 @@ mod tests {
     #[test]
     fn closes_what_was_used_longest_ago() {
         let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
-        assert_eq!(known.prepare(name(1), 0, 0, 2, &mut memory), None);
-        assert_eq!(known.prepare(name(2), 0, 0, 2, &mut memory), None);
+        known.prepare(name(1), 0, &mut memory);
+        known.prepare(name(2), 0, &mut memory);
+        assert_eq!(known.excess(2, &mut memory), None);
         assert_eq!(known.find(name(1), 1, 1), Found::Ready);
-        assert_eq!(known.prepare(name(3), 1, 1, 2, &mut memory), Some(name(2)));
+        known.prepare(name(3), 1, &mut memory);
+        assert_eq!(known.excess(2, &mut memory), Some(name(2)));
+        assert_eq!(known.excess(2, &mut memory), None);
         assert_eq!(known.find(name(2), 1, 1), Found::Missing);
-        assert_eq!(known.len(), 2);
-        known.clear(&mut memory);
-        assert_eq!(memory.bytes(), 0);
-    }
-
-    #[test]
-    fn keeps_what_is_not_answered_yet() {
-        let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
-        known.prepare(name(1), 0, 0, 1, &mut memory);
-        assert_eq!(known.prepare(name(2), 0, 0, 1, &mut memory), None);
-        assert_eq!(known.len(), 2);
         known.clear(&mut memory);
         assert_eq!(memory.bytes(), 0);
     }
@@ -186,7 +172,7 @@ mod tests {
     #[test]
     fn waits_for_the_answer_to_an_earlier_batch_only() {
         let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
-        known.prepare(name(1), 3, 2, 9, &mut memory);
+        known.prepare(name(1), 3, &mut memory);
         assert_eq!(known.find(name(1), 3, 2), Found::Ready);
         assert_eq!(known.find(name(1), 4, 2), Found::Pending);
         assert_eq!(known.find(name(1), 4, 4), Found::Ready);
@@ -195,7 +181,7 @@ mod tests {
     #[test]
     fn makes_anew_what_is_in_doubt() {
         let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
-        known.prepare(name(1), 0, 0, 9, &mut memory);
+        known.prepare(name(1), 0, &mut memory);
         known.doubt(name(1));
         assert_eq!(known.find(name(1), 0, 0), Found::Stale);
         known.restore(name(2), &mut memory);
@@ -206,8 +192,10 @@ mod tests {
     fn makes_room_when_memory_is_short() {
         let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
         memory.limit(Known::ENTRY_COST);
-        known.prepare(name(1), 0, 0, 9, &mut memory);
-        assert_eq!(known.prepare(name(2), 1, 1, 9, &mut memory), Some(name(1)));
+        known.prepare(name(1), 0, &mut memory);
+        assert_eq!(known.excess(9, &mut memory), None);
+        known.prepare(name(2), 1, &mut memory);
+        assert_eq!(known.excess(9, &mut memory), Some(name(1)));
         assert_eq!(memory.bytes(), Known::ENTRY_COST);
     }
 }

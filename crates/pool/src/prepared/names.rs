@@ -99,6 +99,16 @@ impl Prepared {
         Some(id)
     }
 
+    /// Forgets all named statements but those that `keep` says.
+    pub fn clear_but(&mut self, keep: &[Box<[u8]>], memory: &mut Statements) {
+        let names: Vec<_> = self.names.keys().cloned().collect();
+        for name in names.iter().filter(|name| !keep.contains(name)) {
+            if let Some(id) = self.remove(name, memory) {
+                memory.release(id);
+            }
+        }
+    }
+
     /// Forgets all named statements.
     pub fn clear(&mut self, memory: &mut Statements) {
         for (name, id) in std::mem::take(&mut self.names) {

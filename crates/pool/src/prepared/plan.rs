@@ -351,11 +351,8 @@ impl Planner<'_> {
         let Some(name) = self.statements.name(id) else {
             return;
         };
-        let (batch, answered) = (self.flow.batch(), self.flow.answered());
-        let oldest = self
-            .known
-            .prepare(name, batch, answered, self.max, self.statements);
-        if let Some(oldest) = oldest {
+        self.known.prepare(name, self.flow.batch(), self.statements);
+        while let Some(oldest) = self.known.excess(self.max, self.statements) {
             write::close_statement(self.out, &oldest.written());
             self.flow.on_own_close(oldest);
         }

@@ -105,6 +105,10 @@ impl Link {
                 Outcome::Doubt(name) => self.known.doubt(name),
                 Outcome::Kept(name) => self.known.restore(name, &mut self.statements),
                 Outcome::UnnamedSkipped(back) => self.client.unnamed.skipped(back),
+                Outcome::Deallocated(since) => {
+                    self.known.doubt_all();
+                    self.client.clear_but(&since, &mut self.statements);
+                }
                 Outcome::UnnamedRefused(back) => self.client.unnamed.refused(back),
             }
         }
@@ -392,4 +396,26 @@ fn sends_a_batch_once_more_only_if_it_is_all_that_is_due() {
     link.send(&batch);
     link.send(&sync());
     assert!(!link.flow.retry());
+}
+
+#[test]
+fn statements_prepared_behind_a_deallocate_all_stay() {
+    let mut link = Link::new();
+    link.send(&[parse("a", "select 1"), sync()].concat());
+    link.answer(b"1Z");
+    link.send(&[parse("", "deallocate all"), bind("")].concat());
+    link.send(&b"E\0\0\0\x09\0\0\0\0\0"[..]);
+    link.send(&[parse("b", "select 2"), sync()].concat());
+    link.answer(b"12");
+    link.flow.on_deallocated();
+    link.answer(b"C1Z");
+    assert_eq!(link.send(&bind("a")), "B.a.......");
+    link.send(&sync());
+    link.answer(b"EZ");
+    // Whether the server has it is not taken for sure.
+    let sent = link.send(&bind("b"));
+    assert!(
+        sent.starts_with("CSpgskein_") && sent.contains(" B.pgskein_"),
+        "{sent}"
+    );
 }

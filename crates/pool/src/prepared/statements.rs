@@ -248,6 +248,11 @@ impl Statements {
         fits
     }
 
+    /// Whether the caches take no more than they may.
+    pub fn fits(&self) -> bool {
+        self.bytes <= self.limit
+    }
+
     /// Charges for `bytes` that are needed whatever the limit is.
     pub fn charge_anyway(&mut self, bytes: usize) {
         self.bytes += bytes;

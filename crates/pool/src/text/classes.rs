@@ -30,8 +30,10 @@ impl Classes {
     pub const PREPARE: Self = Self::kind(1 << 4);
     /// Cursors that outlive their transaction.
     pub const HOLD: Self = Self::kind(1 << 5);
+    /// What `connect_query` has set, by RESET or DISCARD.
+    pub const BACK: Self = Self::kind(1 << 6);
     /// Every kind: for a text of which nobody can tell.
-    pub const ALL: Self = Self::kind((1 << 6) - 1);
+    pub const ALL: Self = Self::kind((1 << 7) - 1);
 
     /// The followed parameter at `position`, as a setting like all others
     /// where that is too high.
@@ -62,6 +64,15 @@ impl Classes {
     #[inline]
     pub const fn contains(self, other: Self) -> bool {
         self.kinds & other.kinds == other.kinds && self.followed & other.followed == other.followed
+    }
+
+    /// What is in it, but not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self {
+            kinds: self.kinds & !other.kinds,
+            followed: self.followed & !other.followed,
+        }
     }
 
     /// Whether a kind of `other` is in it.

@@ -196,6 +196,9 @@ impl Statement {
         if word.is(b"listen") {
             return self.found(Classes::LISTEN);
         }
+        if word.is_one_of(&[b"reset", b"discard"]) {
+            return self.found(Classes::BACK);
+        }
         FIRST
             .iter()
             .find(|(keyword, _)| word.is(keyword))

@@ -104,7 +104,7 @@ fn finds_nothing_in_what_ends_with_the_transaction() {
         ("set transaction isolation level serializable", NONE),
         ("set transaction snapshot '00000003-0000001B-1'", NONE),
         ("set constraints all deferred", NONE),
-        ("reset work_mem; reset all; discard all", NONE),
+        ("reset work_mem; reset all; discard all", Classes::BACK),
         ("unlisten *; close all; deallocate all", NONE),
         ("prepare transaction 'a'", NONE),
         ("declare c cursor for select 1", NONE),

@@ -92,9 +92,12 @@ impl Worker {
         }
         let client = server.client();
         let dirty = server.dirty.any();
-        if server.flow.unfinished() || server.deallocated {
-            self.give_answers(client, id);
-            done.answered = true;
+        if server.flow.unfinished() {
+            // Never in the middle of a message.
+            if server.rest == Rest::None {
+                self.give_answers(client, id);
+                done.answered = true;
+            }
             self.settle_statements(client, id);
         }
         if done.answered

@@ -50,13 +50,18 @@ impl Worker {
         let changed = server.leftovers(&self.parameters);
         server.dirty = Classes::NONE;
         let (pool, retire) = (server.pool, server.retire);
+        let connect_query = self.connect_query(pool);
+        // Only that can have been taken back.
+        let changed = match changed.contains(Classes::BACK) && !connect_query.is_empty() {
+            true => changed.without(Classes::BACK) | Classes::GUC | Classes::ROLE,
+            false => changed.without(Classes::BACK),
+        };
         let state = self.pools.get(pool).map(|pool| pool.settings.session_state);
         if changed.is_empty() || retire || state == Some(SessionState::Pass) {
             return false;
         }
         self.warn_of_changes(pool, changed);
         self.cell.add_cleaned();
-        let connect_query = self.connect_query(pool);
         let ours = text::classes(connect_query.as_bytes(), &|_| None);
         // It may set what its text does not show.
         let again = !connect_query.is_empty()
@@ -105,5 +110,5 @@ pub(super) fn is_pinned(
         return None;
     };
     let changed = servers.get(id)?.leftovers(parameters);
-    changed.any().then_some(id)
+    changed.without(Classes::BACK).any().then_some(id)
 }

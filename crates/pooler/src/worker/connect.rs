@@ -158,7 +158,6 @@ impl Worker {
             flow: Flow::default(),
             known: prepared::Known::default(),
             replay: Replay::default(),
-            deallocated: false,
             dirty: Classes::NONE,
             watch: Watch::default(),
             rest: Rest::None,

@@ -164,6 +164,12 @@ impl Worker {
             match (outcome, &mut prepared) {
                 (Outcome::Doubt(name), _) => server.known.doubt(name),
                 (Outcome::Kept(name), _) => server.known.restore(name, statements),
+                (Outcome::Deallocated(since), prepared) => {
+                    server.known.doubt_all();
+                    if let Some(prepared) = prepared {
+                        prepared.clear_but(&since, statements);
+                    }
+                }
                 (Outcome::Undefine(name), Some(prepared)) => {
                     if let Some(statement) = prepared.remove(&name, statements) {
                         statements.release(statement);
@@ -181,12 +187,6 @@ impl Worker {
                     Outcome::Undefine(_) | Outcome::UnnamedSkipped(_) | Outcome::UnnamedRefused(_),
                     None,
                 ) => {}
-            }
-        }
-        if std::mem::take(&mut server.deallocated) {
-            server.known.clear(statements);
-            if let Some(prepared) = prepared {
-                prepared.clear(statements);
             }
         }
     }

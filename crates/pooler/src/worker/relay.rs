@@ -238,7 +238,7 @@ impl Worker {
                         self.lose_server(linked, &ServerReason::SocketFailed(error.kind()));
                         return Ok(bytes.len());
                     }
-                    if server.flow.take_flush() {
+                    if server.flow.take_flush() && server.rest == Rest::None {
                         self.give_answers(Some(id), linked);
                         self.flush_and_wake(id);
                     } else if server.flow.at_rest() {

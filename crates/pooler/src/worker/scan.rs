@@ -115,7 +115,7 @@ pub(super) fn scan_linked(
         if header.tag == frontend::QUERY && server.flow.renames() && !server.flow.skipping() {
             // Of a DEALLOCATE or DISCARD the text is needed.
             let first = here.get(HEADER);
-            if server.flow.query_may_be_skipped() || matches!(first, None | Some(b'd' | b'D')) {
+            if server.flow.query_may_be_skipped() || may_deallocate(first) {
                 return Stop::Plan(header);
             }
             if let Some(prepared) = &mut session.prepared {
@@ -169,6 +169,15 @@ fn is_plain(session: &mut Session, flow: &mut Flow, header: Header, here: &[u8])
         flow.on_unnamed_parse();
     }
     kept
+}
+
+/// Whether a text that begins like this may be a DEALLOCATE or a DISCARD.
+#[inline]
+fn may_deallocate(first: Option<&u8>) -> bool {
+    matches!(
+        first,
+        None | Some(b'd' | b'D' | b' ' | b'\t' | b'\n' | b'\r' | b'-' | b'/')
+    )
 }
 
 /// Walks over the frames of a client without a server.
@@ -295,7 +304,9 @@ fn scan_names(server: &mut Server, header: Header, here: &[u8]) -> Option<Stop> 
             let Some(body) = body() else {
                 return Some(Stop::Tail);
             };
-            server.deallocated |= matches!(body, b"DISCARD ALL\0" | b"DEALLOCATE ALL\0");
+            if matches!(body, b"DISCARD ALL\0" | b"DEALLOCATE ALL\0") {
+                server.flow.on_deallocated();
+            }
             None
         }
         _ => None,

@@ -51,8 +51,6 @@ pub(super) struct Server {
     pub known: Known,
     /// What may be sent once more.
     pub replay: Replay,
-    /// A command has taken all its prepared statements away.
-    pub deallocated: bool,
     /// What its clients have changed.
     pub dirty: Classes,
     /// Looks at the texts that are sent to it.

@@ -69,6 +69,8 @@ pub struct Flow {
     batch: u64,
     /// Syncs that are due.
     syncs: u64,
+    /// Simple queries that are due.
+    queries: u64,
     unnamed: Unnamed,
     /// Changes of the unnamed statement that are not answered yet.
     unnamed_due: usize,
@@ -180,6 +182,7 @@ impl Flow {
         if !self.dues.take_only(Kind::Query) {
             return self.on_ready_of_many(status);
         }
+        self.queries -= 1;
         self.status = Status(Some(status));
         self.copy_in = false;
         self.alone = false;
@@ -201,6 +204,7 @@ impl Flow {
         while let Some(kind) = self.dues.pop() {
             match kind {
                 Kind::Query | Kind::Deallocate => {
+                    self.queries -= 1;
                     expected = true;
                     break;
                 }
@@ -277,6 +281,7 @@ impl Flow {
         // Its ReadyForQuery ends a batch as a Sync does.
         self.unsynced &= self.skipping;
         self.alone |= self.singly;
+        self.queries += u64::from(!self.skipping);
         self.push(Kind::Query);
     }
 
@@ -453,6 +458,7 @@ impl Flow {
     /// skipped after something else was.
     fn failed(&mut self, kind: Kind, refused: bool) {
         match kind {
+            Kind::Query | Kind::Deallocate => self.queries -= 1,
             Kind::ParseNamed => {
                 self.pending.parse_failed();
                 self.pending.name_failed();

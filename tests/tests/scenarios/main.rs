@@ -30,6 +30,7 @@ mod pgbench;
 mod postgresql_18;
 mod prepared;
 mod prepared_pgbench;
+mod prepared_talk;
 mod program;
 mod protocol;
 mod psql;

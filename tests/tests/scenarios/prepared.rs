@@ -1,6 +1,10 @@
 //! Prepared statements of clients that change their servers all the time.
 
-use crate::harness::{Client, PATIENCE, Pooler, Postgres, wait_for};
+use crate::harness::{PATIENCE, Pooler, Postgres, wait_for};
+use crate::prepared_talk::{
+    bind, close, describe, describe_portal, execute, flush, parse, query, run, send, sync, talk,
+    talk_for, word,
+};
 
 const SHARED: &str = "workers = 1\npool_mode = transaction\ndefault_pool_size = 2";
 
@@ -260,6 +264,72 @@ fn a_batch_of_thousands_leaves_no_more_on_a_server_than_it_may_keep() {
 }
 
 #[test]
+fn a_batch_behind_one_that_is_refused_for_its_columns_is_answered_too() {
+    let postgres = Postgres::start();
+    postgres.query("create table shape (a int); insert into shape values (1)");
+    let pooler = Pooler::start(
+        &postgres,
+        "workers = 1\npool_mode = transaction\ndefault_pool_size = 1",
+    );
+    let client = pooler.connect();
+    let described = [bind("", "s"), describe_portal(), execute(), sync()];
+    assert_eq!(
+        talk(&client, &[parse("s", "select * from shape"), sync()]),
+        "1 Z"
+    );
+    assert_eq!(talk(&client, &described), "2 T D:1 C Z");
+    for column in ["b", "c", "d", "e"] {
+        postgres.query(&format!("alter table shape add {column} int"));
+        send(&client, &described);
+        // Sent before the error is known they are both told; else both served.
+        let answers = talk_for(&client, &described, 2);
+        let both = ["D:1", "E:0A000"].map(|word| answers.matches(word).count());
+        assert_eq!(both[0] + both[1], 2, "{answers}");
+        assert!(talk(&client, &described).contains("D:1"));
+    }
+}
+
+#[test]
+fn a_server_of_session_mode_is_not_lent_in_transaction_mode_as_its_client_left_it() {
+    let postgres = Postgres::start();
+    let settings = |mode| format!("workers = 1\ndefault_pool_size = 1\npool_mode = {mode}");
+    let pooler = Pooler::start(&postgres, &settings("session"));
+    let one = pooler.connect();
+    one.query("set work_mem = '99MB'; create temp table leak (a int)")
+        .unwrap();
+    pooler.reload(&settings("transaction"));
+    one.value("select 1");
+    let two = pooler.connect();
+    assert_ne!(two.value("show work_mem"), "99MB");
+    assert_eq!(two.value("select to_regclass('leak') is null"), "t");
+}
+
+#[test]
+fn what_connect_query_has_set_is_there_again_after_a_reset() {
+    let postgres = Postgres::start();
+    postgres.query("create role app; grant app to postgres");
+    let databases = format!(
+        "postgres = {} dbname=postgres connect_query='set role app'",
+        postgres.address()
+    );
+    let pooler = Pooler::start_for(
+        &databases,
+        "workers = 1\npool_mode = transaction\ndefault_pool_size = 1",
+    );
+    let (one, two) = (pooler.connect(), pooler.connect());
+    for command in [
+        "reset role",
+        "reset session authorization",
+        "discard all",
+        "set role none",
+    ] {
+        assert_eq!(two.value("select current_user"), "app");
+        one.query(command).unwrap();
+        assert_eq!(two.value("select current_user"), "app", "{command}");
+    }
+}
+
+#[test]
 fn the_unnamed_statement_goes_with_its_client() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(
@@ -377,86 +447,4 @@ fn statement_mode_sends_nothing_behind_a_refused_begin() {
         "1 2 D:1 C Z"
     );
     assert_eq!(postgres.number("select count(*) from kept"), 50);
-}
-
-/// Sends messages that end with one Sync or more, and gives what comes.
-fn talk(client: &Client, messages: &[Vec<u8>]) -> String {
-    let syncs = messages.iter().filter(|message| message[0] == b'S').count();
-    talk_for(client, messages, syncs)
-}
-
-fn talk_for(client: &Client, messages: &[Vec<u8>], mut ready: usize) -> String {
-    send(client, messages);
-    let mut words = Vec::new();
-    while ready > 0 {
-        let word = word(client);
-        ready -= usize::from(word == "Z");
-        words.push(word);
-    }
-    words.join(" ")
-}
-
-fn send(client: &Client, messages: &[Vec<u8>]) {
-    client.send(&messages.concat());
-}
-
-/// The next message in short.
-fn word(client: &Client) -> String {
-    let message = client.read_message().expect("a message");
-    match message.tag {
-        b'D' => {
-            let columns: Vec<_> = message.columns().into_iter().flatten().collect();
-            format!("D:{}", columns.join(","))
-        }
-        b'E' => {
-            let error = message.error();
-            format!("E:{}:{}", error.sqlstate, error.message)
-        }
-        tag => char::from(tag).to_string(),
-    }
-}
-
-fn run(name: &str) -> Vec<Vec<u8>> {
-    vec![bind("", name), execute(), sync()]
-}
-
-fn parse(name: &str, sql: &str) -> Vec<u8> {
-    message(b'P', format!("{name}\0{sql}\0\0\0").as_bytes())
-}
-
-fn bind(portal: &str, name: &str) -> Vec<u8> {
-    message(b'B', format!("{portal}\0{name}\0\0\0\0\0\0\0").as_bytes())
-}
-
-fn describe(name: &str) -> Vec<u8> {
-    message(b'D', format!("S{name}\0").as_bytes())
-}
-
-fn describe_portal() -> Vec<u8> {
-    message(b'D', b"P\0")
-}
-
-fn close(name: &str) -> Vec<u8> {
-    message(b'C', format!("S{name}\0").as_bytes())
-}
-
-fn execute() -> Vec<u8> {
-    message(b'E', &[0; 5])
-}
-
-fn query(sql: &str) -> Vec<u8> {
-    message(b'Q', format!("{sql}\0").as_bytes())
-}
-
-fn flush() -> Vec<u8> {
-    message(b'H', b"")
-}
-
-fn sync() -> Vec<u8> {
-    message(b'S', b"")
-}
-
-fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len() + 4).unwrap();
-    [&[tag][..], &length.to_be_bytes(), body].concat()
 }

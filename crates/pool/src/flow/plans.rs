@@ -127,17 +127,13 @@ impl Flow {
 
     /// Notes an empty query that stands for a DEALLOCATE.
     pub fn on_deallocate(&mut self) {
+        self.queries += u64::from(!self.skipping);
         self.push(Kind::Deallocate);
     }
 
     /// Whether a ReadyForQuery is due.
     pub fn ready_due(&self) -> bool {
-        self.dues.iter().any(|due| {
-            matches!(
-                due,
-                Kind::Query | Kind::Deallocate | Kind::Sync | Kind::Retry
-            )
-        })
+        self.syncs + self.queries > 0 || self.dues.front() == Some(Kind::Retry)
     }
 
     /// Whether an answer of ours is what is due next.

@@ -48,6 +48,7 @@ impl Flight {
     /// transaction.
     pub(super) fn begin(&mut self, fresh: bool) {
         self.bytes.clear();
+        self.bytes.shrink_to(REPLAY_MAX);
         self.shape = if fresh { Shape::Nothing } else { Shape::Other };
     }
 
@@ -64,7 +65,7 @@ impl Flight {
     /// changes places with that of the last one.
     pub(super) fn keep(&mut self, replay: &mut Replay) {
         if let Shape::Begun(statement, from) = self.shape
-            && self.bytes.len() <= REPLAY_MAX
+            && self.bytes.capacity() <= REPLAY_MAX
             && self.bytes.get(from..).is_some_and(is_a_batch)
         {
             std::mem::swap(&mut self.bytes, &mut replay.bytes);
@@ -110,8 +111,8 @@ fn is_a_batch(bytes: &[u8]) -> bool {
     rest.is_empty()
 }
 
-/// Longest flight that is kept, in bytes.
-const REPLAY_MAX: usize = 8 * 1024;
+/// Most memory for a flight that is kept, in bytes.
+const REPLAY_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -281,7 +281,7 @@ impl Worker {
         let session = client.and_then(|id| session_of(&mut self.clients, id));
         let prepared = session.and_then(|session| session.prepared.as_mut());
         let (Some((statement, batch)), Some(client)) = (server.replay.batch(), prepared) else {
-            return Ok(());
+            return Err(ServerReason::Lost);
         };
         let mut out = Vec::new();
         Planner {
@@ -339,10 +339,14 @@ fn renamed<'a>(body: &[u8], name_of: impl Fn(&[u8]) -> Option<&'a [u8]>) -> Told
     let mut changed = false;
     while let Some(at) = memchr::memmem::find(rest, Name::PREFIX) {
         let (before, from) = rest.split_at(at);
-        let written = [Name::LEN, TAKEN.len()].into_iter().find_map(|len| {
-            from.get(..len)
-                .and_then(|name| Some((name, name_of(name)?)))
-        });
+        let written = [Name::LEN, TAKEN.len()]
+            .into_iter()
+            .filter(|_| out.len() < RENAMED_MAX)
+            .find_map(|len| {
+                from.get(..len)
+                    .and_then(|name| Some((name, name_of(name)?)))
+            })
+            .filter(|(_, name)| name.len() < RENAMED_MAX);
         out.extend_from_slice(before);
         let (written, name) = written.unwrap_or((Name::PREFIX, Name::PREFIX));
         changed |= written != name;
@@ -367,6 +371,9 @@ const DEALLOCATE_MAX: usize = 512;
 /// Where PostgreSQL notices that the result of a statement has changed its
 /// columns: the message itself is in the language of the server.
 const RESULT_CHANGED: &[u8] = b"RevalidateCachedQuery";
+
+/// How long an error may become by the names of a client, in bytes.
+const RENAMED_MAX: usize = 64 * 1024;
 
 /// What a client is told that has prepared too much.
 const NO_MEMORY: Report<'static> = Report {

@@ -119,7 +119,7 @@ impl Worker {
                 .is_some_and(|session| session.state != SessionState::Waiting)
         {
             let bytes = std::mem::take(&mut client.inbox);
-            if let Err(reason) = self.take_from_client(id, &bytes) {
+            if let Err(reason) = self.take_inbox(id, bytes) {
                 return self.close_client(id, &reason);
             }
         }
@@ -135,6 +135,10 @@ impl Worker {
             return;
         };
         if !client.stream.readable() {
+            return;
+        }
+        if !client.outbox.is_empty() && !client.stream.read_closed() {
+            // Who does not read is not read either.
             return;
         }
         match session.state {
@@ -166,7 +170,7 @@ impl Worker {
             Ok(Filled::Scratch(end)) => {
                 self.take_from_client(id, scratch.get(..end).unwrap_or_default())
             }
-            Ok(Filled::Inbox(bytes)) => self.take_from_client(id, &bytes),
+            Ok(Filled::Inbox(bytes)) => self.take_inbox(id, bytes),
             Err(error) => Err(Reason::SocketFailed(error.kind())),
         };
         self.scratch = scratch;
@@ -187,6 +191,21 @@ impl Worker {
             && !rest.is_empty()
             && let Some(client) = self.clients.get_mut(id)
         {
+            client.inbox.extend_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    /// Takes what was kept of a client, and keeps it where it is while nothing
+    /// of it can be used.
+    fn take_inbox(&mut self, id: ClientId, bytes: Vec<u8>) -> Result<(), Reason> {
+        let used = self.forward(id, &bytes)?;
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        if used == 0 && client.inbox.is_empty() {
+            client.inbox = bytes;
+        } else if let Some(rest) = bytes.get(used..) {
             client.inbox.extend_from_slice(rest);
         }
         Ok(())
@@ -215,7 +234,6 @@ impl Worker {
                             fresh = true;
                         }
                     }
-                    server.replay.forget();
                     let mut stop =
                         scan_linked(session, server, &self.parameters, bytes, &mut at, max);
                     if let Stop::Plan(header) = stop {
@@ -227,6 +245,9 @@ impl Worker {
                         return Ok(bytes.len());
                     };
                     let run = bytes.get(from..at).unwrap_or_default();
+                    if !run.is_empty() {
+                        server.replay.forget();
+                    }
                     let sent = if run.is_empty() && !server.outbox.is_empty() {
                         // What linking has put there does not wait for the rest
                         // of a message.
@@ -334,7 +355,10 @@ impl Worker {
         };
         let run = bytes.get(from..*at).unwrap_or_default();
         self.flight.bytes.extend_from_slice(run);
-        if let Some(server) = self.servers.get_mut(linked) {
+        if let Some(server) = self.servers.get_mut(linked)
+            && !self.flight.bytes.is_empty()
+        {
+            server.replay.forget();
             if let Err(error) = server.outbox.send(&mut server.stream, &self.flight.bytes) {
                 self.lose_server(linked, &ServerReason::SocketFailed(error.kind()));
             } else {

@@ -6,6 +6,7 @@ use pgskein_pool::control::ToSupervisor;
 use super::Worker;
 use super::reason::{Reason, ServerReason};
 use super::server::ServerState;
+use super::watch::resets_always;
 
 impl Worker {
     /// Gets ready for a configuration, and says so.
@@ -53,9 +54,20 @@ impl Worker {
         let changed = self.config.changed_databases(old);
         let mut retired = Vec::new();
         let mut removed = Vec::new();
+        let mut repooled = Vec::new();
+        let cleans_anew = resets_always(&old.settings) != resets_always(&self.config.settings)
+            || (old.settings.max_prepared_statements == 0)
+                != (self.config.settings.max_prepared_statements == 0);
         for (id, pool) in self.pools.iter_mut() {
             pool.forget_failure();
+            let before = pool.settings;
             pool.configure(self.config.pool(&pool.key.database, &pool.key.user));
+            let now = &pool.settings;
+            if cleans_anew
+                || (now.pool_mode, now.session_state) != (before.pool_mode, before.session_state)
+            {
+                repooled.push(id);
+            }
             let database = &pool.key.database;
             let wildcard = !self.config.databases.contains_key(database);
             if self.config.database(database).is_none() {
@@ -81,6 +93,14 @@ impl Worker {
             let expires = born.map(|(pool, opened)| self.expiry(pool, opened));
             if let (Some(server), Some(expires)) = (self.servers.get_mut(id), expires) {
                 server.expires = expires;
+            }
+        }
+        for id in self.servers.ids(|server| repooled.contains(&server.pool)) {
+            if let Some(server) = self.servers.get_mut(id)
+                && !matches!(server.state, ServerState::Idle)
+            {
+                // Nobody has watched what its client does.
+                server.retire = true;
             }
         }
         for id in self.servers.ids(|server| retired.contains(&server.pool)) {

@@ -18,6 +18,7 @@ use crate::route::{Route, free_port};
 use crate::template::template;
 use crate::tools::{PROGRAM_DEADLINE, quiet_environment, run};
 use crate::wait::{PATIENCE, wait_for, within};
+use crate::wire::Wire;
 
 /// A server on a port and in a folder of its own, which ends with the scenario.
 ///
@@ -131,6 +132,11 @@ impl Postgres {
     /// unless it calls itself `direct`.
     pub fn connect_as(&self, login: &Login) -> Client {
         Client::log_in(Route::to(self.port).wire(), login).expect("the server takes logins")
+    }
+
+    /// A raw connection that bypasses the pooler.
+    pub fn wire(&self) -> Wire {
+        Route::to(self.port).wire()
     }
 
     /// Runs a query as superuser on a connection of its own.

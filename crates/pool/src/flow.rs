@@ -14,7 +14,7 @@
 //! Execute          Execute       CommandComplete, EmptyQueryResponse, PortalSuspended
 //! Close            Close         CloseComplete
 //! Sync             Sync          ReadyForQuery
-//! CopyDone, -Fail  CopyEnd       nothing: marks where COPY FROM STDIN ends
+//! CopyDone, -Fail  CopyEnd       CopyInResponse: sent ahead of it, it ends that COPY
 //! (ours)           Own           ReadyForQuery; everything before it is dropped
 //! ```
 //!
@@ -104,9 +104,9 @@ impl Flow {
             frontend::FLUSH => self.flush |= self.owes_answer(),
             frontend::COPY_DATA => {}
             frontend::COPY_DONE | frontend::COPY_FAIL => {
-                self.copy_in = false;
-                // Behind the end of its COPY it marks nothing.
-                if !self.dues.is_empty() {
+                // It ends the COPY that the server is in, or one to come.
+                let ends = std::mem::take(&mut self.copy_in);
+                if !ends && !self.dues.is_empty() {
                     self.push(Kind::CopyEnd);
                 }
             }
@@ -164,12 +164,6 @@ impl Flow {
             // What takes nothing off a simple query.
             backend::DATA_ROW | backend::COPY_DATA => {}
             backend::ROW_DESCRIPTION if due == Some(Kind::Query) => {}
-            // The end of one COPY among several of the same query.
-            backend::COMMAND_COMPLETE
-                if due == Some(Kind::Query) && self.dues.second() == Some(Kind::CopyEnd) =>
-            {
-                self.dues.pop_second();
-            }
             backend::COMMAND_COMPLETE if due == Some(Kind::Query) => {}
             _ => return self.on_answer(tag),
         }
@@ -414,10 +408,10 @@ impl Flow {
     fn on_copy_in(&mut self) {
         let (mut ended, mut ignored) = (false, 0);
         self.dues.retain_rest(|kind| {
+            let before = !ended;
             ended |= kind == Kind::CopyEnd;
-            let keep = ended || kind != Kind::Sync;
-            ignored += u64::from(!keep);
-            keep
+            ignored += u64::from(before && kind == Kind::Sync);
+            !before || !matches!(kind, Kind::Sync | Kind::CopyEnd)
         });
         self.syncs -= ignored;
         self.alone &= ignored == 0;

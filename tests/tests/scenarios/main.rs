@@ -13,6 +13,7 @@ mod console;
 mod console_rights;
 mod copy;
 mod descriptors;
+mod differential;
 mod drain;
 mod drain_carriers;
 mod drain_listeners;

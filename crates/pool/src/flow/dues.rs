@@ -80,12 +80,6 @@ impl Dues {
         self.first?.statement
     }
 
-    /// What is due behind the first.
-    #[inline]
-    pub(super) fn second(&self) -> Option<Kind> {
-        self.rest.front().map(|due| due.kind)
-    }
-
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none()
@@ -132,11 +126,6 @@ impl Dues {
         if let Some(first) = &mut self.first {
             first.kind = kind;
         }
-    }
-
-    /// Takes what is due behind the first.
-    pub(super) fn pop_second(&mut self) {
-        self.rest.pop_front();
     }
 
     /// Keeps of what is due behind the first only what `keep` says.

@@ -100,6 +100,22 @@ fn a_pipelined_copy_keeps_the_sync_behind_its_end() {
 }
 
 #[test]
+fn data_for_several_copies_of_a_query_may_be_sent_ahead() {
+    // "copy …; select …; copy …" and a batch behind it.
+    let mut flow = sent(b"QdcdcPBES");
+    for tag in b"GCTDCG" {
+        flow.on_server(*tag);
+        assert!(!flow.copying_in());
+    }
+    flow.on_server(b'C');
+    assert!(!ready(&mut flow).settled);
+    for tag in b"12C" {
+        flow.on_server(*tag);
+    }
+    assert!(ready(&mut flow).settled);
+}
+
+#[test]
 fn a_simple_copy_is_over_with_its_ready() {
     let mut flow = sent(b"Q");
     flow.on_server(b'G');

@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pgskein_protocol::frontend::{self, SaslInitial};
+use pgskein_protocol::frontend::{self, Bind, SaslInitial, Statement, Target};
 use pgskein_protocol::tag::frontend as tag;
-use pgskein_protocol::{Frame, Header, ScramSecret, ScramServer, Secret};
+use pgskein_protocol::{Frame, Header, ScramSecret, ScramServer, Secret, write};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut bytes = bytes;
@@ -45,8 +45,41 @@ fn message(frame: Frame<'_>, login: &mut ScramServer) {
         tag::QUERY => {
             let _ = frontend::query(frame.body);
         }
+        tag::PARSE => {
+            if let Some(parse) = Statement::parse(frame.body) {
+                assert!(Statement::text(parse.tail).len() < parse.tail.len());
+                written(frame, |out| write::parse(out, parse.name, parse.tail));
+            }
+        }
+        tag::BIND => {
+            if let Some(bind) = Bind::parse(frame.body) {
+                let (_, rest) = frame.body.split_at(bind.names_len());
+                written(frame, |out| {
+                    write::bind_names(out, bind.portal, bind.statement, rest.len());
+                    out.extend_from_slice(rest);
+                });
+            }
+        }
+        tag::DESCRIBE => {
+            if let Some(Target::Statement(name)) = Target::parse(frame.body) {
+                written(frame, |out| write::describe_statement(out, name));
+            }
+        }
+        tag::CLOSE => {
+            if let Some(Target::Statement(name)) = Target::parse(frame.body) {
+                written(frame, |out| write::close_statement(out, name));
+            }
+        }
         _ => {}
     }
+}
+
+/// What was read is written as it was.
+fn written(frame: Frame<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut out = Vec::new();
+    write(&mut out);
+    let (again, rest) = Frame::split(&out, u32::MAX).unwrap().unwrap();
+    assert_eq!((again, rest), (frame, &[][..]));
 }
 
 /// A password that is the text of a secret, checked against itself.

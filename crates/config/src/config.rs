@@ -42,6 +42,13 @@ pub struct PoolSettings {
     pub session_state: SessionState,
     /// Server connections of the pool.
     pub pool_size: u32,
+    /// Server connections that the pool keeps open, at most `pool_size`.
+    pub min_pool_size: u32,
+    /// Further server connections, once a client has waited for
+    /// `reserve_pool_timeout`.
+    pub reserve_pool_size: u32,
+    /// How long a client waits before the pool may use its reserve.
+    pub reserve_pool_timeout: Duration,
     /// Server connections of the database; 0 means no limit.
     pub max_db_connections: u32,
     /// Server connections of the user; 0 means no limit.
@@ -83,6 +90,11 @@ impl Config {
         let settings = &self.settings;
         let database = self.databases.get(database).or(self.wildcard.as_ref());
         let user = self.users.get(user);
+        let pool_size = first(
+            user.and_then(|u| u.pool_size),
+            database.and_then(|d| d.pool_size),
+            settings.default_pool_size,
+        );
         PoolSettings {
             pool_mode: first(
                 user.and_then(|u| u.pool_mode),
@@ -94,11 +106,23 @@ impl Config {
                 database.and_then(|d| d.session_state),
                 settings.session_state,
             ),
-            pool_size: first(
-                user.and_then(|u| u.pool_size),
-                database.and_then(|d| d.pool_size),
-                settings.default_pool_size,
-            ),
+            pool_size,
+            min_pool_size: first(
+                None,
+                database.and_then(|d| d.min_pool_size),
+                settings.min_pool_size,
+            )
+            .min(pool_size),
+            reserve_pool_size: if settings.reserve_pool_timeout.is_zero() {
+                0
+            } else {
+                first(
+                    user.and_then(|u| u.reserve_pool_size),
+                    database.and_then(|d| d.reserve_pool_size),
+                    settings.reserve_pool_size,
+                )
+            },
+            reserve_pool_timeout: settings.reserve_pool_timeout,
             max_db_connections: first(
                 None,
                 database.and_then(|d| d.max_db_connections),
@@ -214,6 +238,17 @@ mod tests {
         assert_eq!(config.pool("shop", "alice").pool_size, 3);
         assert_eq!(config.pool("shop", "bob").pool_size, 7);
         assert_eq!(config.pool("other", "bob").pool_size, 20);
+    }
+
+    #[test]
+    fn keeps_open_what_fits_and_no_reserve_without_its_timeout() {
+        let mut config = Config::default();
+        config.settings.min_pool_size = 30;
+        config.settings.reserve_pool_size = 4;
+        let pool = config.pool("shop", "bob");
+        assert_eq!((pool.min_pool_size, pool.reserve_pool_size), (20, 4));
+        config.settings.reserve_pool_timeout = Duration::ZERO;
+        assert_eq!(config.pool("shop", "bob").reserve_pool_size, 0);
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub struct Database {
     pub password: Option<String>,
     /// Server connections of each of its pools.
     pub pool_size: Option<u32>,
+    /// Server connections that each of its pools keeps open.
+    pub min_pool_size: Option<u32>,
+    /// Further server connections of each of its pools.
+    pub reserve_pool_size: Option<u32>,
     /// Server connections of all its pools together.
     pub max_db_connections: Option<u32>,
     /// When a server goes back to its pool.
@@ -84,6 +88,8 @@ impl Default for Database {
             user: None,
             password: None,
             pool_size: None,
+            min_pool_size: None,
+            reserve_pool_size: None,
             max_db_connections: None,
             pool_mode: None,
             session_state: None,
@@ -121,6 +127,8 @@ pub struct User {
     pub name: String,
     /// Server connections of each of its pools.
     pub pool_size: Option<u32>,
+    /// Further server connections of each of its pools.
+    pub reserve_pool_size: Option<u32>,
     /// When a server goes back to its pool.
     pub pool_mode: Option<PoolMode>,
     /// Server connections of all its pools together.

@@ -89,24 +89,18 @@ pub(crate) const DATABASE: &[Key] = &[
     key("datestyle", "Startup parameter for the server."),
     key("timezone", "Startup parameter for the server."),
     key("application_name", "Startup parameter for the server."),
+    key(
+        "min_pool_size",
+        "Server connections that each pool keeps open; by default the setting of that name.",
+    ),
+    key(
+        "reserve_pool_size",
+        "Further server connections of each pool; by default the setting of that name.",
+    ),
+    key("reserve_pool", "Another name of `reserve_pool_size`."),
     later("auth_user", &[], "As the setting of that name."),
     later("auth_query", &[], "As the setting of that name."),
     later("auth_dbname", &[], "As the setting of that name."),
-    later(
-        "min_pool_size",
-        UNUSED_COUNT,
-        "As the setting of that name.",
-    ),
-    later(
-        "reserve_pool_size",
-        UNUSED_COUNT,
-        "As the setting of that name.",
-    ),
-    later(
-        "reserve_pool",
-        UNUSED_COUNT,
-        "Another name of `reserve_pool_size`.",
-    ),
     later(
         "max_db_client_connections",
         UNUSED_COUNT,
@@ -138,10 +132,9 @@ pub(crate) const USER: &[Key] = &[
     key("idle_transaction_timeout", "As the setting of that name."),
     key("transaction_timeout", "As the setting of that name."),
     key("client_idle_timeout", "As the setting of that name."),
-    later(
+    key(
         "reserve_pool_size",
-        UNUSED_COUNT,
-        "As the setting of that name.",
+        "Further server connections of each pool of this user; by default the database's.",
     ),
     later(
         "max_user_client_connections",

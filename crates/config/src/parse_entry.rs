@@ -36,6 +36,8 @@ pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
             "user" => d.user = Some(value.to_owned()),
             "password" => d.password = Some(value.to_owned()),
             "pool_size" => d.pool_size = count(value)?,
+            "min_pool_size" => d.min_pool_size = count(value)?,
+            "reserve_pool_size" | "reserve_pool" => d.reserve_pool_size = count(value)?,
             "pool_mode" => d.pool_mode = Some(read::<PoolMode>(value)?),
             "session_state" => d.session_state = Some(read::<SessionState>(value)?),
             "max_db_connections" => d.max_db_connections = count(value)?.filter(|n| *n != 0),
@@ -65,6 +67,7 @@ pub(crate) fn user(entry: &Entry) -> Result<User, Vec<Finding>> {
         let u = &mut user;
         match key {
             "pool_size" => u.pool_size = count(value)?,
+            "reserve_pool_size" => u.reserve_pool_size = count(value)?,
             "pool_mode" => u.pool_mode = Some(read::<PoolMode>(value)?),
             "max_user_connections" => u.max_user_connections = count(value)?,
             "query_timeout" => u.query_timeout = Some(read::<Seconds>(value)?),
@@ -187,7 +190,8 @@ mod tests {
     #[test]
     fn reads_every_key_of_a_database() {
         let text = "dbname=d host=a,/run port=1 user=u password='p w' pool_size=2 \
-                    pool_mode=statement session_state=pin max_db_connections=3 server_lifetime=4 \
+                    min_pool_size=1 reserve_pool=5 pool_mode=statement session_state=pin \
+                    max_db_connections=3 server_lifetime=4 \
                     query_wait_timeout=0 connect_query='set x = 1' client_encoding=UTF8 \
                     datestyle=ISO timezone=UTC application_name=app";
         let seconds = Duration::from_secs;
@@ -199,6 +203,8 @@ mod tests {
             user: Some("u".to_owned()),
             password: Some("p w".to_owned()),
             pool_size: Some(2),
+            min_pool_size: Some(1),
+            reserve_pool_size: Some(5),
             max_db_connections: Some(3),
             pool_mode: Some(PoolMode::Statement),
             session_state: Some(SessionState::Pin),
@@ -238,7 +244,7 @@ mod tests {
         assert_eq!(
             problems(database(&entry(
                 "shop",
-                "pol_size=1 port=x auth_user=me min_pool_size=0"
+                "pol_size=1 port=x auth_user=me max_db_client_connections=0"
             ))),
             [
                 "a.ini:2: shop: pol_size: unknown key, did you mean pool_size?",
@@ -247,20 +253,21 @@ mod tests {
             ]
         );
         assert_eq!(
-            problems(user(&entry("bob", "reserve_pool_size=1"))),
-            ["a.ini:2: bob: reserve_pool_size: not supported yet"]
+            problems(user(&entry("bob", "max_user_client_connections=1"))),
+            ["a.ini:2: bob: max_user_client_connections: not supported yet"]
         );
     }
 
     #[test]
     fn reads_every_key_of_a_user() {
-        let text = "pool_size=1 pool_mode=session max_user_connections=2 query_timeout=3 \
+        let text = "pool_size=1 reserve_pool_size=8 pool_mode=session max_user_connections=2 query_timeout=3 \
                     query_wait_timeout=4 idle_transaction_timeout=5 transaction_timeout=6 \
                     client_idle_timeout=7.5";
         let seconds = |s| Some(Duration::from_secs_f32(s));
         let expected = User {
             name: "bob".to_owned(),
             pool_size: Some(1),
+            reserve_pool_size: Some(8),
             pool_mode: Some(PoolMode::Session),
             max_user_connections: Some(2),
             query_timeout: seconds(3.0),

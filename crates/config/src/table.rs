@@ -145,14 +145,16 @@ settings! {
         /// group.
         default_pool_size: Count = "20", Now, Supported;
 
-        /// Server connections that a pool keeps open even when nobody uses them.
-        min_pool_size: Count = "0", Now, OnlyDefault;
+        /// Server connections that a pool of the whole group keeps open even when nobody uses
+        /// them, at most its pool size. They are opened for a pool that has a client, or whose
+        /// entry in `[databases]` has a user.
+        min_pool_size: Count = "0", Now, Supported;
 
         /// Further server connections for a pool whose clients wait for too long.
-        reserve_pool_size: Count = "0", Now, OnlyDefault;
+        reserve_pool_size: Count = "0", Now, Supported;
 
-        /// How long a client waits before its pool may use the reserve.
-        reserve_pool_timeout: Seconds = "5", Now, OnlyDefault;
+        /// How long a client waits before its pool may use the reserve. 0 never uses it.
+        reserve_pool_timeout: Seconds = "5", Now, Supported;
 
         /// Server connections to one database, whoever the users are. 0 means no limit.
         max_db_connections: Count = "0", Now, Supported;
@@ -200,7 +202,7 @@ settings! {
         pool_idle_timeout: Seconds = "0", Now, OnlyDefault;
 
         /// How long a server connection of a dead worker goes on counting towards the limits.
-        lease_linger: Seconds = "5", Now, OnlyDefault;
+        lease_linger: Seconds = "5", Now, Supported;
     }
 
     "Timeouts" {

@@ -36,32 +36,81 @@ pub struct LeaseId {
     pub epoch: u32,
 }
 
+/// What a pool of a worker wants.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Demand {
+    /// Leases wanted beyond those that the worker has; 0 for none.
+    pub wanted: u32,
+    /// How long the oldest waiting client waits already.
+    pub oldest_wait: Duration,
+    /// Number of the last lease that the worker was granted and knows of: it
+    /// has not counted on those that are on their way.
+    pub last_lease: u64,
+}
+
+/// A process of PostgreSQL, and how it is cancelled.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Backend {
+    /// Where it listens: an address with its port, or the path of a unix
+    /// socket.
+    pub target: String,
+    /// First half of its cancel key.
+    pub process_id: u32,
+    /// Second half of its cancel key.
+    pub secret: Vec<u8>,
+}
+
 /// What a worker tells the supervisor.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ToSupervisor {
     /// Serving and accepting.
     Ready,
     /// How many more servers the pool could use now; replaces what was said
-    /// before, 0 withdraws it.
+    /// before.
     Wanted {
         /// The pool.
         pool: PoolKey,
-        /// Leases wanted beyond those held.
-        wanted: u32,
-        /// How long the oldest waiting client waits already.
-        oldest_wait: Duration,
+        /// What it wants.
+        demand: Demand,
+    },
+    /// Whether the pool has clients here; said only where its minimum matters.
+    InUse {
+        /// The pool.
+        pool: PoolKey,
+        /// It has.
+        in_use: bool,
     },
     /// The lease's server has logged in.
     Held {
         /// The lease.
         lease: LeaseId,
-        /// First half of the server's cancel key; 0 when it sent none.
-        process_id: u32,
-        /// Second half of the server's cancel key.
-        secret: Vec<u8>,
+        /// How it is cancelled, if it has said so.
+        backend: Option<Backend>,
+    },
+    /// The lease's server was not used for long; may it be closed?
+    MayClose {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The lease's server is in use again and was not closed, though it might
+    /// have been.
+    Kept {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// What the server of a dead worker ran is cancelled.
+    OrphanCancelled {
+        /// Its lease.
+        lease: LeaseId,
     },
     /// The lease's server is opened for one client, and is closed after it.
     Dedicated {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// PostgreSQL has refused the lease's server because it has too many
+    /// connections; [`ToSupervisor::Returned`] follows.
+    TooMany {
         /// The lease.
         lease: LeaseId,
     },
@@ -134,6 +183,26 @@ pub enum ToWorker {
         lease: LeaseId,
         /// The pool it is for.
         pool: PoolKey,
+    },
+    /// One server connection is to be opened, whether or not anybody waits.
+    Open {
+        /// The lease for it.
+        lease: LeaseId,
+        /// The pool it is for.
+        pool: PoolKey,
+    },
+    /// The lease's server may be closed, if it is still unused; the answer to
+    /// [`ToSupervisor::MayClose`].
+    LetGo {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The server of a dead worker is to be cancelled.
+    CancelOrphan {
+        /// Its lease.
+        lease: LeaseId,
+        /// How it is cancelled.
+        backend: Backend,
     },
     /// Servers of the pool to give up; replaces what was said before, and is
     /// repeated after every server that was.
@@ -231,6 +300,16 @@ impl fmt::Display for PoolKey {
     }
 }
 
+impl fmt::Debug for Backend {
+    /// Shows which it is, and no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend")
+            .field("target", &self.target)
+            .field("process_id", &self.process_id)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -256,7 +335,7 @@ fn put_number(out: &mut Vec<u8>, kind: u8, number: u64) {
     });
 }
 
-fn put_pool(out: &mut Vec<u8>, pool: &PoolKey) {
+pub(crate) fn put_pool(out: &mut Vec<u8>, pool: &PoolKey) {
     put_bytes(out, pool.database.as_bytes());
     put_bytes(out, pool.user.as_bytes());
 }
@@ -290,10 +369,24 @@ fn read_frame<T>(
     read.ok_or(ControlError::Kind(kind))
 }
 
-fn pool(octets: &mut Octets<'_>) -> Result<PoolKey, Truncated> {
+pub(crate) fn pool(octets: &mut Octets<'_>) -> Result<PoolKey, Truncated> {
     Ok(PoolKey {
         database: octets.text()?,
         user: octets.text()?,
+    })
+}
+
+pub(crate) fn put_backend(out: &mut Vec<u8>, backend: &Backend) {
+    put_bytes(out, backend.target.as_bytes());
+    out.extend_from_slice(&backend.process_id.to_be_bytes());
+    put_bytes(out, &backend.secret);
+}
+
+pub(crate) fn backend(octets: &mut Octets<'_>) -> Result<Backend, Truncated> {
+    Ok(Backend {
+        target: octets.text()?,
+        process_id: octets.u32()?,
+        secret: octets.bytes()?.to_vec(),
     })
 }
 

@@ -7,27 +7,36 @@
 //! ```text
 //! granted ──> opening ──> held ──> closing ──> returned
 //!                │          │         │
-//!                └──────────┴─────────┴─ worker died ──> lingering ──> returned
+//!                └──────────┴─────────┴─ worker died ──> orphaned ──> returned
 //! ```
 //!
 //! What the workers say goes in, with the time; what they are to be told comes
-//! out of [`Ledger::poll_action`]. Where a limit is in the way of waiting
-//! clients, servers are recalled as `recall.rs` says.
+//! out of [`Ledger::poll_action`]. Who gets what, and who is asked to give up
+//! servers, is worked out in `plan.rs`.
 
+mod action;
+mod book;
+mod carry;
 mod lease;
-mod recall;
+mod minimum;
+mod orphans;
+mod plan;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use pgskein_protocol::key::Slot;
 
+pub use self::action::LedgerAction;
+use self::book::{Book, Recall};
+pub use self::carry::{CarryError, Report, ReportedServer};
 use self::lease::{Lease, LeaseState};
-use crate::control::{LeaseId, PoolKey};
+use self::plan::Plan;
+use crate::control::{Backend, Demand, LeaseId, PoolKey};
 
 /// One process that works, apart from all that had its slot before.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -40,40 +49,26 @@ pub struct WorkerId {
     pub incarnation: u32,
 }
 
-/// Most servers that may be open at once, for the whole group.
+/// How many servers may be open at once, for the whole group, and how many
+/// should be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Servers of the pool.
     pub pool_size: u32,
+    /// Servers of the pool that are kept open; not more than `pool_size`.
+    pub min_pool_size: u32,
+    /// More servers of the pool, for clients that have waited for
+    /// `reserve_pool_timeout`.
+    pub reserve_pool_size: u32,
+    /// How long a client has to wait for a server of the reserve.
+    pub reserve_pool_timeout: Duration,
     /// Servers of all pools of the database; 0 means unlimited.
     pub max_db_connections: u32,
     /// Servers of all pools of the user; 0 means unlimited.
     pub max_user_connections: u32,
-}
-
-/// What a worker is to be told.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LedgerAction {
-    /// It may open one server connection.
-    Grant {
-        /// Who.
-        worker: WorkerId,
-        /// With which lease.
-        lease: LeaseId,
-        /// In which pool.
-        pool: PoolKey,
-    },
-    /// It is to give up servers; replaces what it was told before.
-    Recall {
-        /// Who.
-        worker: WorkerId,
-        /// Of which pool.
-        pool: PoolKey,
-        /// How many, those in use as well.
-        count: u32,
-        /// How many more, but only unused ones.
-        unused: u32,
-    },
+    /// How long to wait after a failure before a server is opened that nobody
+    /// waits for.
+    pub login_retry: Duration,
 }
 
 /// The book of all leases of the group.
@@ -83,53 +78,19 @@ pub enum LedgerAction {
 #[derive(Debug, Default)]
 pub struct Ledger {
     leases: BTreeMap<u64, Lease>,
-    pools: BTreeMap<PoolKey, Pool>,
-    databases: BTreeMap<String, Count>,
-    users: BTreeMap<String, Count>,
+    /// Leases of dead workers.
+    orphans: BTreeSet<u64>,
+    book: Book,
+    /// Those that can be told something.
+    workers: BTreeSet<WorkerId>,
+    /// Those that are to report first what they hold.
+    awaited: BTreeSet<WorkerId>,
     last_id: u64,
     actions: VecDeque<LedgerAction>,
-    /// Something changed since the actions were worked out.
-    stale: bool,
-    /// When more can be recalled for somebody who waits.
-    more_at: Option<Instant>,
-}
-
-/// Leases that count towards one limit.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Count {
-    /// All of them.
-    used: u32,
-    /// Those among them that are closing, and so return in a moment.
-    closing: u32,
-}
-
-#[derive(Debug)]
-struct Pool {
-    limits: Limits,
-    count: Count,
-    shares: BTreeMap<WorkerId, Share>,
-}
-
-/// What one worker has of one pool.
-#[derive(Clone, Copy, Debug)]
-struct Share {
-    /// Leases opening or held, without dedicated ones.
-    leases: u32,
-    /// Leases wanted beyond those.
-    wanted: u32,
-    /// Since when the oldest client waits, if any are wanted.
-    since: Instant,
-    /// When leases were wanted last.
-    wanted_at: Instant,
-    /// The last recall, unless the worker may have answered it since.
-    told: Option<Recall>,
-}
-
-/// How many servers to give up: in any case, and if they are unused.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Recall {
-    count: u32,
-    unused: u32,
+    /// Pools in which something changed since they were planned.
+    stale: BTreeSet<PoolKey>,
+    /// When pools are to be planned again in any case.
+    again: BTreeMap<PoolKey, Instant>,
 }
 
 impl Ledger {
@@ -138,65 +99,74 @@ impl Ledger {
         Self::default()
     }
 
-    /// Takes note of how many more leases `worker` wants in `pool`; replaces
-    /// what it wanted before.
-    ///
-    /// `oldest_wait` is how long its oldest client waits already, `limits` are
-    /// those in effect for the pool.
+    /// Takes note that a worker serves: from now on it can be asked to do
+    /// something of which it has not spoken itself.
+    pub fn worker_ready(&mut self, worker: WorkerId) {
+        if self.awaited.contains(&worker) {
+            return;
+        }
+        self.workers.insert(worker);
+        let pools = self.book.pools.iter();
+        let concerned = pools
+            .filter(|(_, pool)| pool.limits.min_pool_size > 0 || pool.shares.contains_key(&worker));
+        self.stale.extend(concerned.map(|(key, _)| key.clone()));
+    }
+
+    /// Takes note of what `worker` wants in `pool`; replaces what it wanted
+    /// before. `limits` are those in effect for the pool.
     pub fn wanted(
         &mut self,
         worker: WorkerId,
         pool: &PoolKey,
-        wanted: u32,
-        oldest_wait: Duration,
+        demand: Demand,
         limits: Limits,
         now: Instant,
     ) {
-        if wanted == 0 && !self.pools.contains_key(pool) {
+        let under_way = self.under_way(worker, pool, demand.last_lease);
+        let wanted = demand.wanted.saturating_sub(under_way);
+        if wanted == 0 && !self.book.pools.contains_key(pool) {
             return;
         }
-        let entry = self.pools.entry(pool.clone()).or_insert_with(|| Pool {
-            limits,
-            count: Count::default(),
-            shares: BTreeMap::new(),
-        });
-        entry.limits = limits;
-        let share = entry.shares.entry(worker).or_insert_with(|| Share {
-            leases: 0,
-            wanted: 0,
-            since: now,
-            wanted_at: now,
-            told: Some(Recall::default()),
-        });
-        if share.wanted.max(wanted) > 0 {
-            share.wanted_at = now;
-        }
+        let aged =
+            limits.reserve_pool_size > 0 && demand.oldest_wait >= limits.reserve_pool_timeout;
+        let share = self.book.enter(pool, limits).share(worker, now);
         share.wanted = wanted;
-        share.since = now.checked_sub(oldest_wait).unwrap_or(now);
+        share.oldest_wait = demand.oldest_wait;
+        share.told_at = now;
+        share.aged = wanted > 0 && aged;
+        if wanted == 0 {
+            share.wanting_since = None;
+        } else {
+            share.wanting_since.get_or_insert(now);
+        }
         self.forget_unused(pool);
-        self.stale = true;
+        self.stale.insert(pool.clone());
     }
 
-    /// Takes note that the lease's server has logged in, with its cancel key.
+    /// Takes note that the lease's server has logged in, and of how it is
+    /// cancelled, if it has said so.
     pub fn held(
         &mut self,
         worker: WorkerId,
         lease: LeaseId,
-        process_id: u32,
-        secret: &[u8],
+        backend: Option<Backend>,
         now: Instant,
     ) {
         let Some(found) = self.find(worker, lease) else {
             return;
         };
-        if matches!(found.state, LeaseState::Opening { .. }) {
+        if let LeaseState::Opening { since, .. } = found.state {
             found.state = LeaseState::Held {
                 worker,
                 since: now,
-                process_id,
-                secret: secret.into(),
+                backend,
+                leaving: false,
             };
-            self.stale = true;
+            let pool = found.pool.clone();
+            if let Some(pool) = self.book.pools.get_mut(&pool) {
+                pool.opened_in(now.saturating_duration_since(since));
+            }
+            self.stale.insert(pool);
         }
     }
 
@@ -209,7 +179,22 @@ impl Ledger {
         {
             let pool = found.pool.clone();
             self.gave_up(worker, &pool);
+            self.book.count(&pool, |count| count.apart += 1);
             self.forget_unused(&pool);
+        }
+    }
+
+    /// Takes note that PostgreSQL has refused the lease's server because it has
+    /// too many connections.
+    ///
+    /// Until it takes more again, the servers that are there are divided.
+    pub fn too_many(&mut self, worker: WorkerId, lease: LeaseId, now: Instant) {
+        if let Some(found) = self.find(worker, lease) {
+            let key = found.pool.clone();
+            if let Some(pool) = self.book.pools.get_mut(&key) {
+                pool.refused(now);
+            }
+            self.stale.insert(key);
         }
     }
 
@@ -219,172 +204,235 @@ impl Ledger {
             return;
         };
         if !found.is_closing() {
-            found.state = LeaseState::Closing { worker };
+            let backend = found.state.take_backend();
+            found.state = LeaseState::Closing { worker, backend };
             let (pool, dedicated) = (found.pool.clone(), found.dedicated);
             if !dedicated {
                 self.gave_up(worker, &pool);
             }
-            self.count(&pool, |count| count.closing += 1);
-            self.stale = true;
+            self.book.count(&pool, |count| {
+                count.closing += 1;
+                count.apart -= u32::from(dedicated);
+            });
+            self.stale.insert(pool);
         }
     }
 
     /// Takes back a lease whose server is gone.
-    pub fn returned(&mut self, worker: WorkerId, lease: LeaseId) {
-        if let Some(found) = self.find(worker, lease) {
-            let (pool, closing) = (found.pool.clone(), found.is_closing());
-            let in_share = !closing && !found.dedicated;
-            self.leases.remove(&lease.id);
-            if in_share {
-                self.gave_up(worker, &pool);
-            }
-            self.uncount(&pool, closing);
+    pub fn returned(&mut self, worker: WorkerId, lease: LeaseId, now: Instant) {
+        let Some(found) = self.find(worker, lease) else {
+            return;
+        };
+        let pool = found.pool.clone();
+        let closing = found.is_closing();
+        let apart = found.dedicated && !closing;
+        let failed = matches!(found.state, LeaseState::Opening { ordered: true, .. });
+        if failed {
+            self.order_later(&pool, now);
         }
-    }
-
-    /// Takes note that a worker is gone with all its connections.
-    ///
-    /// Its leases return after `linger`: PostgreSQL may need that long to
-    /// notice.
-    pub fn worker_died(&mut self, worker: WorkerId, linger: Duration, now: Instant) {
-        let until = now + linger;
-        let mut no_longer_closing = Vec::new();
-        for lease in self.leases.values_mut() {
-            if lease.state.worker() == Some(worker) {
-                if lease.is_closing() {
-                    no_longer_closing.push(lease.pool.clone());
-                }
-                lease.state = LeaseState::Lingering { until };
-            }
+        self.remove(lease.id);
+        if !closing && !apart {
+            self.gave_up(worker, &pool);
         }
-        for pool in no_longer_closing {
-            self.count(&pool, |count| count.closing -= 1);
-        }
-        for pool in self.pools.values_mut() {
-            pool.shares.remove(&worker);
-        }
-        self.pools.retain(|_, pool| !pool.is_unused());
-        self.actions.retain(|action| action.worker() != worker);
-        self.stale = true;
+        self.book.count(&pool, |count| {
+            count.used -= 1;
+            count.closing -= u32::from(closing);
+            count.apart -= u32::from(apart);
+        });
+        self.forget_unused(&pool);
     }
 
     /// Puts the limits of a new configuration into effect.
     ///
     /// Where more is open than is allowed now, the rest is recalled.
     pub fn on_limits(&mut self, limits: impl Fn(&PoolKey) -> Limits) {
-        for (key, pool) in &mut self.pools {
+        for (key, pool) in &mut self.book.pools {
             pool.limits = limits(key);
+            self.stale.insert(key.clone());
         }
-        self.stale = true;
     }
 
     /// When [`Ledger::on_time`] has something to do, if ever.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = self.leases.values().filter_map(|lease| match lease.state {
-            LeaseState::Lingering { until } => Some(until),
-            _ => None,
-        });
-        deadlines.chain(self.more_at).min()
+        let again = self.again.values().copied();
+        again.chain(self.orphans_until()).min()
     }
 
     /// Takes back the leases of dead workers that have lingered long enough,
-    /// and looks for what may be recalled by now.
+    /// and looks for what may be done by now.
     pub fn on_time(&mut self, now: Instant) {
-        self.stale |= self.more_at.is_some_and(|at| at <= now);
-        let mut returned = Vec::new();
-        self.leases.retain(|_, lease| match lease.state {
-            LeaseState::Lingering { until } if until <= now => {
-                returned.push(lease.pool.clone());
-                false
+        let stale = &mut self.stale;
+        self.again.retain(|key, at| {
+            let due = *at <= now;
+            if due {
+                stale.insert(key.clone());
             }
-            _ => true,
+            !due
         });
-        for pool in returned {
-            self.uncount(&pool, false);
-        }
+        self.return_orphans(now);
     }
 
     /// The next thing to tell a worker.
     pub fn poll_action(&mut self, now: Instant) -> Option<LedgerAction> {
-        if std::mem::take(&mut self.stale) {
-            while self.grant_one() {}
-            self.recall(now);
+        while let Some(key) = self.stale.pop_first() {
+            let keys = self.book.together(&key);
+            self.stale.retain(|key| !keys.contains(key));
+            self.again.retain(|key, _| !keys.contains(key));
+            let plan = Plan::new(&self.book, &self.leases, &self.workers, &keys, now);
+            let again = plan.again;
+            self.carry_out(plan, &keys, now);
+            if let (Some(at), Some(key)) = (again, keys.into_iter().next()) {
+                self.again.insert(key, at);
+            }
             self.check();
         }
+        self.ask_for_cancels();
         self.actions.pop_front()
     }
 
     /// Leases of the pool that have not returned.
     pub fn used(&self, pool: &PoolKey) -> u32 {
-        self.pools.get(pool).map_or(0, |pool| pool.count.used)
+        self.book.pools.get(pool).map_or(0, |pool| pool.count.used)
     }
 
-    /// Cancel keys of the servers that `worker` holds, process id and secret.
-    pub fn keys(&self, worker: WorkerId) -> impl Iterator<Item = (u32, &[u8])> {
+    /// Leases that `worker` holds, closing ones included.
+    pub fn held_by(&self, worker: WorkerId) -> usize {
         let leases = self.leases.values();
-        leases.filter_map(move |lease| match &lease.state {
-            LeaseState::Held {
-                worker: holder,
-                process_id,
-                secret,
-                ..
-            } if *holder == worker => Some((*process_id, secret.as_ref())),
-            _ => None,
-        })
+        leases
+            .filter(|lease| lease.state.worker() == Some(worker))
+            .count()
     }
 
-    /// Grants a lease to whoever has the fewest of those who can get one, and
-    /// of several such to whoever waits longest.
-    fn grant_one(&mut self) -> bool {
-        let candidates = self.pools.iter().filter(|(key, _)| self.has_room(key));
-        let best = candidates
-            .flat_map(|(key, pool)| pool.shares.iter().map(move |share| (key, share)))
-            .filter(|(_, (_, share))| share.wanted > 0)
-            .min_by_key(|(_, (worker, share))| (share.leases, share.since, **worker));
-        let Some((pool, (&worker, _))) = best else {
-            return false;
+    /// Does what was planned for these pools.
+    fn carry_out(&mut self, plan: Plan, keys: &BTreeSet<PoolKey>, now: Instant) {
+        for at in &plan.grants {
+            if let Some(share) = plan.shares.get(*at) {
+                self.grant(share.worker, &share.pool, false, now);
+            }
+        }
+        for key in keys {
+            if let Some(pool) = self.book.pools.get_mut(key) {
+                let released = std::mem::take(&mut pool.released);
+                if !plan.recalling.contains(key) {
+                    pool.recalling_since = None;
+                } else if released || pool.recalling_since.is_none() {
+                    pool.recalling_since = Some(now);
+                }
+                if plan.holding.contains(key) {
+                    pool.holding_since.get_or_insert(now);
+                } else {
+                    pool.holding_since = None;
+                }
+            }
+        }
+        for share in &plan.shares {
+            self.tell(share.worker, &share.pool, share.recall);
+        }
+        for key in &plan.orders {
+            self.order(key, now);
+        }
+    }
+
+    fn tell(&mut self, worker: WorkerId, pool: &PoolKey, recall: Recall) {
+        let Some(share) = self.book.share_mut(worker, pool) else {
+            return;
         };
-        let pool = pool.clone();
+        if share.told.replace(recall) != Some(recall) {
+            let Recall { count, unused } = recall;
+            self.forget_unused(pool);
+            self.actions.push_back(LedgerAction::Recall {
+                worker,
+                pool: pool.clone(),
+                count,
+                unused,
+            });
+        }
+    }
+
+    /// Gives a worker a lease; `ordered` if nobody waits for it.
+    fn grant(&mut self, worker: WorkerId, key: &PoolKey, ordered: bool, now: Instant) {
+        let Some(pool) = self.book.pools.get_mut(key) else {
+            return;
+        };
+        let share = pool.share(worker, now);
+        if !ordered {
+            share.wanted = share.wanted.saturating_sub(1);
+        }
+        if share.wanted == 0 {
+            share.forget_demand();
+        }
         self.last_id += 1;
         let lease = LeaseId {
             id: self.last_id,
             epoch: FIRST_EPOCH,
         };
-        self.count(&pool, |count| count.used += 1);
-        if let Some(share) = self.share_mut(worker, &pool) {
-            share.wanted -= 1;
-            share.leases += 1;
-        }
         let entry = Lease {
             epoch: lease.epoch,
-            pool: pool.clone(),
-            state: LeaseState::Opening { worker },
+            pool: key.clone(),
+            state: LeaseState::Opening {
+                worker,
+                since: now,
+                ordered,
+            },
             dedicated: false,
         };
-        self.leases.insert(lease.id, entry);
-        self.actions.push_back(LedgerAction::Grant {
-            worker,
-            lease,
-            pool,
+        self.insert(lease.id, entry, now);
+        let pool = key.clone();
+        self.actions.push_back(if ordered {
+            LedgerAction::Open {
+                worker,
+                lease,
+                pool,
+            }
+        } else {
+            LedgerAction::Grant {
+                worker,
+                lease,
+                pool,
+            }
         });
-        true
     }
 
-    fn has_room(&self, key: &PoolKey) -> bool {
-        let Some(pool) = self.pools.get(key) else {
-            return false;
+    /// Enters a lease into the book.
+    fn insert(&mut self, id: u64, lease: Lease, now: Instant) {
+        let closing = lease.is_closing();
+        let owner = lease.state.worker();
+        if owner.is_none() {
+            self.orphans.insert(id);
+        }
+        let shared = owner.filter(|_| !closing && !lease.dedicated);
+        if let Some(pool) = self.book.pools.get_mut(&lease.pool) {
+            pool.leases.insert(id);
+            if let Some(worker) = shared {
+                pool.share(worker, now).leases += 1;
+            }
+        }
+        self.book.count(&lease.pool, |count| {
+            count.used += 1;
+            count.closing += u32::from(closing);
+            count.apart += u32::from(!closing && shared.is_none());
+        });
+        self.last_id = self.last_id.max(id);
+        self.stale.insert(lease.pool.clone());
+        self.leases.insert(id, lease);
+    }
+
+    /// Grants that a worker did not know of when it knew of this lease.
+    fn under_way(&self, worker: WorkerId, pool: &PoolKey, last_lease: u64) -> u32 {
+        let Some(pool) = self.book.pools.get(pool) else {
+            return 0;
         };
-        let used = |counts: &BTreeMap<String, Count>, name: &str| {
-            counts.get(name).map_or(0, |count| count.used)
-        };
-        let Limits {
-            pool_size,
-            max_db_connections,
-            max_user_connections,
-        } = pool.limits;
-        pool.count.used < pool_size
-            && used(&self.databases, &key.database) < unlimited_if_0(max_db_connections)
-            && used(&self.users, &key.user) < unlimited_if_0(max_user_connections)
+        let later = pool.leases.range(last_lease.saturating_add(1)..);
+        let later = later.filter_map(|id| self.leases.get(id));
+        let granted = later.filter(|lease| match lease.state {
+            LeaseState::Opening {
+                worker: owner,
+                ordered: false,
+                ..
+            } => owner == worker,
+            _ => false,
+        });
+        u32::try_from(granted.count()).unwrap_or(u32::MAX)
     }
 
     fn find(&mut self, worker: WorkerId, lease: LeaseId) -> Option<&mut Lease> {
@@ -393,83 +441,56 @@ impl Ledger {
             .filter(|found| found.epoch == lease.epoch && found.state.worker() == Some(worker))
     }
 
-    fn share_mut(&mut self, worker: WorkerId, pool: &PoolKey) -> Option<&mut Share> {
-        self.pools.get_mut(pool)?.shares.get_mut(&worker)
+    /// Drops what says nothing any more of a pool.
+    fn forget_unused(&mut self, key: &PoolKey) {
+        self.stale.extend(self.book.forget_unused(key));
+    }
+
+    /// Strikes a lease out; the counts are the caller's to change.
+    fn remove(&mut self, id: u64) {
+        self.orphans.remove(&id);
+        if let Some(lease) = self.leases.remove(&id) {
+            if let Some(pool) = self.book.pools.get_mut(&lease.pool) {
+                pool.leases.remove(&id);
+            }
+            self.stale.insert(lease.pool);
+        }
     }
 
     /// One lease less is in the hands of `worker`.
     fn gave_up(&mut self, worker: WorkerId, pool: &PoolKey) {
-        if let Some(share) = self.share_mut(worker, pool) {
+        if let Some(share) = self.book.share_mut(worker, pool) {
             share.leases -= 1;
             // Whether this was an answer to the recall is not known here, so
             // what is left of it has to be said again.
             share.told = share.told.filter(|told| *told == Recall::default());
         }
-        self.stale = true;
-    }
-
-    fn count(&mut self, pool: &PoolKey, change: impl Fn(&mut Count)) {
-        if let Some(pool) = self.pools.get_mut(pool) {
-            change(&mut pool.count);
-        }
-        change(self.databases.entry(pool.database.clone()).or_default());
-        change(self.users.entry(pool.user.clone()).or_default());
-    }
-
-    fn uncount(&mut self, pool: &PoolKey, closing: bool) {
-        self.count(pool, |count| {
-            count.used -= 1;
-            count.closing -= u32::from(closing);
-        });
-        self.databases.retain(|_, count| count.used > 0);
-        self.users.retain(|_, count| count.used > 0);
-        self.forget_unused(pool);
-        self.stale = true;
-    }
-
-    /// Drops what says nothing any more.
-    fn forget_unused(&mut self, key: &PoolKey) {
-        if let Some(pool) = self.pools.get_mut(key) {
-            pool.shares.retain(|_, share| {
-                share.leases > 0 || share.wanted > 0 || share.told != Some(Recall::default())
-            });
-            if pool.is_unused() {
-                self.pools.remove(key);
+        for key in self.book.together(pool) {
+            if let Some(pool) = self.book.pools.get_mut(&key) {
+                pool.released = true;
             }
         }
+        self.stale.insert(pool.clone());
     }
 
     /// Checks in debug builds that the counts are those of the leases.
     fn check(&self) {
         if cfg!(debug_assertions) {
-            for (key, pool) in &self.pools {
-                let leases = self.leases.values().filter(|lease| lease.pool == *key);
-                let used = leases.count();
-                debug_assert_eq!(used, pool.count.used as usize, "count of {key}");
+            for (key, pool) in &self.book.pools {
+                debug_assert_eq!(
+                    pool.leases.len(),
+                    pool.count.used as usize,
+                    "count of {key}"
+                );
+                let shares: u32 = pool.shares.values().map(|share| share.leases).sum();
+                let others = pool.count.closing + pool.count.apart;
+                debug_assert_eq!(shares + others, pool.count.used, "shares of {key}");
             }
-            let used: u32 = self.databases.values().map(|count| count.used).sum();
+            let groups = self.book.databases.values();
+            let used: u32 = groups.map(|group| group.count.used).sum();
             debug_assert_eq!(used as usize, self.leases.len(), "count of all databases");
         }
     }
-}
-
-impl Pool {
-    fn is_unused(&self) -> bool {
-        self.count.used == 0 && self.shares.is_empty()
-    }
-}
-
-impl LedgerAction {
-    /// Who is to be told.
-    pub fn worker(&self) -> WorkerId {
-        match self {
-            Self::Grant { worker, .. } | Self::Recall { worker, .. } => *worker,
-        }
-    }
-}
-
-fn unlimited_if_0(limit: u32) -> u32 {
-    if limit == 0 { u32::MAX } else { limit }
 }
 
 /// A lease changes its epoch when it is handed over alive.

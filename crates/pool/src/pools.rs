@@ -9,6 +9,9 @@
 //! two ReadyForQuery messages outside a transaction).
 
 mod dedicated;
+mod demand;
+mod recall;
+mod trouble;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,6 +20,9 @@ use pgskein_config::PoolSettings;
 
 pub use self::dedicated::HOPE;
 use self::dedicated::Suitor;
+use self::demand::Told;
+use self::recall::Recall;
+use self::trouble::Trouble;
 use crate::control::PoolKey;
 use crate::parameters::ParametersId;
 use crate::slab::{ClientId, ServerId};
@@ -79,7 +85,7 @@ pub struct Pool {
     pub welcome: Option<Welcome>,
     idle: VecDeque<(ServerId, Instant)>,
     waiting: VecDeque<(ClientId, Instant)>,
-    greeting: Vec<ClientId>,
+    greeting: Vec<(ClientId, Instant)>,
     /// It is not known yet whether somebody else knows a greeting.
     asking: bool,
     /// Clients that wait for a server of their own.
@@ -90,22 +96,10 @@ pub struct Pool {
     source: Option<PoolId>,
     held: u32,
     opening: u32,
-    reported: u32,
-    reported_at: Option<Instant>,
+    told: Told,
     recall: Option<Recall>,
-    failure: Option<(Instant, Failure)>,
+    trouble: Trouble,
     retired_at: Option<Instant>,
-}
-
-/// Servers that the ledger wants back.
-#[derive(Clone, Copy, Debug)]
-struct Recall {
-    /// Of any, after their quantum if they are in use.
-    count: u32,
-    /// More, of those that nobody uses.
-    unused: u32,
-    since: Instant,
-    transactions: u32,
 }
 
 impl Pool {
@@ -124,10 +118,9 @@ impl Pool {
             source: None,
             held: 0,
             opening: 0,
-            reported: 0,
-            reported_at: None,
+            told: Told::default(),
             recall: None,
-            failure: None,
+            trouble: Trouble::default(),
             retired_at: None,
         }
     }
@@ -168,16 +161,20 @@ impl Pool {
     /// A server can be lent or rest.
     #[inline]
     pub fn free(&mut self, server: ServerId, now: Instant) -> Free {
-        if let Some(recall) = &mut self.recall {
-            recall.transactions += 1;
-            let over = recall.count > 0
-                && (recall.transactions > QUANTUM_TRANSACTIONS
-                    || now.saturating_duration_since(recall.since) > QUANTUM);
-            if over || self.waiting.is_empty() {
-                self.gave_up_one(now);
-                return Free::GiveUp;
-            }
+        if self.recall.is_some() && self.gives_up(now) {
+            return Free::GiveUp;
         }
+        self.lend_or_keep(server, now)
+    }
+
+    /// A server can be lent for the first time: whatever the ledger wants back,
+    /// opening it was not for nothing.
+    pub fn free_new(&mut self, server: ServerId, now: Instant) -> Free {
+        self.lend_or_keep(server, now)
+    }
+
+    #[inline]
+    fn lend_or_keep(&mut self, server: ServerId, now: Instant) -> Free {
         if !self.suitors.is_empty() && self.makes_way(now) {
             return Free::GiveWay;
         }
@@ -193,7 +190,7 @@ impl Pool {
     /// A client that waits, or an idle server, is no longer there.
     pub fn forget_client(&mut self, client: ClientId) {
         self.waiting.retain(|(waiting, _)| *waiting != client);
-        self.greeting.retain(|waiting| *waiting != client);
+        self.greeting.retain(|(waiting, _)| *waiting != client);
         self.suitors.retain(|suitor| suitor.client != client);
     }
 
@@ -205,8 +202,8 @@ impl Pool {
     }
 
     /// A client waits for the first server's greeting.
-    pub fn greet_later(&mut self, client: ClientId) {
-        self.greeting.push(client);
+    pub fn greet_later(&mut self, client: ClientId, now: Instant) {
+        self.greeting.push((client, now));
     }
 
     /// Others are to be asked for a greeting, before a server is opened for it;
@@ -222,13 +219,13 @@ impl Pool {
 
     /// The clients that wait for a greeting, to be greeted or refused now.
     pub fn take_greeting(&mut self) -> Vec<ClientId> {
-        std::mem::take(&mut self.greeting)
+        self.greeting.drain(..).map(|(client, _)| client).collect()
     }
 
     /// A lease has come; says whether a server is to be opened with it, or the
     /// lease given back.
     pub fn on_grant(&mut self) -> bool {
-        self.reported = self.reported.saturating_sub(1);
+        self.was_granted_one();
         let use_it = self.need() > self.opening;
         if use_it {
             self.held += 1;
@@ -237,81 +234,15 @@ impl Pool {
         use_it
     }
 
-    /// A server that was opened or tested is ready.
-    pub fn on_opened(&mut self) {
-        self.opening = self.opening.saturating_sub(1);
-        self.failure = None;
-    }
-
-    /// A server could not be opened, or did not stand its test.
-    pub fn on_open_failed(&mut self, failure: Option<Failure>, now: Instant) {
-        self.opening = self.opening.saturating_sub(1);
-        if let Some(failure) = failure {
-            self.failure = Some((now, failure));
-        }
+    /// A lease has come that a server is to be opened with in any case.
+    pub fn on_ordered(&mut self) {
+        self.held += 1;
+        self.opening += 1;
     }
 
     /// A lease of this pool went back to the ledger.
     pub fn on_returned(&mut self) {
         self.held = self.held.saturating_sub(1);
-    }
-
-    /// The ledger wants `count` servers back, and `unused` more of those that
-    /// nobody uses, in place of what it wanted so far. Returns the idle servers
-    /// that are to be closed for it.
-    pub fn on_recall(&mut self, count: u32, unused: u32, now: Instant) -> Vec<ServerId> {
-        self.recall = (count + unused > 0).then_some(Recall {
-            count,
-            unused,
-            since: now,
-            transactions: 0,
-        });
-        let mut closed = Vec::new();
-        while self.recall.is_some() {
-            let Some((server, _)) = self.idle.pop_front() else {
-                break;
-            };
-            self.gave_up_one(now);
-            closed.push(server);
-        }
-        closed
-    }
-
-    /// How many servers to ask the ledger for, if that is to be said now.
-    ///
-    /// `retry` is how long nothing is asked for after a failure.
-    pub fn poll_wanted(&mut self, retry: Duration, now: Instant) -> Option<(u32, Duration)> {
-        let wanted = self.wanted(retry, now);
-        if wanted == self.reported {
-            return None;
-        }
-        let patience = match wanted {
-            _ if self.reported == 0 => Duration::ZERO,
-            more if more > self.reported => RAISE_INTERVAL,
-            _ => LOWER_INTERVAL,
-        };
-        if let Some(at) = self.reported_at
-            && now.saturating_duration_since(at) < patience
-        {
-            return None;
-        }
-        self.reported = wanted;
-        self.reported_at = Some(now);
-        let oldest = self.oldest_wait(now).max(self.oldest_suit(now));
-        Some((wanted, oldest.unwrap_or_default()))
-    }
-
-    /// Whether the ledger was last told something else than what is wanted.
-    pub fn unreported(&self, retry: Duration, now: Instant) -> bool {
-        self.wanted(retry, now) != self.reported
-    }
-
-    /// The failure that still holds back new attempts.
-    pub fn failure(&self, retry: Duration, now: Instant) -> Option<&Failure> {
-        self.failure
-            .as_ref()
-            .filter(|(at, _)| now.saturating_duration_since(*at) < retry)
-            .map(|(_, failure)| failure)
     }
 
     /// Whether a server that has reached `server_lifetime` may be closed for it
@@ -328,11 +259,6 @@ impl Pool {
             self.retired_at = Some(now);
         }
         !soon
-    }
-
-    /// Forgets past failures, so that the next attempt is made at once.
-    pub fn forget_failure(&mut self) {
-        self.failure = None;
     }
 
     /// How long the first client in the queue has waited.
@@ -356,16 +282,6 @@ impl Pool {
         self.held
     }
 
-    /// Servers that could be used now, beyond those that are on their way.
-    fn wanted(&self, retry: Duration, now: Instant) -> u32 {
-        if self.failure(retry, now).is_some() {
-            return 0;
-        }
-        let open = self.held + self.dedicated;
-        let room = self.settings.pool_size.saturating_sub(open);
-        self.need().saturating_sub(self.opening).min(room)
-    }
-
     /// Servers that could be used by clients that share, and by those that do
     /// not.
     fn need(&self) -> u32 {
@@ -376,22 +292,6 @@ impl Pool {
     fn shared_need(&self) -> u32 {
         let greeting = usize::from(!self.greeting.is_empty() && !self.asking);
         u32::try_from(self.waiting.len() + greeting).unwrap_or(u32::MAX)
-    }
-
-    fn gave_up_one(&mut self, now: Instant) {
-        let Some(recall) = &mut self.recall else {
-            return;
-        };
-        if recall.count > 0 {
-            recall.count -= 1;
-        } else {
-            recall.unused = recall.unused.saturating_sub(1);
-        }
-        recall.since = now;
-        recall.transactions = 0;
-        if recall.count + recall.unused == 0 {
-            self.recall = None;
-        }
     }
 }
 
@@ -443,15 +343,6 @@ impl Pools {
         (0u32..).map(PoolId).zip(self.pools.iter())
     }
 }
-
-/// How long, and for how many transactions, a holder with clients of its own
-/// serves them before it gives up a server that is wanted elsewhere.
-const QUANTUM: Duration = Duration::from_millis(2);
-const QUANTUM_TRANSACTIONS: u32 = 8;
-
-/// The ledger hears of a changed wish no more often than this.
-const RAISE_INTERVAL: Duration = Duration::from_millis(5);
-const LOWER_INTERVAL: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 #[path = "pools_tests.rs"]

@@ -1,3 +1,4 @@
+use super::recall::{QUANTUM_TRANSACTIONS, UNUSED};
 use super::*;
 use crate::slab::Id;
 
@@ -79,7 +80,7 @@ fn asks_for_as_many_servers_as_clients_wait_for() {
 }
 
 #[test]
-fn asks_for_no_more_than_the_pool_may_have() {
+fn tells_how_many_wait_whatever_the_pool_may_have() {
     let (mut pool, now) = (pool(), Instant::now());
     pool.settings.pool_size = 2;
     for number in 0..9 {
@@ -87,8 +88,97 @@ fn asks_for_no_more_than_the_pool_may_have() {
     }
     assert_eq!(
         pool.poll_wanted(Duration::ZERO, now),
-        Some((2, Duration::ZERO))
+        Some((9, Duration::ZERO))
     );
+}
+
+#[test]
+fn tells_of_changes_that_matter_and_of_no_others() {
+    let (mut pool, mut now) = (pool(), Instant::now());
+    for number in 0..8 {
+        pool.request(client(number), false, None, now);
+    }
+    pool.on_ordered();
+    pool.on_opened();
+    assert_eq!(
+        pool.poll_wanted(Duration::ZERO, now).map(|told| told.0),
+        Some(8)
+    );
+    now += Duration::from_millis(9);
+    for number in 8..10 {
+        pool.request(client(number), false, None, now);
+    }
+    assert!(!pool.unreported(Duration::ZERO, now));
+    let later = now + Duration::from_millis(2);
+    assert!(pool.unreported(Duration::ZERO, later), "the wait matters");
+    pool.request(client(10), false, None, now);
+    assert_eq!(
+        pool.poll_wanted(Duration::ZERO, now).map(|told| told.0),
+        Some(11)
+    );
+}
+
+#[test]
+fn tells_at_once_since_when_its_clients_wait_when_it_has_no_server_left() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.on_ordered();
+    pool.on_opened();
+    pool.request(client(0), false, None, now);
+    let soon = now + Duration::from_millis(1);
+    for number in 1..4 {
+        pool.request(client(number), false, None, soon);
+    }
+    pool.poll_wanted(Duration::ZERO, soon);
+    let later = soon + Duration::from_millis(3);
+    pool.request(client(4), false, None, later);
+    assert_eq!(pool.free(server(1), later), Free::Link(client(0)));
+    assert_eq!(pool.poll_wanted(Duration::ZERO, later), None);
+    pool.on_returned();
+    assert_eq!(
+        pool.poll_wanted(Duration::ZERO, later),
+        Some((4, Duration::from_millis(3)))
+    );
+}
+
+#[test]
+fn tells_when_its_oldest_client_has_waited_for_the_reserve() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.settings.reserve_pool_size = 1;
+    pool.on_ordered();
+    pool.on_opened();
+    pool.greet_later(client(1), now);
+    pool.poll_wanted(Duration::ZERO, now);
+    let timeout = pool.settings.reserve_pool_timeout;
+    let soon = timeout - Duration::from_millis(10);
+    let told = pool.poll_wanted(Duration::ZERO, now + soon);
+    assert_eq!(told, Some((1, soon)));
+    let still = timeout - Duration::from_millis(1);
+    assert_eq!(pool.poll_wanted(Duration::ZERO, now + still), None);
+    let told = pool.poll_wanted(Duration::ZERO, now + timeout);
+    assert_eq!(told, Some((1, timeout)));
+}
+
+#[test]
+fn goes_on_asking_when_postgresql_has_too_many_connections() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let retry = Duration::from_secs(15);
+    pool.request(client(1), false, None, now);
+    pool.poll_wanted(retry, now);
+    assert!(pool.on_grant());
+    pool.on_refused();
+    pool.on_returned();
+    assert!(pool.failure(retry, now).is_none());
+    assert_eq!(pool.poll_wanted(retry, now), Some((1, Duration::ZERO)));
+}
+
+#[test]
+fn says_whether_it_has_clients_where_that_matters() {
+    let mut pool = pool();
+    assert_eq!(pool.poll_in_use(true), None);
+    pool.settings.min_pool_size = 1;
+    assert_eq!(pool.poll_in_use(true), Some(true));
+    assert_eq!(pool.poll_in_use(true), None);
+    assert_eq!(pool.poll_in_use(false), Some(false));
 }
 
 #[test]
@@ -147,14 +237,31 @@ fn keeps_its_servers_when_a_recall_is_withdrawn() {
 }
 
 #[test]
-fn gives_up_unused_servers_only_when_nobody_waits() {
+fn gives_up_servers_that_were_unused_for_long() {
     let (mut pool, now) = (pool(), Instant::now());
-    pool.on_recall(0, 1, now);
-    pool.request(client(1), false, None, now);
-    let later = now + Duration::from_secs(1);
-    assert_eq!(pool.free(server(1), later), Free::Link(client(1)));
-    assert_eq!(pool.free(server(1), later), Free::GiveUp);
-    assert_eq!(pool.free(server(1), later), Free::Idle);
+    pool.free(server(1), now);
+    let later = now + UNUSED;
+    pool.free(server(2), later);
+    assert_eq!(pool.on_recall(0, 2, later), vec![server(1)]);
+    assert_eq!(pool.poll_unused(later), vec![]);
+    assert_eq!(pool.free(server(3), later), Free::Idle);
+    let late = later + UNUSED;
+    assert_eq!(pool.poll_unused(late), vec![server(2)]);
+    assert_eq!(pool.poll_unused(late), vec![], "two were enough");
+}
+
+#[test]
+fn goes_on_with_a_quantum_when_a_recall_is_repeated() {
+    let (mut pool, now) = (pool(), Instant::now());
+    pool.on_recall(1, 0, now);
+    for number in 0..20 {
+        pool.request(client(number), false, None, now);
+    }
+    for _ in 0..QUANTUM_TRANSACTIONS {
+        pool.on_recall(2, 0, now);
+        assert!(matches!(pool.free(server(2), now), Free::Link(_)));
+    }
+    assert_eq!(pool.free(server(2), now), Free::GiveUp);
 }
 
 #[test]

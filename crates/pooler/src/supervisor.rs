@@ -187,6 +187,7 @@ impl Supervisor {
     /// [`StartError`] when no worker was ever ready, or the loop cannot wait.
     pub(crate) fn run(mut self, daemon: Option<Daemon>) -> Result<(), StartError> {
         self.daemon = daemon;
+        self.renew_limits();
         let slots = self.places.len();
         log::info!("starting: version={VERSION} workers={slots}");
         let served = self.serve();

@@ -12,6 +12,14 @@ fn pool() -> PoolKey {
     }
 }
 
+fn backend() -> Backend {
+    Backend {
+        target: "/s".to_owned(),
+        process_id: 4711,
+        secret: b"\x01\x02\x03\x04".to_vec(),
+    }
+}
+
 const LEASE: LeaseId = LeaseId { id: 7, epoch: 2 };
 
 /// Version 1 as it was first written; it never changes.
@@ -21,18 +29,52 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
         (
             ToSupervisor::Wanted {
                 pool: pool(),
-                wanted: 3,
-                oldest_wait: Duration::from_micros(258),
+                demand: Demand {
+                    wanted: 3,
+                    oldest_wait: Duration::from_micros(258),
+                    last_lease: 9,
+                },
             },
-            b"\0\0\0\x1e\x01\x02\0\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x03\0\0\0\0\0\0\x01\x02",
+            b"\0\0\0\x26\x01\x12\0\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x03\
+              \0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x09",
         ),
         (
             ToSupervisor::Held {
                 lease: LEASE,
-                process_id: 4711,
-                secret: b"\x01\x02\x03\x04".to_vec(),
+                backend: Some(backend()),
             },
-            b"\0\0\0\x1b\x01\x03\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\x12\x67\0\0\0\x04\x01\x02\x03\x04",
+            b"\0\0\0\x22\x01\x0d\0\0\0\0\0\0\0\0\x07\0\0\0\x02\x01\
+              \0\0\0\x02/s\0\0\x12\x67\0\0\0\x04\x01\x02\x03\x04",
+        ),
+        (
+            ToSupervisor::Held {
+                lease: LEASE,
+                backend: None,
+            },
+            b"\0\0\0\x10\x01\x0d\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0",
+        ),
+        (
+            ToSupervisor::InUse {
+                pool: pool(),
+                in_use: true,
+            },
+            b"\0\0\0\x13\x01\x0e\0\0\0\0\x04shop\0\0\0\x03bob\x01",
+        ),
+        (
+            ToSupervisor::MayClose { lease: LEASE },
+            b"\0\0\0\x0f\x01\x0f\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
+        ),
+        (
+            ToSupervisor::Kept { lease: LEASE },
+            b"\0\0\0\x0f\x01\x10\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
+        ),
+        (
+            ToSupervisor::TooMany { lease: LEASE },
+            b"\0\0\0\x0f\x01\x13\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
+        ),
+        (
+            ToSupervisor::OrphanCancelled { lease: LEASE },
+            b"\0\0\0\x0f\x01\x11\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
         ),
         (
             ToSupervisor::Closing { lease: LEASE },
@@ -100,6 +142,25 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
                 pool: pool(),
             },
             b"\0\0\0\x1e\x01\x41\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x04shop\0\0\0\x03bob",
+        ),
+        (
+            ToWorker::Open {
+                lease: LEASE,
+                pool: pool(),
+            },
+            b"\0\0\0\x1e\x01\x4e\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x04shop\0\0\0\x03bob",
+        ),
+        (
+            ToWorker::LetGo { lease: LEASE },
+            b"\0\0\0\x0f\x01\x4f\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
+        ),
+        (
+            ToWorker::CancelOrphan {
+                lease: LEASE,
+                backend: backend(),
+            },
+            b"\0\0\0\x21\x01\x50\0\0\0\0\0\0\0\0\x07\0\0\0\x02\
+              \0\0\0\x02/s\0\0\x12\x67\0\0\0\x04\x01\x02\x03\x04",
         ),
         (
             ToWorker::Recall {

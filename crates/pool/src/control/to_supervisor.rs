@@ -1,8 +1,8 @@
 //! What a worker tells the supervisor, as frames.
 
 use super::{
-    ControlError, ToSupervisor, lease, pool, put_frame, put_lease, put_number, put_pool,
-    read_frame, slot,
+    ControlError, Demand, ToSupervisor, backend, lease, pool, put_backend, put_frame, put_lease,
+    put_number, put_pool, read_frame, slot,
 };
 use crate::octets::{put_bytes, put_duration};
 
@@ -11,24 +11,6 @@ impl ToSupervisor {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Ready => put_frame(out, 1, |_| {}),
-            Self::Wanted {
-                pool,
-                wanted,
-                oldest_wait,
-            } => put_frame(out, 2, |out| {
-                put_pool(out, pool);
-                out.extend_from_slice(&wanted.to_be_bytes());
-                put_duration(out, *oldest_wait);
-            }),
-            Self::Held {
-                lease,
-                process_id,
-                secret,
-            } => put_frame(out, 3, |out| {
-                put_lease(out, *lease);
-                out.extend_from_slice(&process_id.to_be_bytes());
-                put_bytes(out, secret);
-            }),
             Self::Closing { lease } => put_frame(out, 4, |out| put_lease(out, *lease)),
             Self::Returned { lease } => put_frame(out, 5, |out| put_lease(out, *lease)),
             Self::Prepared { version } => put_number(out, 6, *version),
@@ -54,6 +36,27 @@ impl ToSupervisor {
                 put_bytes(out, host.as_bytes());
             }),
             Self::Dedicated { lease } => put_frame(out, 12, |out| put_lease(out, *lease)),
+            Self::Held { lease, backend } => put_frame(out, 13, |out| {
+                put_lease(out, *lease);
+                out.push(u8::from(backend.is_some()));
+                if let Some(backend) = backend {
+                    put_backend(out, backend);
+                }
+            }),
+            Self::TooMany { lease } => put_frame(out, 19, |out| put_lease(out, *lease)),
+            Self::Wanted { pool, demand } => put_frame(out, 18, |out| {
+                put_pool(out, pool);
+                out.extend_from_slice(&demand.wanted.to_be_bytes());
+                put_duration(out, demand.oldest_wait);
+                out.extend_from_slice(&demand.last_lease.to_be_bytes());
+            }),
+            Self::InUse { pool, in_use } => put_frame(out, 14, |out| {
+                put_pool(out, pool);
+                out.push(u8::from(*in_use));
+            }),
+            Self::MayClose { lease } => put_frame(out, 15, |out| put_lease(out, *lease)),
+            Self::Kept { lease } => put_frame(out, 16, |out| put_lease(out, *lease)),
+            Self::OrphanCancelled { lease } => put_frame(out, 17, |out| put_lease(out, *lease)),
         }
     }
 
@@ -66,16 +69,6 @@ impl ToSupervisor {
         read_frame(frame, |kind, octets| {
             Ok(Some(match kind {
                 1 => Self::Ready,
-                2 => Self::Wanted {
-                    pool: pool(octets)?,
-                    wanted: octets.u32()?,
-                    oldest_wait: octets.duration()?,
-                },
-                3 => Self::Held {
-                    lease: lease(octets)?,
-                    process_id: octets.u32()?,
-                    secret: octets.bytes()?.to_vec(),
-                },
                 4 => Self::Closing {
                     lease: lease(octets)?,
                 },
@@ -112,6 +105,37 @@ impl ToSupervisor {
                 },
                 12 => Self::Dedicated {
                     lease: lease(octets)?,
+                },
+                13 => Self::Held {
+                    lease: lease(octets)?,
+                    backend: match octets.u8()? {
+                        0 => None,
+                        _ => Some(backend(octets)?),
+                    },
+                },
+                14 => Self::InUse {
+                    pool: pool(octets)?,
+                    in_use: octets.u8()? != 0,
+                },
+                15 => Self::MayClose {
+                    lease: lease(octets)?,
+                },
+                16 => Self::Kept {
+                    lease: lease(octets)?,
+                },
+                17 => Self::OrphanCancelled {
+                    lease: lease(octets)?,
+                },
+                19 => Self::TooMany {
+                    lease: lease(octets)?,
+                },
+                18 => Self::Wanted {
+                    pool: pool(octets)?,
+                    demand: Demand {
+                        wanted: octets.u32()?,
+                        oldest_wait: octets.duration()?,
+                        last_lease: octets.u64()?,
+                    },
                 },
                 _ => return Ok(None),
             }))

@@ -1,8 +1,8 @@
 //! What the supervisor tells a worker, as frames.
 
 use super::{
-    ControlError, ToWorker, lease, pool, put_frame, put_lease, put_number, put_pool, read_frame,
-    slot,
+    ControlError, ToWorker, backend, lease, pool, put_backend, put_frame, put_lease, put_number,
+    put_pool, read_frame, slot,
 };
 use crate::drain_order::DrainOrder;
 use crate::octets::put_bytes;
@@ -45,6 +45,15 @@ impl ToWorker {
             Self::Welcome { pool, burst } => put_frame(out, 85, |out| {
                 put_pool(out, pool);
                 put_bytes(out, burst);
+            }),
+            Self::Open { lease, pool } => put_frame(out, 78, |out| {
+                put_lease(out, *lease);
+                put_pool(out, pool);
+            }),
+            Self::LetGo { lease } => put_frame(out, 79, |out| put_lease(out, *lease)),
+            Self::CancelOrphan { lease, backend } => put_frame(out, 80, |out| {
+                put_lease(out, *lease);
+                put_backend(out, backend);
             }),
             Self::OldHost { host } => put_frame(out, 77, |out| put_bytes(out, host.as_bytes())),
         }
@@ -100,6 +109,17 @@ impl ToWorker {
                 },
                 77 => Self::OldHost {
                     host: octets.text()?,
+                },
+                78 => Self::Open {
+                    lease: lease(octets)?,
+                    pool: pool(octets)?,
+                },
+                79 => Self::LetGo {
+                    lease: lease(octets)?,
+                },
+                80 => Self::CancelOrphan {
+                    lease: lease(octets)?,
+                    backend: backend(octets)?,
                 },
                 _ => return Ok(None),
             }))

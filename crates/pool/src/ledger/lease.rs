@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::WorkerId;
-use crate::control::PoolKey;
+use crate::control::{Backend, PoolKey};
 
 /// One lease in the book.
 #[derive(Debug)]
@@ -19,20 +19,34 @@ pub(super) struct Lease {
 /// Where a lease is between grant and return.
 #[derive(Debug)]
 pub(super) enum LeaseState {
+    /// Its server is being connected to.
     Opening {
         worker: WorkerId,
+        since: Instant,
+        /// To keep `min_pool_size`, not because somebody waits.
+        ordered: bool,
     },
+    /// Its server has logged in.
     Held {
         worker: WorkerId,
         since: Instant,
-        process_id: u32,
-        secret: Box<[u8]>,
+        /// How it is cancelled, if it has said so.
+        backend: Option<Backend>,
+        /// Its worker was told that it may close it.
+        leaving: bool,
     },
+    /// Its server was told to go.
     Closing {
         worker: WorkerId,
+        backend: Option<Backend>,
     },
-    Lingering {
+    /// Its worker is dead.
+    Orphaned {
+        /// When it returns, whatever is known.
         until: Instant,
+        backend: Option<Backend>,
+        /// Who was asked to cancel what its server still runs.
+        asked: Option<WorkerId>,
     },
 }
 
@@ -42,15 +56,31 @@ impl Lease {
         matches!(self.state, LeaseState::Closing { .. })
     }
 
-    /// When the lease may be recalled for another worker, if it is held and
-    /// can be recalled at all.
-    pub(super) fn ripe_at(&self) -> Option<(WorkerId, Instant)> {
+    /// Its server is being connected to.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.state, LeaseState::Opening { .. })
+    }
+
+    /// Who holds it and when it may be recalled for somebody else, if it can be
+    /// at all and a server is used for `turn` before.
+    pub(super) fn ripe_at(&self, turn: Duration) -> Option<(WorkerId, Instant)> {
         match self.state {
-            LeaseState::Held { worker, since, .. } if !self.dedicated => {
-                Some((worker, since + QUANTUM))
-            }
+            LeaseState::Held {
+                worker,
+                since,
+                leaving: false,
+                ..
+            } if !self.dedicated => Some((worker, since + turn)),
             _ => None,
         }
+    }
+
+    /// Its server stays unless something happens.
+    pub(super) fn is_staying(&self) -> bool {
+        matches!(
+            self.state,
+            LeaseState::Opening { .. } | LeaseState::Held { leaving: false, .. }
+        )
     }
 }
 
@@ -58,14 +88,20 @@ impl LeaseState {
     /// Who has it, if anybody who lives.
     pub(super) fn worker(&self) -> Option<WorkerId> {
         match self {
-            Self::Opening { worker } | Self::Held { worker, .. } | Self::Closing { worker } => {
-                Some(*worker)
-            }
-            Self::Lingering { .. } => None,
+            Self::Opening { worker, .. }
+            | Self::Held { worker, .. }
+            | Self::Closing { worker, .. } => Some(*worker),
+            Self::Orphaned { .. } => None,
+        }
+    }
+
+    /// How its server is cancelled, if it has said so.
+    pub(super) fn take_backend(&mut self) -> Option<Backend> {
+        match self {
+            Self::Opening { .. } => None,
+            Self::Held { backend, .. }
+            | Self::Closing { backend, .. }
+            | Self::Orphaned { backend, .. } => backend.take(),
         }
     }
 }
-
-/// How long a server is used before another worker may get its lease, however
-/// many wait for it: opening one takes milliseconds.
-pub(super) const QUANTUM: Duration = Duration::from_millis(25);

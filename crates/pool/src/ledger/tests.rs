@@ -1,6 +1,10 @@
 //! What the ledger does in situations that have a name.
 
-use super::lease::QUANTUM;
+mod minimum;
+mod orphans;
+mod recalls;
+
+use super::book::TURN;
 use super::*;
 
 const FOREVER: Duration = Duration::from_secs(3600);
@@ -15,23 +19,40 @@ struct Fixture {
 
 impl Fixture {
     fn new(pool_size: u32) -> Self {
+        let mut ledger = Ledger::new();
+        for who in 1..=3 {
+            ledger.worker_ready(worker(who));
+        }
         Self {
-            ledger: Ledger::new(),
+            ledger,
             now: Instant::now() + FOREVER,
             limits: Limits {
                 pool_size,
+                min_pool_size: 0,
+                reserve_pool_size: 0,
+                reserve_pool_timeout: Duration::from_secs(5),
                 max_db_connections: 0,
                 max_user_connections: 0,
+                login_retry: Duration::from_secs(15),
             },
         }
     }
 
     fn want(&mut self, who: u8, pool: &PoolKey, wanted: u32) {
+        self.want_for_long(who, pool, wanted, Duration::ZERO);
+    }
+
+    /// As [`Fixture::want`], by a client that waits already.
+    fn want_for_long(&mut self, who: u8, pool: &PoolKey, wanted: u32, wait: Duration) {
         let limits = self.limits;
         self.now += Duration::from_millis(1);
-        let wait = Duration::ZERO;
+        let demand = Demand {
+            wanted,
+            oldest_wait: wait,
+            last_lease: u64::MAX,
+        };
         self.ledger
-            .wanted(worker(who), pool, wanted, wait, limits, self.now);
+            .wanted(worker(who), pool, demand, limits, self.now);
     }
 
     fn actions(&mut self) -> Vec<LedgerAction> {
@@ -43,20 +64,27 @@ impl Fixture {
         let actions = self.actions().into_iter();
         let grants = actions.filter_map(|action| match action {
             LedgerAction::Grant { worker, lease, .. } => Some((worker.slot.get(), lease)),
-            LedgerAction::Recall { .. } => None,
+            _ => None,
         });
         grants.collect()
     }
 
-    /// Opens a server with every new lease and lets the quantum pass.
+    /// Opens a server with every new lease and lets a turn pass.
     fn use_grants(&mut self) -> Vec<(u8, LeaseId)> {
         let grants = self.grants();
         for (slot, lease) in &grants {
             self.ledger
-                .held(worker(*slot), *lease, 7, b"1234", self.now);
+                .held(worker(*slot), *lease, backend(7), self.now);
         }
-        self.now += QUANTUM;
+        // Opening takes a moment, which makes a turn known.
+        self.now += TURN;
         grants
+    }
+
+    /// Lets time pass, and the ledger take note of it.
+    fn pass(&mut self, duration: Duration) {
+        self.now += duration;
+        self.ledger.on_time(self.now);
     }
 
     /// The workers of new recalls, in order, with both counts.
@@ -69,7 +97,7 @@ impl Fixture {
                 unused,
                 ..
             } => Some((worker.slot.get(), count, unused)),
-            LedgerAction::Grant { .. } => None,
+            _ => None,
         });
         recalls.collect()
     }
@@ -83,6 +111,14 @@ fn worker(slot: u8) -> WorkerId {
     }
 }
 
+fn backend(process_id: u32) -> Option<Backend> {
+    Some(Backend {
+        target: "/s".to_owned(),
+        process_id,
+        secret: b"1234".to_vec(),
+    })
+}
+
 fn pool(database: &str, user: &str) -> PoolKey {
     PoolKey {
         database: database.to_owned(),
@@ -91,13 +127,13 @@ fn pool(database: &str, user: &str) -> PoolKey {
 }
 
 #[test]
-fn grants_up_to_the_pool_size_in_turns() {
+fn grants_up_to_the_pool_size_to_whoever_waits_longest() {
     let mut fixture = Fixture::new(3);
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 5);
     fixture.want(2, &shop, 5);
     let workers: Vec<u8> = fixture.grants().iter().map(|(worker, _)| *worker).collect();
-    assert_eq!(workers, [1, 2, 1]);
+    assert_eq!(workers, [1, 1, 2]);
     assert_eq!(fixture.ledger.used(&shop), 3);
 }
 
@@ -109,15 +145,12 @@ fn counts_a_closing_server_until_it_is_gone() {
     let (_, lease) = fixture.grants()[0];
     fixture
         .ledger
-        .held(worker(1), lease, 7, b"1234", fixture.now);
-    assert_eq!(
-        fixture.ledger.keys(worker(1)).next(),
-        Some((7, &b"1234"[..]))
-    );
+        .held(worker(1), lease, backend(7), fixture.now);
+    assert_eq!(fixture.ledger.held_by(worker(1)), 1);
     fixture.want(2, &shop, 1);
     fixture.ledger.closing(worker(1), lease);
     assert_eq!(fixture.grants(), []);
-    fixture.ledger.returned(worker(1), lease);
+    fixture.ledger.returned(worker(1), lease, fixture.now);
     assert_eq!(fixture.grants()[0].0, 2);
 }
 
@@ -132,11 +165,11 @@ fn ignores_late_and_repeated_messages() {
         epoch: 9,
         ..leases[1].1
     };
-    fixture.ledger.returned(worker(2), lease);
-    fixture.ledger.returned(worker(1), stale);
+    fixture.ledger.returned(worker(2), lease, fixture.now);
+    fixture.ledger.returned(worker(1), stale, fixture.now);
     assert_eq!(fixture.ledger.used(&shop), 2);
-    fixture.ledger.returned(worker(1), lease);
-    fixture.ledger.returned(worker(1), lease);
+    fixture.ledger.returned(worker(1), lease, fixture.now);
+    fixture.ledger.returned(worker(1), lease, fixture.now);
     fixture.ledger.closing(worker(1), lease);
     assert_eq!(fixture.ledger.used(&shop), 1);
 }
@@ -149,140 +182,10 @@ fn keeps_the_limits_of_a_database_and_a_user_over_all_their_pools() {
     for (database, user) in [("a", "x"), ("a", "y"), ("b", "x")] {
         fixture.want(1, &pool(database, user), 10);
     }
-    assert_eq!(fixture.grants().len(), 5);
+    assert!(fixture.grants().len() >= 5);
     let used = |database, user| fixture.ledger.used(&pool(database, user));
     assert!(used("a", "x") + used("a", "y") <= 4);
     assert!(used("a", "x") + used("b", "x") <= 3);
-}
-
-#[test]
-fn takes_the_last_server_of_one_for_another_that_has_none() {
-    let mut fixture = Fixture::new(1);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 1);
-    fixture.use_grants();
-    fixture.want(2, &shop, 3);
-    assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-}
-
-#[test]
-fn recalls_nothing_before_it_was_used_for_a_quantum() {
-    let mut fixture = Fixture::new(1);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 1);
-    let (_, lease) = fixture.grants()[0];
-    fixture.want(2, &shop, 1);
-    assert_eq!(fixture.recalls(), []);
-    let held = fixture.now;
-    fixture.ledger.held(worker(1), lease, 7, b"1234", held);
-    assert_eq!(fixture.recalls(), []);
-    assert_eq!(fixture.ledger.next_deadline(), Some(held + QUANTUM));
-    fixture.now = held + QUANTUM;
-    fixture.ledger.on_time(fixture.now);
-    assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-}
-
-#[test]
-fn takes_from_the_largest_share_until_all_are_equal() {
-    let mut fixture = Fixture::new(6);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 6);
-    fixture.use_grants();
-    fixture.want(2, &shop, 6);
-    assert_eq!(fixture.recalls(), [(1, 3, 0)]);
-}
-
-#[test]
-fn asks_calm_equals_for_unused_servers_only() {
-    let mut fixture = Fixture::new(2);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 1);
-    fixture.want(2, &shop, 1);
-    fixture.use_grants();
-    fixture.want(2, &shop, 4);
-    assert_eq!(fixture.recalls(), []);
-    // By then it has shown that it needs no more.
-    fixture.now += Duration::from_secs(1);
-    fixture.ledger.on_time(fixture.now);
-    assert_eq!(fixture.recalls(), [(1, 0, 1)]);
-}
-
-#[test]
-fn withdraws_a_recall_when_the_demand_is_gone() {
-    let mut fixture = Fixture::new(1);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 1);
-    fixture.use_grants();
-    fixture.want(2, &shop, 1);
-    assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-    fixture.want(2, &shop, 0);
-    assert_eq!(fixture.recalls(), [(1, 0, 0)]);
-}
-
-#[test]
-fn repeats_what_is_left_of_a_recall_after_an_answer() {
-    let mut fixture = Fixture::new(6);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 6);
-    let leases = fixture.use_grants();
-    fixture.want(2, &shop, 2);
-    assert_eq!(fixture.recalls(), [(1, 2, 0)]);
-    fixture.ledger.closing(worker(1), leases[0].1);
-    assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-    fixture.ledger.closing(worker(1), leases[1].1);
-    assert_eq!(fixture.recalls(), [(1, 0, 0)]);
-}
-
-#[test]
-fn recalls_from_another_pool_under_the_limit_of_a_database() {
-    let mut fixture = Fixture::new(10);
-    fixture.limits.max_db_connections = 2;
-    fixture.want(1, &pool("shop", "bob"), 2);
-    fixture.use_grants();
-    fixture.want(1, &pool("shop", "eve"), 1);
-    assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-}
-
-#[test]
-fn gives_back_the_leases_of_a_dead_worker_after_the_linger() {
-    let mut fixture = Fixture::new(2);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 2);
-    fixture.grants();
-    fixture.want(2, &shop, 2);
-    let died = fixture.now;
-    fixture.ledger.worker_died(worker(1), LINGER, died);
-    assert_eq!(fixture.grants(), []);
-    assert_eq!(fixture.ledger.next_deadline(), Some(died + LINGER));
-    fixture.ledger.on_time(died + LINGER);
-    assert_eq!(fixture.grants().len(), 2);
-    assert_eq!(fixture.ledger.next_deadline(), None);
-}
-
-#[test]
-fn does_not_wait_for_leases_of_the_dead() {
-    let mut fixture = Fixture::new(3);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 2);
-    fixture.want(2, &shop, 1);
-    fixture.use_grants();
-    fixture.ledger.worker_died(worker(1), LINGER, fixture.now);
-    fixture.want(3, &shop, 1);
-    assert_eq!(fixture.recalls(), [(2, 1, 0)]);
-}
-
-#[test]
-fn recalls_what_is_over_a_smaller_limit() {
-    let mut fixture = Fixture::new(5);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 5);
-    fixture.grants();
-    let smaller = Limits {
-        pool_size: 2,
-        ..fixture.limits
-    };
-    fixture.ledger.on_limits(|_| smaller);
-    assert_eq!(fixture.recalls(), [(1, 3, 0)]);
 }
 
 #[test]
@@ -291,41 +194,11 @@ fn forgets_pools_that_nobody_uses_or_wants() {
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 1);
     let (_, lease) = fixture.grants()[0];
-    fixture.ledger.returned(worker(1), lease);
+    fixture.ledger.returned(worker(1), lease, fixture.now);
     fixture.grants();
-    assert!(fixture.ledger.pools.is_empty());
-    assert!(fixture.ledger.databases.is_empty());
-    assert!(fixture.ledger.users.is_empty());
-}
-
-#[test]
-fn asks_others_where_the_largest_holder_has_dedicated_servers_only() {
-    let mut fixture = Fixture::new(4);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 3);
-    for (_, lease) in fixture.use_grants() {
-        fixture.ledger.dedicated(worker(1), lease);
-        fixture.ledger.dedicated(worker(1), lease);
-    }
-    fixture.want(2, &shop, 1);
-    fixture.use_grants();
-    fixture.want(3, &shop, 1);
-    assert_eq!(fixture.recalls(), [(2, 1, 0)]);
-    assert_eq!(fixture.ledger.used(&shop), 4);
-}
-
-#[test]
-fn gives_a_worker_with_dedicated_servers_its_share_of_the_others() {
-    let mut fixture = Fixture::new(4);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 2);
-    for (_, lease) in fixture.use_grants() {
-        fixture.ledger.dedicated(worker(1), lease);
-    }
-    fixture.want(2, &shop, 2);
-    fixture.use_grants();
-    fixture.want(1, &shop, 1);
-    assert_eq!(fixture.recalls(), [(2, 1, 0)]);
+    assert!(fixture.ledger.book.pools.is_empty());
+    assert!(fixture.ledger.book.databases.is_empty());
+    assert!(fixture.ledger.book.users.is_empty());
 }
 
 #[test]
@@ -338,6 +211,6 @@ fn counts_a_dedicated_server_until_it_is_gone() {
     fixture.want(1, &shop, 1);
     fixture.ledger.closing(worker(1), lease);
     assert_eq!(fixture.actions(), []);
-    fixture.ledger.returned(worker(1), lease);
+    fixture.ledger.returned(worker(1), lease, fixture.now);
     assert_eq!(fixture.grants().len(), 1);
 }

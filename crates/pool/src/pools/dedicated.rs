@@ -83,9 +83,9 @@ impl Pool {
         }
     }
 
-    pub(super) fn oldest_suit(&self, now: Instant) -> Option<Duration> {
-        let suitor = self.suitors.front()?;
-        Some(now.saturating_duration_since(suitor.since))
+    /// Since when a client waits for a server of its own.
+    pub(super) fn oldest_suit(&self) -> Option<Instant> {
+        self.suitors.front().map(|suitor| suitor.since)
     }
 
     /// The first client that gets no server of its own unless another makes
@@ -247,7 +247,6 @@ mod tests {
         let pool = pools.get_mut(id).unwrap();
         open(pool, 1, now);
         pool.request_dedicated(client(1), now);
-        assert_eq!(pool.poll_wanted(HOPE, now), None);
         assert_eq!(pool.poll_way(now), Some(server(1)));
         assert_eq!(pools.on_returned(id), id);
         let pool = pools.get_mut(id).unwrap();
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_dedicated_servers_towards_the_pool_size() {
+    fn takes_a_dedicated_server_that_is_gone_off_its_source() {
         let (mut pools, id) = pools(2);
         let now = Instant::now();
         let mut dedicated = None;
@@ -323,11 +322,10 @@ mod tests {
             dedicated = pools.claim(id);
         }
         let pool = pools.get_mut(id).unwrap();
-        pool.request_shared(client(3), now);
-        assert_eq!(pool.poll_wanted(HOPE, now), None);
+        assert_eq!(pool.dedicated, 2);
         assert_eq!(pools.on_returned(dedicated.unwrap().1), id);
         let pool = pools.get_mut(id).unwrap();
-        assert_eq!(pool.poll_wanted(HOPE, now), Some((1, Duration::ZERO)));
+        assert_eq!(pool.dedicated, 1);
     }
 
     #[test]

@@ -46,8 +46,9 @@ impl Supervisor {
             return;
         };
         worker.ready_since = Some(self.now);
-        let (slot, pid) = (worker.id.slot, worker.pid);
+        let (slot, pid, id) = (worker.id.slot, worker.pid, worker.id);
         log::info!("worker {slot}: ready, pid={pid}");
+        self.ledger.worker_ready(id);
         if let Some(place) = self.places.get_mut(&slot) {
             place.vacant_since = None;
             if let Some(adopter) = place.adopter.take() {

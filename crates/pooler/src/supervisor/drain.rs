@@ -70,6 +70,7 @@ impl Supervisor {
             None => Some(self.now + order.delay),
         };
         self.drain = Some(Drain { order, stop_at });
+        self.renew_limits();
         for place in self.places.values_mut() {
             place.respawn_at = None;
         }

@@ -36,6 +36,11 @@ impl Supervisor {
             let token = Self::token_of(action.worker());
             let message = match action {
                 LedgerAction::Grant { lease, pool, .. } => ToWorker::Grant { lease, pool },
+                LedgerAction::Open { lease, pool, .. } => ToWorker::Open { lease, pool },
+                LedgerAction::LetGo { lease, .. } => ToWorker::LetGo { lease },
+                LedgerAction::CancelOrphan { lease, backend, .. } => {
+                    ToWorker::CancelOrphan { lease, backend }
+                }
                 LedgerAction::Recall {
                     pool,
                     count,
@@ -53,8 +58,17 @@ impl Supervisor {
 
     /// Puts the limits of the configuration in effect into the ledger.
     pub(crate) fn renew_limits(&mut self) {
-        let config = &self.config;
-        self.ledger.on_limits(|pool| limits(config, pool));
+        let (config, draining) = (&self.config, self.is_draining());
+        let limits = |pool: &PoolKey| limits(config, pool, draining);
+        self.ledger.on_limits(limits);
+        let forced = config.databases.values().filter_map(|database| {
+            let user = database.user.clone()?;
+            let database = database.name.clone();
+            Some(PoolKey { database, user })
+        });
+        let kept = forced.map(|pool| (pool.clone(), limits(&pool)));
+        let kept = kept.filter(|(_, limits)| limits.min_pool_size > 0);
+        self.ledger.keep(kept);
     }
 
     fn hear(&mut self, token: Token, message: ToSupervisor) {
@@ -64,23 +78,26 @@ impl Supervisor {
         let id = worker.id;
         match message {
             ToSupervisor::Ready => self.on_ready(token),
-            ToSupervisor::Wanted {
-                pool,
-                wanted,
-                oldest_wait,
-            } => {
-                let limits = limits(&self.config, &pool);
-                self.ledger
-                    .wanted(id, &pool, wanted, oldest_wait, limits, self.now);
+            ToSupervisor::Wanted { pool, demand } => {
+                let limits = limits(&self.config, &pool, self.is_draining());
+                self.ledger.wanted(id, &pool, demand, limits, self.now);
             }
-            ToSupervisor::Held {
-                lease,
-                process_id,
-                secret,
-            } => self.ledger.held(id, lease, process_id, &secret, self.now),
+            ToSupervisor::InUse { pool, in_use } => {
+                let limits = limits(&self.config, &pool, self.is_draining());
+                self.ledger.in_use(id, &pool, in_use, limits, self.now);
+            }
+            ToSupervisor::Held { lease, backend } => {
+                self.ledger.held(id, lease, backend, self.now);
+            }
+            ToSupervisor::TooMany { lease } => self.ledger.too_many(id, lease, self.now),
+            ToSupervisor::MayClose { lease } => self.ledger.may_close(id, lease),
+            ToSupervisor::Kept { lease } => self.ledger.kept(id, lease),
+            ToSupervisor::OrphanCancelled { lease } => {
+                self.ledger.orphan_cancelled(id, lease, self.now);
+            }
             ToSupervisor::Dedicated { lease } => self.ledger.dedicated(id, lease),
             ToSupervisor::Closing { lease } => self.ledger.closing(id, lease),
-            ToSupervisor::Returned { lease } => self.ledger.returned(id, lease),
+            ToSupervisor::Returned { lease } => self.ledger.returned(id, lease, self.now),
             ToSupervisor::Prepared { version } => self.on_prepared(token, version),
             ToSupervisor::Refused { version, reason } => {
                 self.on_refused(id.slot, version, &reason);
@@ -108,12 +125,17 @@ impl Supervisor {
     }
 }
 
-fn limits(config: &pgskein_config::Config, pool: &PoolKey) -> Limits {
+/// The limits of a pool. A group that drains needs nothing beforehand.
+fn limits(config: &pgskein_config::Config, pool: &PoolKey, draining: bool) -> Limits {
     let settings = config.pool(&pool.database, &pool.user);
     Limits {
         pool_size: settings.pool_size,
+        min_pool_size: if draining { 0 } else { settings.min_pool_size },
+        reserve_pool_size: settings.reserve_pool_size,
+        reserve_pool_timeout: settings.reserve_pool_timeout,
         max_db_connections: settings.max_db_connections,
         max_user_connections: settings.max_user_connections,
+        login_retry: config.settings.server_login_retry,
     }
 }
 

@@ -42,7 +42,7 @@ impl Supervisor {
         if in_order && self.is_draining() {
             log::info!("worker {slot}: ended, pid={pid}");
         } else {
-            let orphans = self.ledger.keys(worker.id).count();
+            let orphans = self.ledger.held_by(worker.id);
             log::warn!("worker {slot}: {how}, pid={pid} servers={orphans}");
         }
         self.forget(token, &worker);

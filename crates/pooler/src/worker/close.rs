@@ -208,7 +208,7 @@ impl Worker {
         let torn = server.rest != Rest::None;
         let opening = server.is_opening();
         let new = !matches!(server.state, ServerState::Own { .. }) && opening;
-        let pool_id = server.pool;
+        let (pool_id, lease) = (server.pool, server.lease);
         if matches!(server.state, ServerState::Closing { .. }) {
             return self.drop_server(id);
         }
@@ -229,14 +229,22 @@ impl Worker {
             }
             self.close_client(client, &reason);
         }
+        let full = new && reason.is_too_many_connections();
         if opening && let Some(pool) = self.pools.get_mut(pool_id) {
-            let failure = new.then(|| Failure {
-                sqlstate: reason.sqlstate().to_owned(),
-                message: reason.text().into_owned(),
-            });
-            pool.on_open_failed(failure, self.now);
+            if full {
+                // The clients wait, and it is tried again.
+                pool.on_refused();
+            } else {
+                let failure = new.then(|| Failure {
+                    sqlstate: reason.sqlstate().to_owned(),
+                    message: reason.text().into_owned(),
+                });
+                pool.on_open_failed(failure, self.now);
+            }
         }
-        if new {
+        if full {
+            self.tell_supervisor(&ToSupervisor::TooMany { lease });
+        } else if new {
             self.refuse_greeting(pool_id);
         }
         self.drop_server(id);

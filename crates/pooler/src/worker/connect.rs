@@ -56,6 +56,7 @@ impl Addresses {
 impl Worker {
     /// Opens a server with a lease that was granted, or gives it back.
     pub(super) fn on_grant(&mut self, lease: LeaseId, key: &PoolKey) {
+        self.last_lease = lease.id;
         let pool_id = self.pools.lookup(key);
         let used = pool_id
             .and_then(|id| self.pools.get_mut(id))
@@ -64,6 +65,22 @@ impl Worker {
             Some(pool) if used => self.open_server(pool, lease),
             _ => self.tell_supervisor(&ToSupervisor::Returned { lease }),
         }
+    }
+
+    /// Opens a server that nobody waits for, as the ledger has ordered.
+    pub(super) fn on_ordered(&mut self, lease: LeaseId, key: &PoolKey) {
+        self.last_lease = lease.id;
+        if self.refuses_servers() || self.config.database(&key.database).is_none() {
+            return self.tell_supervisor(&ToSupervisor::Returned { lease });
+        }
+        let config = &self.config;
+        let id = self
+            .pools
+            .find(key, || config.pool(&key.database, &key.user));
+        if let Some(pool) = self.pools.get_mut(id) {
+            pool.on_ordered();
+        }
+        self.open_server(id, lease);
     }
 
     /// Opens a server with a lease that its pool has taken.

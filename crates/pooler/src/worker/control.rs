@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use pgskein_pool::control::{PoolKey, ToSupervisor, ToWorker};
+use pgskein_pool::control::{Demand, PoolKey, ToSupervisor, ToWorker};
 use pgskein_pool::pools::PoolId;
 
 use super::Worker;
@@ -71,11 +71,12 @@ impl Worker {
             match pool.poll_wanted(retry, now) {
                 Some((wanted, oldest_wait)) => {
                     let pool = pool.key.clone();
-                    self.tell_supervisor(&ToSupervisor::Wanted {
-                        pool,
+                    let demand = Demand {
                         wanted,
                         oldest_wait,
-                    });
+                        last_lease: self.last_lease,
+                    };
+                    self.tell_supervisor(&ToSupervisor::Wanted { pool, demand });
                 }
                 None if pool.unreported(retry, now) => later.push(id),
                 None => {}
@@ -110,6 +111,9 @@ impl Worker {
     fn on_supervisor(&mut self, message: ToWorker, descriptors: Vec<OwnedFd>) {
         match message {
             ToWorker::Grant { lease, pool } => self.on_grant(lease, &pool),
+            ToWorker::Open { lease, pool } => self.on_ordered(lease, &pool),
+            ToWorker::LetGo { lease } => self.let_go(lease),
+            ToWorker::CancelOrphan { lease, backend } => self.cancel_orphan(lease, &backend),
             ToWorker::Recall {
                 pool,
                 count,

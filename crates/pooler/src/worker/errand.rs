@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! CancelServer   to PostgreSQL: CancelRequest, then its end of stream
+//! CancelOrphan   to PostgreSQL, for a server of a worker that has died
 //! AskSibling     to a sibling: Cancel, then Found and Done, or Unknown
 //! SendDrain      to a process of the group: Drain, then Obeyed
 //! Request        from a process of the group: its request is to come
@@ -11,6 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use pgskein_pool::control::LeaseId;
 use pgskein_pool::drain_order::DrainOrder;
 use pgskein_pool::peer::{PeerAnswer, PeerRequest};
 use pgskein_pool::slab::{ErrandId, ServerId};
@@ -52,6 +54,11 @@ pub(super) enum Kind {
         packet: Vec<u8>,
         /// What it is for.
         purposes: Vec<Purpose>,
+    },
+    /// A CancelRequest to a server that a dead worker has left.
+    CancelOrphan {
+        /// The lease of that server.
+        lease: LeaseId,
     },
     /// A sibling is asked for a client.
     AskSibling {
@@ -231,7 +238,10 @@ impl Worker {
         match errand.kind {
             Kind::Request => self.on_peer_request(id),
             Kind::AskSibling { .. } => self.on_sibling_answer(id),
-            Kind::CancelServer { .. } | Kind::SendDrain | Kind::Relayed => {}
+            Kind::CancelServer { .. }
+            | Kind::CancelOrphan { .. }
+            | Kind::SendDrain
+            | Kind::Relayed => {}
         }
         if let Some(errand) = self.errands.get(id) {
             if errand.inbox.len() > ERRAND_INBOX_MAX {
@@ -342,6 +352,9 @@ impl Worker {
                     self.purpose_over(purpose);
                 }
                 self.cancel_ended(server, sent && !orderly);
+            }
+            Kind::CancelOrphan { lease } => {
+                self.orphan_over(lease, orderly && errand.outbox.is_empty());
             }
             Kind::AskSibling { search, found } => {
                 if found {

@@ -75,7 +75,7 @@ impl Worker {
         if let Some(failure) = pool.failure(retry, now) {
             return Err(Reason::login_failing(failure));
         }
-        pool.greet_later(id);
+        pool.greet_later(id, now);
         self.ask_for_welcome(pool_id);
         self.wish(pool_id);
         Ok(())

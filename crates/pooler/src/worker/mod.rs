@@ -19,8 +19,10 @@ mod drain;
 mod errand;
 mod flight;
 mod greet;
+mod idle;
 mod login;
 mod notices;
+mod orphans;
 mod peers;
 mod pqexec;
 mod prepared;
@@ -115,6 +117,8 @@ pub(crate) struct Worker {
     draining: Option<Draining>,
     /// Searches that wait for room in a sibling's backlog.
     stalled: Vec<errand::Search>,
+    /// Number of the last lease that was granted.
+    last_lease: u64,
     /// Leases of servers that were lost after the supervisor was.
     spare_leases: Vec<(PoolId, LeaseId)>,
     /// The control link has something to read, or room to write.

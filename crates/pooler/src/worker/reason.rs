@@ -240,6 +240,11 @@ impl ServerReason {
         }
     }
 
+    /// Whether PostgreSQL takes no more connections for now.
+    pub(super) fn is_too_many_connections(&self) -> bool {
+        matches!(self, Self::LoginFailed { sqlstate, .. } if sqlstate == TOO_MANY_CONNECTIONS)
+    }
+
     /// SQLSTATE for clients that waited for this server's login.
     pub(super) fn sqlstate(&self) -> &str {
         match self {
@@ -268,6 +273,9 @@ impl ServerReason {
         })
     }
 }
+
+/// SQLSTATE `too_many_connections`.
+const TOO_MANY_CONNECTIONS: &str = "53300";
 
 /// SQLSTATE `connection_failure`.
 const CONNECTION_FAILURE: &str = "08006";

@@ -61,14 +61,20 @@ impl Worker {
         }
         server.state = ServerState::Idle;
         let pool_id = server.pool;
-        let expired = server.used && now >= server.expires;
+        let new = !server.used;
+        let expired = !new && now >= server.expires;
         let Some(pool) = self.pools.get_mut(pool_id) else {
             return self.close_server(id, &ServerReason::DatabaseChanged);
         };
         if expired && self.control.is_some() && pool.may_retire(now) {
             return self.close_server(id, &ServerReason::Lifetime);
         }
-        match pool.free(id, now) {
+        let free = if new {
+            pool.free_new(id, now)
+        } else {
+            pool.free(id, now)
+        };
+        match free {
             Free::Link(client) => self.lend_to(client, id),
             Free::Idle => {}
             Free::GiveUp => self.close_server(id, &ServerReason::Recalled),

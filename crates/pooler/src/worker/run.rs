@@ -100,6 +100,7 @@ impl Worker {
             chores: Chores::new(waker),
             draining: None,
             stalled: Vec::new(),
+            last_lease: 0,
             spare_leases: Vec::new(),
             control_ready: true,
             peers_ready: true,

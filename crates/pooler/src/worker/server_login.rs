@@ -2,7 +2,7 @@
 //!
 //! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
 
-use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::control::{Backend, ToSupervisor};
 use pgskein_pool::slab::ServerId;
 use pgskein_protocol::scram::{Challenge, MECHANISM, ScramKeys};
 use pgskein_protocol::tag::backend;
@@ -420,7 +420,12 @@ impl Worker {
         let Some(server) = self.servers.get(id) else {
             return;
         };
-        let (process_id, secret) = server.key.clone().unwrap_or_default();
+        let process_id = server.key.as_ref().map_or(0, |(process_id, _)| *process_id);
+        let backend = server.key.clone().map(|(process_id, secret)| Backend {
+            target: server.target.to_string(),
+            process_id,
+            secret: secret.into_vec(),
+        });
         let lease = server.lease;
         if self.config.settings.log_connections {
             log::info!(
@@ -431,11 +436,7 @@ impl Worker {
                 replication.map_or_else(String::new, |mode| format!(" replication={mode}")),
             );
         }
-        self.tell_supervisor(&ToSupervisor::Held {
-            lease,
-            process_id,
-            secret: secret.into_vec(),
-        });
+        self.tell_supervisor(&ToSupervisor::Held { lease, backend });
     }
 }
 

@@ -36,6 +36,7 @@ impl Worker {
         self.sweep_servers();
         self.sweep_errands();
         self.make_way();
+        self.tell_use();
         let waiting: usize = self
             .pools
             .iter()
@@ -149,33 +150,6 @@ impl Worker {
             }
             ServerState::Closing { deadline } => (now >= deadline).then_some(ServerReason::Lost),
             ServerState::Idle | ServerState::Linked(_) | ServerState::BeingCancelled { .. } => None,
-        }
-    }
-
-    /// Closes idle servers that were not used for long, or are too old.
-    fn sweep_idle(&mut self) {
-        let now = self.now;
-        if self.control.is_none() {
-            // Without a supervisor there is no lease for another.
-            return;
-        }
-        let timeout = self.config.settings.server_idle_timeout;
-        let mut closed = Vec::new();
-        for (_, pool) in self.pools.iter_mut() {
-            let idle: Vec<_> = pool.idle().collect();
-            for (id, since) in idle {
-                let Some(server) = self.servers.get(id) else {
-                    continue;
-                };
-                if past(since, timeout, now) {
-                    closed.push((id, ServerReason::Idle));
-                } else if server.used && now >= server.expires && pool.may_retire(now) {
-                    closed.push((id, ServerReason::Lifetime));
-                }
-            }
-        }
-        for (id, reason) in closed {
-            self.close_server(id, &reason);
         }
     }
 

@@ -1,0 +1,67 @@
+//! What follows from the ledger for workers.
+
+use super::WorkerId;
+use crate::control::{Backend, LeaseId, PoolKey};
+
+/// What a worker is to be told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LedgerAction {
+    /// It may open one server connection.
+    Grant {
+        /// Who.
+        worker: WorkerId,
+        /// With which lease.
+        lease: LeaseId,
+        /// In which pool.
+        pool: PoolKey,
+    },
+    /// It is to open a server connection, whether or not anybody waits.
+    Open {
+        /// Who.
+        worker: WorkerId,
+        /// With which lease.
+        lease: LeaseId,
+        /// In which pool.
+        pool: PoolKey,
+    },
+    /// It is to give up servers; replaces what it was told before.
+    Recall {
+        /// Who.
+        worker: WorkerId,
+        /// Of which pool.
+        pool: PoolKey,
+        /// How many, those in use as well.
+        count: u32,
+        /// How many more, but only unused ones.
+        unused: u32,
+    },
+    /// It may close a server that it asked for, if that is still unused.
+    LetGo {
+        /// Who.
+        worker: WorkerId,
+        /// Whose server.
+        lease: LeaseId,
+    },
+    /// It is to cancel what the server of a dead worker still runs.
+    CancelOrphan {
+        /// Who.
+        worker: WorkerId,
+        /// Whose server.
+        lease: LeaseId,
+        /// How it is cancelled.
+        backend: Backend,
+    },
+}
+
+impl LedgerAction {
+    /// Who is to be told.
+    pub fn worker(&self) -> WorkerId {
+        match self {
+            Self::Grant { worker, .. }
+            | Self::Open { worker, .. }
+            | Self::Recall { worker, .. }
+            | Self::LetGo { worker, .. }
+            | Self::CancelOrphan { worker, .. } => *worker,
+        }
+    }
+}

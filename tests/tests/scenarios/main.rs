@@ -20,6 +20,7 @@ mod drain_listeners;
 mod drain_timeouts;
 mod drivers;
 mod garbage;
+mod leases;
 mod life_of_servers;
 mod limits;
 mod modes;

@@ -11,10 +11,14 @@
 //! word 1       words in a cell
 //! word 2       number of cells
 //! word 16      last id given out
+//! word 24      places taken by clients, with the number of changes above
 //! word 32 + 16 i   cell i = 2 (slot - 1) + generation mod 2:
 //!              pid, slot, generation, started, state, running since,
-//!              clients, waiting clients, servers, clean-ups
+//!              clients, waiting clients, servers, clean-ups, statements,
+//!              their bytes, changing its places
 //! ```
+
+mod places;
 
 use std::ffi::CStr;
 use std::io;
@@ -140,14 +144,11 @@ impl Scoreboard {
             .map_or(0, |word| word.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Clients of all workers that count towards `max_client_conn`.
-    ///
-    /// Exact for whoever added to its own cell before: of two workers that add
-    /// at the same time, at least one sees both.
-    pub(crate) fn clients_total(&self) -> u32 {
-        self.cell_words()
-            .map(|words| narrow(words[CLIENTS].load(Ordering::SeqCst)))
-            .fold(0, u32::saturating_add)
+    /// Marks a worker as gone; for the supervisor after it was reaped.
+    pub(crate) fn bury(&self, cell: Cell) {
+        self.leave_places(cell);
+        cell.clear_counts();
+        cell.set_state(WorkerState::Dead);
     }
 
     /// The cell of the worker of `slot` with this generation.
@@ -188,22 +189,9 @@ impl Cell {
         self.set(PID, pid.into());
     }
 
-    /// Marks the worker as gone; for the supervisor after it was reaped.
-    pub(crate) fn bury(&self) {
-        self.clear_counts();
-        self.set_state(WorkerState::Dead);
-    }
-
     /// Says what the worker is doing.
     pub(crate) fn set_state(&self, state: WorkerState) {
         self.set(STATE, state.number());
-    }
-
-    /// Adds to the clients that count towards `max_client_conn`.
-    pub(crate) fn add_clients(&self, delta: i32) {
-        // Adding a negative number is adding its two's complement.
-        let delta = i64::from(delta).cast_unsigned();
-        self.words[CLIENTS].fetch_add(delta, Ordering::SeqCst);
     }
 
     /// Says how many clients wait for a server.
@@ -322,6 +310,7 @@ const HEADER: [u64; 3] = [0x7067_736b_6569_6e02, CELL_WORDS as u64, CELLS as u64
 /// Two generations of each of 127 slots.
 const CELLS: usize = 2 * 127;
 const LAST_ID: usize = 16;
+const PLACES: usize = 24;
 const FIRST_CELL: usize = 32;
 
 /// Two cache lines, because processors fetch them in pairs.
@@ -340,6 +329,7 @@ const SERVERS: usize = 8;
 const CLEANED: usize = 9;
 const PREPARED: usize = 10;
 const PREPARED_BYTES: usize = 11;
+const CHANGING: usize = 12;
 
 /// What begins at 0 with each worker.
 const COUNTS: [usize; 7] = [
@@ -375,7 +365,9 @@ mod tests {
         cell.set_pid(4711);
         cell.set_state(WorkerState::Ready);
         cell.loop_running(77);
-        cell.add_clients(9);
+        for _ in 0..9 {
+            assert!(board.take_place(cell, 9));
+        }
         cell.set_waiting(8);
         cell.set_servers(7);
         cell.add_cleaned();
@@ -398,21 +390,6 @@ mod tests {
             }
         }
         assert_eq!(board.cells().count(), 254);
-    }
-
-    #[test]
-    fn sums_clients_and_forgets_those_of_the_dead() {
-        let board = Scoreboard::create().unwrap();
-        let (one, two) = (
-            board.cell(slot(1), 1).unwrap(),
-            board.cell(slot(2), 1).unwrap(),
-        );
-        one.add_clients(3);
-        two.add_clients(5);
-        two.add_clients(-1);
-        assert_eq!(board.clients_total(), 7);
-        one.bury();
-        assert_eq!(board.clients_total(), 4);
     }
 
     #[test]

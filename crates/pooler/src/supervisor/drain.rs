@@ -60,7 +60,7 @@ impl Supervisor {
         }
         log::info!(
             "draining: clients={} workers={} timeout={} kill_timeout={}",
-            self.scoreboard.clients_total(),
+            self.scoreboard.places_taken(),
             self.workers.len(),
             Limit(order.timeout),
             Limit(order.kill_timeout),

@@ -62,7 +62,7 @@ impl Supervisor {
             let fd = link.as_raw_fd();
             let _closed_next = self.poll.registry().deregister(&mut SourceFd(&fd));
         }
-        worker.cell.bury();
+        self.scoreboard.bury(worker.cell);
         let linger = self.config.settings.lease_linger;
         self.ledger.worker_died(worker.id, linger, self.now);
         self.reloads.on_death(token);

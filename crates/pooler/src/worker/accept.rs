@@ -261,10 +261,11 @@ impl Worker {
 
     fn accepted(&mut self, socket: Socket, origin: Origin) {
         let now = self.now;
+        let max_clients = self.config.settings.max_client_conn;
         let client = Client {
             stream: Stream::new(socket),
             queued: false,
-            counted: true,
+            counted: self.scoreboard.take_place(self.cell, max_clients),
             stage: Stage::Login(Box::default()),
             inbox: Vec::new(),
             outbox: Outbox::default(),
@@ -273,7 +274,6 @@ impl Worker {
             accepted: now,
             heard: now,
         };
-        self.cell.add_clients(1);
         let id = self.clients.insert_with(|_| client);
         let registered = match self.clients.get_mut(id) {
             Some(client) => {

@@ -90,7 +90,7 @@ impl Worker {
         if let Some(mut client) = self.clients.remove(id) {
             client.stream.deregister(self.poll.registry());
             if client.counted {
-                self.cell.add_clients(-1);
+                self.scoreboard.leave_place(self.cell);
             }
         }
     }

@@ -363,23 +363,21 @@ impl Worker {
             .any(|ignored| ignored.as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// Makes sure that the client is within `max_client_conn`.
+    /// Makes sure that the client has one of the places of `max_client_conn`:
+    /// where none was free when it came, one may be by now.
     fn claim_place(&mut self, id: ClientId) -> Result<(), Reason> {
         let max = self.config.settings.max_client_conn;
-        if self.scoreboard.clients_total() <= max {
-            return Ok(());
+        match self.clients.get_mut(id) {
+            Some(client) if !client.counted => {
+                client.counted = self.scoreboard.take_place(self.cell, max);
+                if client.counted {
+                    Ok(())
+                } else {
+                    Err(Reason::TooManyClients)
+                }
+            }
+            _ => Ok(()),
         }
-        // Two that come at once see each other: the second look decides.
-        self.uncount(id);
-        self.cell.add_clients(1);
-        if let Some(client) = self.clients.get_mut(id) {
-            client.counted = true;
-        }
-        if self.scoreboard.clients_total() <= max {
-            return Ok(());
-        }
-        self.uncount(id);
-        Err(Reason::TooManyClients)
     }
 
     /// A client no longer counts towards `max_client_conn`.
@@ -387,7 +385,7 @@ impl Worker {
         if let Some(client) = self.clients.get_mut(id)
             && std::mem::replace(&mut client.counted, false)
         {
-            self.cell.add_clients(-1);
+            self.scoreboard.leave_place(self.cell);
         }
     }
 }

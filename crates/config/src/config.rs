@@ -67,7 +67,36 @@ pub struct PoolSettings {
     pub server_lifetime: Duration,
 }
 
+/// Limits of client connections of the group; 0 means no limit.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ClientLimits {
+    /// Clients of the database.
+    pub of_database: u32,
+    /// Clients of the user.
+    pub of_user: u32,
+}
+
 impl Config {
+    /// The limits for clients of `database`, an entry's name, that log in as
+    /// `user`.
+    pub fn client_limits(&self, database: &str, user: &str) -> ClientLimits {
+        let settings = &self.settings;
+        let database = self.databases.get(database).or(self.wildcard.as_ref());
+        let user = self.users.get(user);
+        ClientLimits {
+            of_database: first(
+                None,
+                database.and_then(|d| d.max_db_client_connections),
+                settings.max_db_client_connections,
+            ),
+            of_user: first(
+                user.and_then(|u| u.max_user_client_connections),
+                None,
+                settings.max_user_client_connections,
+            ),
+        }
+    }
+
     /// The entry that serves clients who ask for the database `name`: the one
     /// of that name, else the one made from `*`.
     pub fn database(&self, name: &str) -> Option<Cow<'_, Database>> {

@@ -33,6 +33,8 @@ pub struct Database {
     pub reserve_pool_size: Option<u32>,
     /// Server connections of all its pools together.
     pub max_db_connections: Option<u32>,
+    /// Connections of clients.
+    pub max_db_client_connections: Option<u32>,
     /// When a server goes back to its pool.
     pub pool_mode: Option<PoolMode>,
     /// What becomes of session state that a client leaves behind.
@@ -91,6 +93,7 @@ impl Default for Database {
             min_pool_size: None,
             reserve_pool_size: None,
             max_db_connections: None,
+            max_db_client_connections: None,
             pool_mode: None,
             session_state: None,
             query_wait_timeout: None,
@@ -133,6 +136,8 @@ pub struct User {
     pub pool_mode: Option<PoolMode>,
     /// Server connections of all its pools together.
     pub max_user_connections: Option<u32>,
+    /// Connections of its clients.
+    pub max_user_client_connections: Option<u32>,
     /// Longest time that a query may run.
     pub query_timeout: Option<Duration>,
     /// Longest time that a client waits for a server.

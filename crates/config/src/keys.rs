@@ -36,8 +36,6 @@ const fn later(name: &'static str, unused: &'static [&'static str], text: &'stat
     }
 }
 
-const UNUSED_COUNT: &[&str] = &["0", "-1"];
-
 /// Keys of `[databases]`.
 pub(crate) const DATABASE: &[Key] = &[
     key(
@@ -98,14 +96,13 @@ pub(crate) const DATABASE: &[Key] = &[
         "Further server connections of each pool; by default the setting of that name.",
     ),
     key("reserve_pool", "Another name of `reserve_pool_size`."),
+    key(
+        "max_db_client_connections",
+        "Client connections; by default the setting of that name.",
+    ),
     later("auth_user", &[], "As the setting of that name."),
     later("auth_query", &[], "As the setting of that name."),
     later("auth_dbname", &[], "As the setting of that name."),
-    later(
-        "max_db_client_connections",
-        UNUSED_COUNT,
-        "As the setting of that name.",
-    ),
     later(
         "load_balance_hosts",
         &["round-robin"],
@@ -136,10 +133,9 @@ pub(crate) const USER: &[Key] = &[
         "reserve_pool_size",
         "Further server connections of each pool of this user; by default the database's.",
     ),
-    later(
+    key(
         "max_user_client_connections",
-        UNUSED_COUNT,
-        "As the setting of that name.",
+        "Client connections of this user; by default the setting of that name.",
     ),
 ];
 

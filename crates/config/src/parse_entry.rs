@@ -41,6 +41,9 @@ pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
             "pool_mode" => d.pool_mode = Some(read::<PoolMode>(value)?),
             "session_state" => d.session_state = Some(read::<SessionState>(value)?),
             "max_db_connections" => d.max_db_connections = count(value)?.filter(|n| *n != 0),
+            "max_db_client_connections" => {
+                d.max_db_client_connections = count(value)?.filter(|n| *n != 0);
+            }
             "server_lifetime" => {
                 d.server_lifetime = Some(read::<Seconds>(value)?).filter(|t| *t != Duration::ZERO);
             }
@@ -70,6 +73,7 @@ pub(crate) fn user(entry: &Entry) -> Result<User, Vec<Finding>> {
             "reserve_pool_size" => u.reserve_pool_size = count(value)?,
             "pool_mode" => u.pool_mode = Some(read::<PoolMode>(value)?),
             "max_user_connections" => u.max_user_connections = count(value)?,
+            "max_user_client_connections" => u.max_user_client_connections = count(value)?,
             "query_timeout" => u.query_timeout = Some(read::<Seconds>(value)?),
             "query_wait_timeout" => u.query_wait_timeout = Some(read::<Seconds>(value)?),
             "idle_transaction_timeout" => {
@@ -191,7 +195,7 @@ mod tests {
     fn reads_every_key_of_a_database() {
         let text = "dbname=d host=a,/run port=1 user=u password='p w' pool_size=2 \
                     min_pool_size=1 reserve_pool=5 pool_mode=statement session_state=pin \
-                    max_db_connections=3 server_lifetime=4 \
+                    max_db_connections=3 max_db_client_connections=9 server_lifetime=4 \
                     query_wait_timeout=0 connect_query='set x = 1' client_encoding=UTF8 \
                     datestyle=ISO timezone=UTC application_name=app";
         let seconds = Duration::from_secs;
@@ -206,6 +210,7 @@ mod tests {
             min_pool_size: Some(1),
             reserve_pool_size: Some(5),
             max_db_connections: Some(3),
+            max_db_client_connections: Some(9),
             pool_mode: Some(PoolMode::Statement),
             session_state: Some(SessionState::Pin),
             query_wait_timeout: Some(seconds(0)),
@@ -244,7 +249,7 @@ mod tests {
         assert_eq!(
             problems(database(&entry(
                 "shop",
-                "pol_size=1 port=x auth_user=me max_db_client_connections=0"
+                "pol_size=1 port=x auth_user=me load_balance_hosts=round-robin"
             ))),
             [
                 "a.ini:2: shop: pol_size: unknown key, did you mean pool_size?",
@@ -252,15 +257,12 @@ mod tests {
                 "a.ini:2: shop: auth_user: not supported yet",
             ]
         );
-        assert_eq!(
-            problems(user(&entry("bob", "max_user_client_connections=1"))),
-            ["a.ini:2: bob: max_user_client_connections: not supported yet"]
-        );
     }
 
     #[test]
     fn reads_every_key_of_a_user() {
         let text = "pool_size=1 reserve_pool_size=8 pool_mode=session max_user_connections=2 query_timeout=3 \
+                    max_user_client_connections=10 \
                     query_wait_timeout=4 idle_transaction_timeout=5 transaction_timeout=6 \
                     client_idle_timeout=7.5";
         let seconds = |s| Some(Duration::from_secs_f32(s));
@@ -270,6 +272,7 @@ mod tests {
             reserve_pool_size: Some(8),
             pool_mode: Some(PoolMode::Session),
             max_user_connections: Some(2),
+            max_user_client_connections: Some(10),
             query_timeout: seconds(3.0),
             query_wait_timeout: seconds(4.0),
             idle_transaction_timeout: seconds(5.0),

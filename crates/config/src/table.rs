@@ -162,11 +162,11 @@ settings! {
         /// Server connections of one user, whatever the databases are. 0 means no limit.
         max_user_connections: Count = "0", Now, Supported;
 
-        /// Client connections to one database. 0 means no limit.
-        max_db_client_connections: Count = "0", Now, OnlyDefault;
+        /// Client connections of the whole group to one database. 0 means no limit.
+        max_db_client_connections: Count = "0", Now, Supported;
 
-        /// Client connections of one user. 0 means no limit.
-        max_user_client_connections: Count = "0", Now, OnlyDefault;
+        /// Client connections of the whole group that one user has. 0 means no limit.
+        max_user_client_connections: Count = "0", Now, Supported;
 
         /// Prepared statements that are kept on each server connection, so that clients can use
         /// theirs in transaction mode. 0 passes them on untouched.

@@ -60,6 +60,17 @@ pub struct Backend {
     pub secret: Vec<u8>,
 }
 
+/// Whether a client gets a place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClaimAnswer {
+    /// It has one.
+    Granted,
+    /// Its database has as many clients as it may have.
+    DatabaseFull,
+    /// Its user has as many clients as it may have.
+    UserFull,
+}
+
 /// What a worker tells the supervisor.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ToSupervisor {
@@ -123,6 +134,29 @@ pub enum ToSupervisor {
     Returned {
         /// The lease.
         lease: LeaseId,
+    },
+    /// A client asks for a place under the limits of its database and user.
+    Claim {
+        /// Its number in the group's one sequence.
+        client: u64,
+        /// The database that it asks for.
+        database: String,
+        /// The user that it has logged in as.
+        user: String,
+    },
+    /// A client was there before it had to ask for a place.
+    Present {
+        /// Its number in the group's one sequence.
+        client: u64,
+        /// The database that it asked for.
+        database: String,
+        /// The user that it has logged in as.
+        user: String,
+    },
+    /// A client that had a place, or had asked for one, has left.
+    Left {
+        /// Its number in the group's one sequence.
+        client: u64,
     },
     /// The configuration was understood and can be put into effect.
     Prepared {
@@ -214,6 +248,13 @@ pub enum ToWorker {
         count: u32,
         /// How many more, but only of those that nobody uses.
         unused: u32,
+    },
+    /// The answer to [`ToSupervisor::Claim`].
+    Claimed {
+        /// Number of the client.
+        client: u64,
+        /// Whether it gets a place.
+        answer: ClaimAnswer,
     },
     /// Get ready to put this configuration into effect.
     Prepare {
@@ -338,6 +379,12 @@ fn put_number(out: &mut Vec<u8>, kind: u8, number: u64) {
 pub(crate) fn put_pool(out: &mut Vec<u8>, pool: &PoolKey) {
     put_bytes(out, pool.database.as_bytes());
     put_bytes(out, pool.user.as_bytes());
+}
+
+fn put_claim(out: &mut Vec<u8>, client: u64, database: &str, user: &str) {
+    out.extend_from_slice(&client.to_be_bytes());
+    put_bytes(out, database.as_bytes());
+    put_bytes(out, user.as_bytes());
 }
 
 fn put_lease(out: &mut Vec<u8>, lease: LeaseId) {

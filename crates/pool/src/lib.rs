@@ -1,6 +1,7 @@
 //! Decides who waits, who is linked and what is forwarded.
 #![forbid(unsafe_code)]
 
+pub mod client_places;
 pub mod control;
 pub mod drain_order;
 pub mod flow;

@@ -27,6 +27,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgskein_config::{Config, Sources};
+use pgskein_pool::client_places::ClientPlaces;
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::ledger::{Ledger, WorkerId};
 use pgskein_pool::old_hosts::OldHosts;
@@ -71,6 +72,7 @@ pub(crate) struct Supervisor {
     broadcasts: BTreeMap<Token, Broadcast>,
     last_token: usize,
     ledger: Ledger,
+    client_places: ClientPlaces,
     /// What the names of prepared statements on servers are made of.
     statement_key: [u8; 16],
     /// Hosts that speak plain 3.0, until the next configuration.
@@ -169,6 +171,7 @@ impl Supervisor {
             broadcasts: BTreeMap::new(),
             last_token: PEERS.0,
             ledger: Ledger::new(),
+            client_places: ClientPlaces::default(),
             statement_key,
             old_hosts: OldHosts::default(),
             welcomes: Welcomes::default(),

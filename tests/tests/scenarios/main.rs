@@ -9,6 +9,7 @@ mod authentication;
 mod cancel;
 mod cancel_races;
 mod client_leaves;
+mod client_limits;
 mod console;
 mod console_rights;
 mod copy;

@@ -73,6 +73,26 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             b"\0\0\0\x0f\x01\x13\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
         ),
         (
+            ToSupervisor::Claim {
+                client: 258,
+                database: "shop".to_owned(),
+                user: "bob".to_owned(),
+            },
+            b"\0\0\0\x1a\x01\x16\0\0\0\0\0\0\0\x01\x02\0\0\0\x04shop\0\0\0\x03bob",
+        ),
+        (
+            ToSupervisor::Present {
+                client: 258,
+                database: "shop".to_owned(),
+                user: "bob".to_owned(),
+            },
+            b"\0\0\0\x1a\x01\x17\0\0\0\0\0\0\0\x01\x02\0\0\0\x04shop\0\0\0\x03bob",
+        ),
+        (
+            ToSupervisor::Left { client: 258 },
+            b"\0\0\0\x0b\x01\x18\0\0\0\0\0\0\0\x01\x02",
+        ),
+        (
             ToSupervisor::OrphanCancelled { lease: LEASE },
             b"\0\0\0\x0f\x01\x11\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
         ),
@@ -149,6 +169,13 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
                 pool: pool(),
             },
             b"\0\0\0\x1e\x01\x4e\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x04shop\0\0\0\x03bob",
+        ),
+        (
+            ToWorker::Claimed {
+                client: 258,
+                answer: ClaimAnswer::UserFull,
+            },
+            b"\0\0\0\x0c\x01\x51\0\0\0\0\0\0\0\x01\x02\x02",
         ),
         (
             ToWorker::LetGo { lease: LEASE },

@@ -1,8 +1,8 @@
 //! What a worker tells the supervisor, as frames.
 
 use super::{
-    ControlError, Demand, ToSupervisor, backend, lease, pool, put_backend, put_frame, put_lease,
-    put_number, put_pool, read_frame, slot,
+    ControlError, Demand, ToSupervisor, backend, lease, pool, put_backend, put_claim, put_frame,
+    put_lease, put_number, put_pool, read_frame, slot,
 };
 use crate::octets::{put_bytes, put_duration};
 
@@ -44,6 +44,17 @@ impl ToSupervisor {
                 }
             }),
             Self::TooMany { lease } => put_frame(out, 19, |out| put_lease(out, *lease)),
+            Self::Claim {
+                client,
+                database,
+                user,
+            } => put_frame(out, 22, |out| put_claim(out, *client, database, user)),
+            Self::Present {
+                client,
+                database,
+                user,
+            } => put_frame(out, 23, |out| put_claim(out, *client, database, user)),
+            Self::Left { client } => put_number(out, 24, *client),
             Self::Wanted { pool, demand } => put_frame(out, 18, |out| {
                 put_pool(out, pool);
                 out.extend_from_slice(&demand.wanted.to_be_bytes());
@@ -128,6 +139,19 @@ impl ToSupervisor {
                 },
                 19 => Self::TooMany {
                     lease: lease(octets)?,
+                },
+                22 => Self::Claim {
+                    client: octets.u64()?,
+                    database: octets.text()?,
+                    user: octets.text()?,
+                },
+                23 => Self::Present {
+                    client: octets.u64()?,
+                    database: octets.text()?,
+                    user: octets.text()?,
+                },
+                24 => Self::Left {
+                    client: octets.u64()?,
                 },
                 18 => Self::Wanted {
                     pool: pool(octets)?,

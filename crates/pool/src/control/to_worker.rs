@@ -1,11 +1,11 @@
 //! What the supervisor tells a worker, as frames.
 
 use super::{
-    ControlError, ToWorker, backend, lease, pool, put_backend, put_frame, put_lease, put_number,
-    put_pool, read_frame, slot,
+    ClaimAnswer, ControlError, ToWorker, backend, lease, pool, put_backend, put_frame, put_lease,
+    put_number, put_pool, read_frame, slot,
 };
 use crate::drain_order::DrainOrder;
-use crate::octets::put_bytes;
+use crate::octets::{Truncated, put_bytes};
 
 impl ToWorker {
     /// Appends the message as one frame to `out`.
@@ -49,6 +49,14 @@ impl ToWorker {
             Self::Open { lease, pool } => put_frame(out, 78, |out| {
                 put_lease(out, *lease);
                 put_pool(out, pool);
+            }),
+            Self::Claimed { client, answer } => put_frame(out, 81, |out| {
+                out.extend_from_slice(&client.to_be_bytes());
+                out.push(match answer {
+                    ClaimAnswer::Granted => 0,
+                    ClaimAnswer::DatabaseFull => 1,
+                    ClaimAnswer::UserFull => 2,
+                });
             }),
             Self::LetGo { lease } => put_frame(out, 79, |out| put_lease(out, *lease)),
             Self::CancelOrphan { lease, backend } => put_frame(out, 80, |out| {
@@ -113,6 +121,15 @@ impl ToWorker {
                 78 => Self::Open {
                     lease: lease(octets)?,
                     pool: pool(octets)?,
+                },
+                81 => Self::Claimed {
+                    client: octets.u64()?,
+                    answer: match octets.u8()? {
+                        0 => ClaimAnswer::Granted,
+                        1 => ClaimAnswer::DatabaseFull,
+                        2 => ClaimAnswer::UserFull,
+                        _ => return Err(Truncated),
+                    },
                 },
                 79 => Self::LetGo {
                     lease: lease(octets)?,

@@ -98,6 +98,21 @@ impl Supervisor {
             ToSupervisor::Dedicated { lease } => self.ledger.dedicated(id, lease),
             ToSupervisor::Closing { lease } => self.ledger.closing(id, lease),
             ToSupervisor::Returned { lease } => self.ledger.returned(id, lease, self.now),
+            ToSupervisor::Claim {
+                client,
+                database,
+                user,
+            } => {
+                let limits = self.config.client_limits(&database, &user);
+                let answer = self.client_places.claim(id, client, database, user, limits);
+                self.tell(token, &ToWorker::Claimed { client, answer });
+            }
+            ToSupervisor::Present {
+                client,
+                database,
+                user,
+            } => self.client_places.enter(id, client, database, user),
+            ToSupervisor::Left { client } => self.client_places.left(id, client),
             ToSupervisor::Prepared { version } => self.on_prepared(token, version),
             ToSupervisor::Refused { version, reason } => {
                 self.on_refused(id.slot, version, &reason);

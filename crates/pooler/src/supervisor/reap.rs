@@ -65,6 +65,7 @@ impl Supervisor {
         self.scoreboard.bury(worker.cell);
         let linger = self.config.settings.lease_linger;
         self.ledger.worker_died(worker.id, linger, self.now);
+        self.client_places.worker_died(worker.id);
         self.reloads.on_death(token);
         self.welcomes.on_death(worker.id);
     }

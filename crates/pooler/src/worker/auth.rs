@@ -232,7 +232,7 @@ impl Worker {
         }
     }
 
-    fn go_on(&mut self, id: ClientId, outcome: Result<(), Reason>) {
+    pub(super) fn go_on(&mut self, id: ClientId, outcome: Result<(), Reason>) {
         match outcome {
             Ok(()) => self.flush_and_wake(id),
             Err(reason) => self.close_client(id, &reason),
@@ -293,7 +293,7 @@ impl Worker {
                 }
             }
             Step::Sasl { scram, begun } => self.on_sasl(id, &user, scram, begun, frame.body),
-            Step::Startup | Step::Deriving | Step::Greeting => Ok(()),
+            Step::Startup | Step::Deriving | Step::Claiming | Step::Greeting => Ok(()),
         }
     }
 

@@ -92,6 +92,7 @@ impl Worker {
             if client.counted {
                 self.scoreboard.leave_place(self.cell);
             }
+            self.forget_claim(client.number);
         }
     }
 

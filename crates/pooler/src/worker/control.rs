@@ -113,6 +113,7 @@ impl Worker {
             ToWorker::Grant { lease, pool } => self.on_grant(lease, &pool),
             ToWorker::Open { lease, pool } => self.on_ordered(lease, &pool),
             ToWorker::LetGo { lease } => self.let_go(lease),
+            ToWorker::Claimed { client, answer } => self.on_claimed(client, answer),
             ToWorker::CancelOrphan { lease, backend } => self.cancel_orphan(lease, &backend),
             ToWorker::Recall {
                 pool,
@@ -172,6 +173,7 @@ impl Worker {
             for request in self.reloading.keys().copied().collect::<Vec<_>>() {
                 self.console_reloaded(request, Err("the supervisor is gone".to_owned()));
             }
+            self.refuse_claims();
             self.drain_as_orphan();
         }
     }

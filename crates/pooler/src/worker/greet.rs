@@ -38,6 +38,7 @@ impl Worker {
         let Some(database) = self.config.database(&database_name) else {
             return Err(Reason::NoSuchDatabase(database_name));
         };
+        let login_user = user.clone();
         let user = match &database.user {
             Some(forced) => forced.clone(),
             None if any => {
@@ -55,6 +56,10 @@ impl Worker {
             database: database_name,
             user,
         };
+        if self.claim(id, &key.database, &login_user)? {
+            return Ok(());
+        }
+        self.note_user(id, &login_user, &key.user);
         let config = &self.config;
         let pool_id = self
             .pools

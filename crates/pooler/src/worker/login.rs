@@ -1,7 +1,7 @@
 //! Login: from the first byte of a client to its authentication.
 //!
 //! ```text
-//! Startup ──> Password ─────┬──> Greeting ──> (Session)
+//! Startup ──> Password ─────┬──> Claiming ──> Greeting ──> (Session)
 //!    │   └──> Sasl ─────────┤
 //!    │   └──> Deriving ──> Sasl
 //!    └──> (Cancelling)      └──> (Console)
@@ -79,6 +79,8 @@ pub(super) enum Step {
         /// Whether the client's first message has come.
         begun: bool,
     },
+    /// Proved; the supervisor is asked for a place.
+    Claiming,
     /// Proved; its pool has no greeting yet.
     Greeting,
 }
@@ -109,7 +111,7 @@ impl Worker {
         let Stage::Login(login) = &client.stage else {
             return;
         };
-        let waits = matches!(login.step, Step::Deriving | Step::Greeting);
+        let waits = matches!(login.step, Step::Deriving | Step::Claiming | Step::Greeting);
         if !client.stream.readable()
             || (waits && (!client.stream.read_closed() || client.inbox.len() > INBOX_MAX))
         {
@@ -156,7 +158,7 @@ impl Worker {
                         self.on_startup(id, &startup, behind)?;
                     }
                 },
-                Step::Deriving | Step::Greeting => break,
+                Step::Deriving | Step::Claiming | Step::Greeting => break,
                 Step::Password | Step::Md5 { .. } | Step::Sasl { .. } => {
                     match Frame::split(rest, PASSWORD_MAX).map_err(frame_error)? {
                         None => break,

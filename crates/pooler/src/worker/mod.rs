@@ -9,6 +9,7 @@ mod answer;
 mod auth;
 mod cancel;
 mod chores;
+mod claims;
 mod clean;
 mod client;
 mod close;
@@ -63,6 +64,7 @@ use pgskein_protocol::key::Slot;
 use self::accept::Listeners;
 use self::auth::Credentials;
 use self::chores::Chores;
+use self::claims::Claims;
 use self::client::Client;
 use self::connect::Addresses;
 use self::drain::Draining;
@@ -117,6 +119,7 @@ pub(crate) struct Worker {
     draining: Option<Draining>,
     /// Searches that wait for room in a sibling's backlog.
     stalled: Vec<errand::Search>,
+    claims: Claims,
     /// Number of the last lease that was granted.
     last_lease: u64,
     /// Leases of servers that were lost after the supervisor was.

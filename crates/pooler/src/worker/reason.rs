@@ -42,6 +42,10 @@ pub(super) enum Reason {
     },
     /// `max_client_conn` is reached.
     TooManyClients,
+    /// `max_db_client_connections` is reached.
+    TooManyOfDatabase,
+    /// `max_user_client_connections` is reached.
+    TooManyOfUser,
     /// It came during a drain.
     ShuttingDown,
     /// It was still there when a drain had to end.
@@ -122,7 +126,10 @@ impl Reason {
             Self::AuthenticationFailed(_) => "28P01",
             Self::Protocol(_) => "08P01",
             Self::Startup { sqlstate, .. } => sqlstate,
-            Self::TooManyClients | Self::QueryWaitTimeout => "53300",
+            Self::TooManyClients
+            | Self::TooManyOfDatabase
+            | Self::TooManyOfUser
+            | Self::QueryWaitTimeout => "53300",
             Self::ShuttingDown => "57P03",
             Self::DrainDeadline
             | Self::ServerShuttingDown
@@ -155,6 +162,8 @@ impl Reason {
             Self::Protocol(text) => text,
             Self::Startup { message, .. } => message,
             Self::TooManyClients => "no more connections allowed (max_client_conn)",
+            Self::TooManyOfDatabase => "client connections exceeded (max_db_client_connections)",
+            Self::TooManyOfUser => "client connections exceeded (max_user_client_connections)",
             Self::ShuttingDown | Self::DrainDeadline => "pooler is shutting down",
             Self::ServerShuttingDown => "server shutting down",
             Self::QueryWaitTimeout => "query_wait_timeout",

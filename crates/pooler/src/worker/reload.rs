@@ -47,6 +47,7 @@ impl Worker {
         self.credentials.reconfigure(&self.config);
         self.limit_statements();
         self.reconfigure_pools(&old);
+        self.count_present();
         log::info!("configuration {version} in effect");
     }
 

@@ -16,6 +16,7 @@ use pgskein_pool::slab::Slab;
 use super::accept::Listeners;
 use super::auth::Credentials;
 use super::chores::{Chores, Done};
+use super::claims::Claims;
 use super::connect::Addresses;
 use super::flight::Flight;
 use super::setup::Setup;
@@ -100,6 +101,7 @@ impl Worker {
             chores: Chores::new(waker),
             draining: None,
             stalled: Vec::new(),
+            claims: Claims::default(),
             last_lease: 0,
             spare_leases: Vec::new(),
             control_ready: true,

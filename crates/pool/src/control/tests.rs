@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::drain_order::DrainKind;
+use crate::drain_order::DrainOrder;
 
 fn pool() -> PoolKey {
     PoolKey {

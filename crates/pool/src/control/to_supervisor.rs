@@ -1,10 +1,149 @@
 //! What a worker tells the supervisor, as frames.
 
+use pgskein_protocol::key::Slot;
+
 use super::{
-    ControlError, Demand, ToSupervisor, backend, lease, pool, put_backend, put_claim, put_frame,
-    put_lease, put_number, put_pool, read_frame, slot,
+    Backend, ControlError, Demand, LeaseId, PoolKey, backend, lease, pool, put_backend, put_claim,
+    put_frame, put_lease, put_number, put_pool, read_frame, slot,
 };
 use crate::octets::{put_bytes, put_duration};
+
+/// What a worker tells the supervisor.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ToSupervisor {
+    /// Serving and accepting.
+    Ready,
+    /// How many more servers the pool could use now; replaces what was said
+    /// before.
+    Wanted {
+        /// The pool.
+        pool: PoolKey,
+        /// What it wants.
+        demand: Demand,
+    },
+    /// Whether the pool has clients here; said only where its minimum matters.
+    InUse {
+        /// The pool.
+        pool: PoolKey,
+        /// It has.
+        in_use: bool,
+    },
+    /// The lease's server has logged in.
+    Held {
+        /// The lease.
+        lease: LeaseId,
+        /// How it is cancelled, if it has said so.
+        backend: Option<Backend>,
+    },
+    /// The lease's server was not used for long; may it be closed?
+    MayClose {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The lease's server is in use again and was not closed, though it might
+    /// have been.
+    Kept {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// What the server of a dead worker ran is cancelled.
+    OrphanCancelled {
+        /// Its lease.
+        lease: LeaseId,
+    },
+    /// The lease's server is opened for one client, and is closed after it.
+    Dedicated {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// PostgreSQL has refused the lease's server because it has too many
+    /// connections; [`ToSupervisor::Returned`] follows.
+    TooMany {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The lease's server was told to go and still counts.
+    Closing {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The lease's server is gone, or never was.
+    Returned {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// A client asks for a place under the limits of its database and user.
+    Claim {
+        /// Its number in the group's one sequence.
+        client: u64,
+        /// The database that it asks for.
+        database: String,
+        /// The user that it has logged in as.
+        user: String,
+    },
+    /// A client was there before it had to ask for a place.
+    Present {
+        /// Its number in the group's one sequence.
+        client: u64,
+        /// The database that it asked for.
+        database: String,
+        /// The user that it has logged in as.
+        user: String,
+    },
+    /// A client that had a place, or had asked for one, has left.
+    Left {
+        /// Its number in the group's one sequence.
+        client: u64,
+    },
+    /// The configuration was understood and can be put into effect.
+    Prepared {
+        /// Version of the configuration.
+        version: u64,
+    },
+    /// The configuration cannot be put into effect.
+    Refused {
+        /// Version of the configuration.
+        version: u64,
+        /// Why, as text for the log.
+        reason: String,
+    },
+    /// The console asks to read the configuration again.
+    Reload {
+        /// Number that the answer carries.
+        request: u64,
+    },
+    /// Accepting from the listeners of this slot as well.
+    Adopted {
+        /// The slot.
+        slot: Slot,
+    },
+    /// No longer accepting from the listeners of this slot.
+    DroppedListener {
+        /// The slot.
+        slot: Slot,
+    },
+    /// A host has refused the newest protocol and taken plain 3.0.
+    OldHost {
+        /// Version of the configuration in which it was asked.
+        version: u64,
+        /// Its address.
+        host: String,
+    },
+    /// What do servers of the pool report at their login?
+    AskWelcome {
+        /// The pool.
+        pool: PoolKey,
+    },
+    /// What a server of the pool has reported at its login.
+    Welcome {
+        /// Version of the configuration in which it was opened.
+        version: u64,
+        /// The pool.
+        pool: PoolKey,
+        /// ParameterStatus messages.
+        burst: Vec<u8>,
+    },
+}
 
 impl ToSupervisor {
     /// Appends the message as one frame to `out`.

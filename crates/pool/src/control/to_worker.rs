@@ -1,11 +1,121 @@
 //! What the supervisor tells a worker, as frames.
 
+use pgskein_protocol::key::Slot;
+
 use super::{
-    ClaimAnswer, ControlError, ToWorker, backend, lease, pool, put_backend, put_frame, put_lease,
-    put_number, put_pool, read_frame, slot,
+    Backend, ClaimAnswer, ControlError, LeaseId, PoolKey, backend, lease, pool, put_backend,
+    put_frame, put_lease, put_number, put_pool, read_frame, slot,
 };
 use crate::drain_order::DrainOrder;
 use crate::octets::{Truncated, put_bytes};
+
+/// What the supervisor tells a worker.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ToWorker {
+    /// One server connection may be opened.
+    Grant {
+        /// The lease for it.
+        lease: LeaseId,
+        /// The pool it is for.
+        pool: PoolKey,
+    },
+    /// One server connection is to be opened, whether or not anybody waits.
+    Open {
+        /// The lease for it.
+        lease: LeaseId,
+        /// The pool it is for.
+        pool: PoolKey,
+    },
+    /// The lease's server may be closed, if it is still unused; the answer to
+    /// [`ToSupervisor::MayClose`].
+    LetGo {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The server of a dead worker is to be cancelled.
+    CancelOrphan {
+        /// Its lease.
+        lease: LeaseId,
+        /// How it is cancelled.
+        backend: Backend,
+    },
+    /// Servers of the pool to give up; replaces what was said before, and is
+    /// repeated after every server that was.
+    Recall {
+        /// The pool.
+        pool: PoolKey,
+        /// How many, 0 withdraws it: unused ones first, then those in use
+        /// after their quantum.
+        count: u32,
+        /// How many more, but only of those that nobody uses.
+        unused: u32,
+    },
+    /// The answer to [`ToSupervisor::Claim`].
+    Claimed {
+        /// Number of the client.
+        client: u64,
+        /// Whether it gets a place.
+        answer: ClaimAnswer,
+    },
+    /// Get ready to put this configuration into effect.
+    Prepare {
+        /// Version of the configuration.
+        version: u64,
+        /// Every file of it, encoded.
+        sources: Vec<u8>,
+    },
+    /// Put the prepared configuration into effect.
+    Commit {
+        /// Version of the configuration.
+        version: u64,
+    },
+    /// Forget the prepared configuration.
+    Abandon {
+        /// Version of the configuration.
+        version: u64,
+    },
+    /// Accept from the TCP listeners of this slot as well; they come along as
+    /// descriptors.
+    Adopt {
+        /// The slot.
+        slot: Slot,
+    },
+    /// Stop accepting from an adopted slot; it has an acceptor again.
+    DropListener {
+        /// The slot.
+        slot: Slot,
+    },
+    /// Drain.
+    Drain(DrainOrder),
+    /// The supervisor has closed its TCP listeners: accept what is queued,
+    /// then close yours.
+    StopAccepting,
+    /// End at once.
+    Exit,
+    /// Open the log file again: it may have been moved away. A
+    /// [`ToWorker::Commit`] asks for the same, with the new settings.
+    ReopenLog,
+    /// The configuration was read again, or not.
+    Reloaded {
+        /// Number from the request.
+        request: u64,
+        /// A notice, may be empty, or why the old configuration stays.
+        outcome: Result<String, String>,
+    },
+    /// Ask this host for plain 3.0, until the next configuration.
+    OldHost {
+        /// Its address.
+        host: String,
+    },
+    /// What servers of the pool report at their login.
+    Welcome {
+        /// The pool.
+        pool: PoolKey,
+        /// ParameterStatus messages; none when nobody knows yet, which is told
+        /// again then.
+        burst: Vec<u8>,
+    },
+}
 
 impl ToWorker {
     /// Appends the message as one frame to `out`.

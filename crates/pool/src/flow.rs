@@ -42,7 +42,7 @@ use self::pending::Pending;
 pub use self::pending::{Outcome, Refusal};
 use self::unnamed::Unnamed;
 pub use self::unnamed::UnnamedState;
-pub use self::verdict::{ClientVerdict, Ready, ServerVerdict};
+pub use self::verdict::{ClientVerdict, Ready, Rows, ServerVerdict};
 
 /// What one server connection owes.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use pgskein_protocol::TransactionStatus;
 use pgskein_protocol::tag::frontend;
 
 use super::Flow;
+use super::dues::Kind;
 
 /// What happens to a frame from a client that is linked or wants to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,6 +38,16 @@ pub enum ServerVerdict {
     Deallocated,
 }
 
+/// Whose rows a server may send now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rows {
+    /// A simple query's: what describes them and what ends them takes nothing
+    /// off either.
+    OfQuery,
+    /// Those of something else.
+    Other,
+}
+
 /// What a ReadyForQuery means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ready {
@@ -55,6 +66,17 @@ pub struct Ready {
 }
 
 impl Flow {
+    /// Whose rows may come now; `None` while what comes is not simply passed
+    /// on.
+    #[inline(always)]
+    pub fn rows(&self) -> Option<Rows> {
+        match self.dues.front() {
+            Some(Kind::Query) => Some(Rows::OfQuery),
+            due if due < Some(Kind::Own) => Some(Rows::Other),
+            _ => None,
+        }
+    }
+
     /// What to do with a message of a client that is not linked.
     ///
     /// `Forward` means that it needs a server.

@@ -209,7 +209,13 @@ impl Worker {
                         "unexpected ReadyForQuery".to_owned(),
                     ));
                 }
-                Stop::Ready(ready) => self.ready(client, ready, &mut done),
+                Stop::Ready(ready) => {
+                    self.ready(client, ready, &mut done);
+                    if at == bytes.len() {
+                        done.used = at;
+                        return Ok(done);
+                    }
+                }
                 Stop::Parameter(header) => {
                     let end = at + header.total();
                     let body = bytes.get(at + HEADER..end).unwrap_or_default();

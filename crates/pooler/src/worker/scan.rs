@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use pgskein_pool::flow::{ClientVerdict, Flow, Ready, ServerVerdict};
+use pgskein_pool::flow::{ClientVerdict, Flow, Ready, Rows, ServerVerdict};
 use pgskein_pool::parameters::Parameters;
 use pgskein_protocol::tag::{backend, frontend};
 use pgskein_protocol::{ErrorFields, FrameError, Header, TransactionStatus};
@@ -232,6 +232,9 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
         }
         Rest::Drop(_) => return Stop::drop_at(*at, bytes),
     }
+    if client && is_row(bytes.get(*at)) {
+        *at += rows(&server.flow, bytes.get(*at..).unwrap_or_default());
+    }
     loop {
         let here = bytes.get(*at..).unwrap_or_default();
         let header = match Header::peek(here) {
@@ -256,6 +259,9 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
                     return Stop::Tail;
                 }
                 *at += header.total();
+                if is_row(Some(&header.tag)) {
+                    *at += rows(&server.flow, bytes.get(*at..).unwrap_or_default());
+                }
             }
             ServerVerdict::Forward | ServerVerdict::Drop => {
                 server.rest = Rest::Drop(header.total());
@@ -284,6 +290,40 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
             ServerVerdict::Deallocated => return Stop::Deallocated(header),
         }
     }
+}
+
+/// Whether rows may follow a frame with this tag.
+#[inline(always)]
+fn is_row(tag: Option<&u8>) -> bool {
+    matches!(tag, Some(&(backend::ROW_DESCRIPTION | backend::DATA_ROW)))
+}
+
+/// The length, in bytes, of the whole frames at the front that take nothing
+/// off what is due and tell nothing: the rows of a result, and what is around
+/// those of a simple query.
+#[inline(always)]
+fn rows(flow: &Flow, bytes: &[u8]) -> usize {
+    let Some(rows) = flow.rows() else {
+        return 0;
+    };
+    let mut at = 0;
+    while let Ok(Some(header)) = Header::peek(bytes.get(at..).unwrap_or_default()) {
+        let plain = match header.tag {
+            backend::DATA_ROW | backend::COPY_DATA => true,
+            backend::ROW_DESCRIPTION => rows == Rows::OfQuery,
+            backend::COMMAND_COMPLETE => {
+                let telling = matches!(header.length, DISCARD_ALL_LENGTH | DEALLOCATE_ALL_LENGTH);
+                rows == Rows::OfQuery && !telling
+            }
+            _ => false,
+        };
+        let end = at + header.total();
+        if !plain || end > bytes.len() {
+            break;
+        }
+        at = end;
+    }
+    at
 }
 
 /// Looks for what is told of prepared statements: an error may name one, and a

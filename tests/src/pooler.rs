@@ -50,10 +50,13 @@ impl Pooler {
 
     /// Starts it with these lines in `[databases]`.
     pub fn start_for(databases: &str, settings: &str) -> Self {
-        match Self::try_start(databases, settings) {
-            Ok(pooler) => pooler,
-            Err(run) => panic!("pgskein did not start: {run:?}"),
-        }
+        Self::started(Self::try_start(databases, settings))
+    }
+
+    /// Starts it in front of `postgres` with more in its environment.
+    pub fn start_in(postgres: &Postgres, settings: &str, more: &[(&str, String)]) -> Self {
+        let databases = format!("* = {}", postgres.address());
+        Self::started(Self::try_start_in(&databases, settings, more))
     }
 
     /// Starts it, or tells how it refused.
@@ -62,6 +65,10 @@ impl Pooler {
     ///
     /// Its exit code and what it printed, when it ended before it answered.
     pub fn try_start(databases: &str, settings: &str) -> Result<Self, Run> {
+        Self::try_start_in(databases, settings, &[])
+    }
+
+    fn try_start_in(databases: &str, settings: &str, more: &[(&str, String)]) -> Result<Self, Run> {
         let account = Account::unprivileged();
         let folder = Folder::make("pooler", &account);
         let port = free_port();
@@ -70,6 +77,7 @@ impl Pooler {
         let stderr = File::create(folder.join("stderr")).expect("a file can be made");
         let mut command = Command::new(Pgskein::path());
         command.arg(files::ini(&folder)).current_dir(folder.path());
+        command.envs(more.iter().map(|(name, value)| (name, value)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -361,6 +369,10 @@ impl Pooler {
     /// Writes a file beside the configuration that the pooler may read.
     pub fn write_file(&self, name: &str, text: &str) -> PathBuf {
         files::write(&self.folder, &self.account, name, text)
+    }
+
+    fn started(outcome: Result<Self, Run>) -> Self {
+        outcome.unwrap_or_else(|run| panic!("pgskein did not start: {run:?}"))
     }
 
     /// Waits until a worker answers and all are there.

@@ -38,11 +38,13 @@ settings! {
         /// Name of this service towards the system.
         job_name: Text = "pgbouncer", Restart, Supported;
 
-        /// Longest time that a new worker may take until it serves.
-        worker_start_timeout: Seconds = "30", Now, OnlyDefault;
+        /// Longest time that a new worker may take until it serves; then it is killed and started
+        /// again. 0 means any time.
+        worker_start_timeout: Seconds = "30", Now, Supported;
 
-        /// A worker whose event loop does not turn for this long is replaced.
-        worker_hang_timeout: Seconds = "30", Now, OnlyDefault;
+        /// A worker whose event loop does not turn for this long, and for 2 s at least, is killed
+        /// and replaced. 0 means never, for when a debugger is to stop one.
+        worker_hang_timeout: Seconds = "30", Now, Supported;
 
         /// How long workers go on serving after their supervisor has died.
         orphan_timeout: Seconds = "3600", Now, OnlyDefault;

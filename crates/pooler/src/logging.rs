@@ -24,6 +24,7 @@ use pgskein_protocol::key::Slot;
 
 use self::sink::Sink;
 use self::syslog::Syslog;
+use crate::sys::last_words;
 
 /// Target of records that do not go to standard error, where the operator
 /// reads the same in another form.
@@ -44,6 +45,7 @@ pub(crate) fn start(stderr: bool, verbose: u8) {
     panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::force_capture();
         log::error!("{panic}, backtrace: {backtrace}");
+        last_words::told();
     }));
 }
 

@@ -15,9 +15,12 @@
 //! word 32 + 16 i   cell i = 2 (slot - 1) + generation mod 2:
 //!              pid, slot, generation, started, state, running since,
 //!              clients, waiting clients, servers, clean-ups, statements,
-//!              their bytes, changing its places
+//!              their bytes, changing its places, last sweep
+//! word 4096    last words: pid of the process that is being aborted, number
+//!              of frames, frames
 //! ```
 
+mod last_words;
 mod places;
 
 use std::ffi::CStr;
@@ -31,6 +34,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::ftruncate;
 use pgskein_protocol::key::Slot;
 
+pub(crate) use self::last_words::LastWords;
 use crate::sys::shared_memory;
 
 /// The memory that all processes of the group share.
@@ -231,6 +235,21 @@ impl Cell {
         self.set(RUNNING_SINCE, 0);
     }
 
+    /// Whether the loop is in the middle of a turn.
+    pub(crate) fn is_running(&self) -> bool {
+        self.load(RUNNING_SINCE) != 0
+    }
+
+    /// Says when the loop has swept, which it does a few times a second.
+    pub(crate) fn set_swept(&self, at: u64) {
+        self.set(SWEPT, at);
+    }
+
+    /// What [`Cell::set_swept`] was told last.
+    pub(crate) fn swept(&self) -> u64 {
+        self.load(SWEPT)
+    }
+
     fn clear_counts(&self) {
         for word in COUNTS {
             self.set(word, 0);
@@ -305,7 +324,7 @@ fn narrow(word: u64) -> u32 {
 const NAME: &CStr = c"pgskein-scoreboard";
 
 /// Magic with the version in its last byte, words in a cell, cells.
-const HEADER: [u64; 3] = [0x7067_736b_6569_6e02, CELL_WORDS as u64, CELLS as u64];
+const HEADER: [u64; 3] = [0x7067_736b_6569_6e03, CELL_WORDS as u64, CELLS as u64];
 
 /// Two generations of each of 127 slots.
 const CELLS: usize = 2 * 127;
@@ -315,7 +334,11 @@ const FIRST_CELL: usize = 32;
 
 /// Two cache lines, because processors fetch them in pairs.
 const CELL_WORDS: usize = 16;
-const WORDS: usize = FIRST_CELL + CELLS * CELL_WORDS;
+const LAST_WORDS: usize = FIRST_CELL + CELLS * CELL_WORDS;
+const WORDS: usize = LAST_WORDS + 2 + MOST_FRAMES;
+
+/// Frames of a backtrace that are kept.
+const MOST_FRAMES: usize = 64;
 
 const PID: usize = 0;
 const SLOT: usize = 1;
@@ -330,9 +353,10 @@ const CLEANED: usize = 9;
 const PREPARED: usize = 10;
 const PREPARED_BYTES: usize = 11;
 const CHANGING: usize = 12;
+const SWEPT: usize = 13;
 
 /// What begins at 0 with each worker.
-const COUNTS: [usize; 7] = [
+const COUNTS: [usize; 8] = [
     RUNNING_SINCE,
     CLIENTS,
     WAITING,
@@ -340,6 +364,7 @@ const COUNTS: [usize; 7] = [
     CLEANED,
     PREPARED,
     PREPARED_BYTES,
+    SWEPT,
 ];
 
 #[cfg(test)]
@@ -351,14 +376,14 @@ mod tests {
     }
 
     #[test]
-    fn writes_the_header_of_version_2() {
+    fn writes_the_header_of_version_3() {
         let board = Scoreboard::create().unwrap();
         let header: Vec<u64> = board.words[..3].iter().map(load).collect();
-        assert_eq!(header, [0x7067_736b_6569_6e02, 16, 254]);
+        assert_eq!(header, [0x7067_736b_6569_6e03, 16, 254]);
     }
 
     #[test]
-    fn writes_a_cell_where_version_2_has_it() {
+    fn writes_a_cell_where_version_3_has_it() {
         let board = Scoreboard::create().unwrap();
         let cell = board.cell(slot(3), 5).unwrap();
         cell.claim(slot(3), 5);
@@ -372,10 +397,14 @@ mod tests {
         cell.set_servers(7);
         cell.add_cleaned();
         cell.set_prepared(6, 1234);
+        cell.set_swept(76);
         let at = 32 + 16 * (2 * (3 - 1) + 1);
-        let words: Vec<u64> = board.words[at..at + 12].iter().map(load).collect();
+        let words: Vec<u64> = board.words[at..at + 14].iter().map(load).collect();
         let started = words[3];
-        assert_eq!(words, [4711, 3, 5, started, 2, 77, 9, 8, 7, 1, 6, 1234]);
+        assert_eq!(
+            words,
+            [4711, 3, 5, started, 2, 77, 9, 8, 7, 1, 6, 1234, 0, 76]
+        );
         let view = board.cells().next().unwrap();
         assert_eq!((view.index, view.pid, view.servers), (5, 4711, 7));
     }

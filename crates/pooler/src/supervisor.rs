@@ -8,6 +8,7 @@ mod backoff;
 mod broadcast;
 mod drain;
 mod fork;
+mod hang;
 mod hear;
 mod peers;
 mod reap;
@@ -36,6 +37,7 @@ use pgskein_protocol::key::Slot;
 
 use self::broadcast::Broadcast;
 use self::drain::Drain;
+use self::hang::{Hangs, Pulse};
 use self::peers::PeerConnection;
 use self::reload::Reloads;
 use self::signals::Signals;
@@ -80,6 +82,7 @@ pub(crate) struct Supervisor {
     /// What servers report at their login.
     welcomes: Welcomes,
     reloads: Reloads,
+    hangs: Hangs,
     drain: Option<Drain>,
     /// When workers that were told to end at once are killed.
     kill_at: Option<Instant>,
@@ -114,9 +117,13 @@ struct Worker {
     /// `None` once it is closed.
     link: Option<Link>,
     cell: Cell,
+    started: Instant,
     /// `None` until it is ready.
     ready_since: Option<Instant>,
-    /// When it is killed, because its link is closed.
+    /// Whether its loop turns.
+    pulse: Pulse,
+    /// When it is killed: its link is closed, or it was asked for its last
+    /// words.
     kill_at: Option<Instant>,
 }
 
@@ -176,6 +183,7 @@ impl Supervisor {
             old_hosts: OldHosts::default(),
             welcomes: Welcomes::default(),
             reloads: Reloads::default(),
+            hangs: Hangs::new(now),
             drain: None,
             kill_at: None,
             daemon: None,
@@ -222,8 +230,9 @@ impl Supervisor {
                 self.on_event(event.token());
             }
             self.on_time();
-            let waited = self.now - self.started;
-            if !self.ever_ready && waited > self.config.settings.worker_start_timeout {
+            let over = self.start_deadline().filter(|at| *at < self.now);
+            if over.is_some() {
+                let waited = self.now - self.started;
                 return Err(StartError::NoWorkerReady { waited });
             }
         }
@@ -243,6 +252,7 @@ impl Supervisor {
     /// Does everything that is due.
     fn on_time(&mut self) {
         self.respawn_due();
+        self.look_at_workers();
         self.adopt_vacant();
         self.reload_due();
         self.drain_due();
@@ -255,7 +265,7 @@ impl Supervisor {
 
     /// When [`Supervisor::on_time`] has something to do, if ever.
     fn next_deadline(&self) -> Option<Instant> {
-        let start = self.started + self.config.settings.worker_start_timeout;
+        let look = (!self.workers.is_empty()).then(|| self.hangs.next_look());
         let kills = self.workers.values().filter_map(|worker| worker.kill_at);
         let respawns = self.places.values().filter_map(|place| place.respawn_at);
         let adoptions = self.places.values().filter_map(Place::adoption_due_at);
@@ -272,8 +282,15 @@ impl Supervisor {
             .chain(self.drain.as_ref().and_then(Drain::deadline))
             .chain(self.ledger.next_deadline())
             .chain(self.kill_at)
-            .chain((!self.ever_ready).then_some(start))
+            .chain(self.start_deadline())
+            .chain(look)
             .min()
+    }
+
+    /// When the start has failed, if no worker was ready yet.
+    fn start_deadline(&self) -> Option<Instant> {
+        let limit = self.config.settings.worker_start_timeout;
+        (!self.ever_ready && !limit.is_zero()).then(|| self.started + limit)
     }
 
     /// The group was told to end, and has.
@@ -346,6 +363,7 @@ impl Supervisor {
     /// Removes what the group has in the file system.
     fn clean_up(&mut self) {
         drop(self.unix.take());
+        self.hangs.end_writers();
         for slot in self.places.keys().copied().collect::<Vec<_>>() {
             self.remove_peer_socket(slot);
         }

@@ -21,6 +21,7 @@ mod drain_listeners;
 mod drain_timeouts;
 mod drivers;
 mod garbage;
+mod hangs;
 mod leases;
 mod life_of_servers;
 mod limits;

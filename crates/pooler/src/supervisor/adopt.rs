@@ -49,16 +49,21 @@ impl Supervisor {
         let (slot, pid, id) = (worker.id.slot, worker.pid, worker.id);
         log::info!("worker {slot}: ready, pid={pid}");
         self.ledger.worker_ready(id);
-        if let Some(place) = self.places.get_mut(&slot) {
-            place.vacant_since = None;
-            if let Some(adopter) = place.adopter.take() {
-                self.tell(adopter, &ToWorker::DropListener { slot });
-            }
-        }
+        self.take_back(slot);
         if !self.ever_ready {
             self.ever_ready = true;
             if let Some(daemon) = self.daemon.take() {
                 daemon.succeed();
+            }
+        }
+    }
+
+    /// The slot's own worker accepts, and nobody else has to.
+    pub(crate) fn take_back(&mut self, slot: Slot) {
+        if let Some(place) = self.places.get_mut(&slot) {
+            place.vacant_since = None;
+            if let Some(adopter) = place.adopter.take() {
+                self.tell(adopter, &ToWorker::DropListener { slot });
             }
         }
     }
@@ -90,7 +95,8 @@ impl Supervisor {
         let ready = self
             .workers
             .iter()
-            .filter(|(_, worker)| worker.ready_since.is_some() && worker.link.is_some());
+            .filter(|(_, worker)| worker.ready_since.is_some() && worker.link.is_some())
+            .filter(|(_, worker)| !worker.pulse.is_suspect());
         ready
             .min_by_key(|(_, worker)| worker.cell.clients())
             .map(|(token, _)| *token)

@@ -10,12 +10,13 @@ use nix::sys::signal::SigSet;
 use pgskein_pool::ledger::WorkerId;
 use pgskein_protocol::key::Slot;
 
+use super::hang::Pulse;
 use super::{Supervisor, Worker, backoff, signals};
 use crate::link::Link;
 use crate::logging;
 use crate::runtime_dir::{listen_for_peers, peer_socket_path};
 use crate::sys::title::Title;
-use crate::sys::{capabilities, descriptors, process};
+use crate::sys::{capabilities, descriptors, last_words, process};
 use crate::worker;
 use crate::worker::setup::Setup;
 
@@ -72,7 +73,9 @@ impl Supervisor {
             pid,
             link: Some(ours),
             cell,
+            started: self.now,
             ready_since: None,
+            pulse: Pulse::default(),
             kill_at: None,
         };
         self.workers.insert(token, worker);
@@ -137,6 +140,11 @@ fn be_worker(setup: Setup, title: Option<&Title>) -> i32 {
         title.set(&format!("pgskein: worker {slot}"));
     }
     setup.cell.set_pid(std::process::id());
+    if let Some(words) = setup.scoreboard.last_words()
+        && let Err(error) = last_words::leave(words)
+    {
+        log::warn!("no backtrace if this worker hangs: {error}");
+    }
     worker::run(setup)
 }
 

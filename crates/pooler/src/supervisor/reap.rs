@@ -31,7 +31,7 @@ impl Supervisor {
         let mut workers = self.workers.iter();
         let Some(token) = workers.find_map(|(token, worker)| (worker.pid == pid).then_some(*token))
         else {
-            return;
+            return self.hangs.on_other_death(pid);
         };
         // What it said before it died still holds.
         self.read_link(token);
@@ -47,6 +47,7 @@ impl Supervisor {
         }
         self.forget(token, &worker);
         self.vacate(token);
+        self.hangs.on_death(token);
         if self.is_draining() {
             // Its queue has been closed, or is in the hands of a sibling.
             self.remove_peer_socket(slot);
@@ -54,6 +55,7 @@ impl Supervisor {
             self.respawn_later(slot, worker.ready_since);
             self.respawn_due();
         }
+        self.tell_backtrace(slot, pid);
     }
 
     /// Drops what is kept for the worker, apart from its slot.

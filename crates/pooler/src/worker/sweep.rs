@@ -24,6 +24,7 @@ impl Worker {
             .and_then(|_| self.now.checked_sub(settings.server_check_delay));
         if let Ok(now) = monotonic_milliseconds() {
             self.swept_at = now;
+            self.cell.set_swept(now);
         }
         for search in std::mem::take(&mut self.stalled) {
             self.ask_sibling(search);

@@ -1,0 +1,79 @@
+//! A pooler whose system calls take as long as a scenario wants.
+//!
+//! A small library is loaded in front of the C library. It has chosen calls wait
+//! or fail while a file is there, so a worker hangs in the middle of a turn, or
+//! is never born, and nothing about the program under test is different.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::account::Account;
+use crate::folder::Folder;
+use crate::process::Process;
+use crate::tools::{PROGRAM_DEADLINE, run};
+
+/// The library and the folder of its files; for
+/// [`Pooler::start_in`](crate::Pooler::start_in).
+#[derive(Debug)]
+pub struct Stall {
+    folder: Folder,
+}
+
+/// Lets the calls go on when it goes out of scope.
+#[derive(Debug)]
+pub struct Stalled(PathBuf);
+
+impl Stall {
+    /// Compiles the library.
+    pub fn make() -> Self {
+        let folder = Folder::make("stall", &Account::unprivileged());
+        let source = folder.join("stall.c");
+        fs::write(&source, SOURCE).expect("a file can be written");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
+        compiler.arg(folder.join("stall.so"));
+        compiler.arg(&source).arg("-ldl");
+        run(compiler, PROGRAM_DEADLINE).ok();
+        Self { folder }
+    }
+
+    /// What the pooler's environment has to have.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let library = self.folder.join("stall.so");
+        let folder = self.folder.path();
+        vec![
+            ("LD_PRELOAD", library.display().to_string()),
+            ("PGSKEIN_STALL", folder.display().to_string()),
+        ]
+    }
+
+    /// Has the process wait when it accepts next.
+    pub fn accepts_of(&self, process: Process) -> Stalled {
+        self.put(&format!("accept.{}", process.0))
+    }
+
+    /// Has every process that is started wait before it can do anything.
+    pub fn births(&self) -> Stalled {
+        self.put("birth")
+    }
+
+    /// Has every process that is started fail.
+    pub fn barren(&self) -> Stalled {
+        self.put("barren")
+    }
+
+    fn put(&self, name: &str) -> Stalled {
+        let path = self.folder.join(name);
+        File::create(&path).expect("a file can be made");
+        Stalled(path)
+    }
+}
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+const SOURCE: &str = include_str!("stall.c");

@@ -245,6 +245,15 @@ impl Pooler {
         client.with_route(&self.route)
     }
 
+    /// Logs in through worker `n`, or learns why not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pooler::try_connect`].
+    pub fn try_connect_to_worker(&self, n: u8, login: &Login) -> Result<Client, ErrorFields> {
+        Ok(Client::log_in(self.route.wire_to(n), login)?.with_route(&self.route))
+    }
+
     /// Logs in over the unix socket.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ mod lease;
 mod minimum;
 mod orphans;
 mod plan;
+mod refusals;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -165,6 +166,7 @@ impl Ledger {
             let pool = found.pool.clone();
             if let Some(pool) = self.book.pools.get_mut(&pool) {
                 pool.opened_in(now.saturating_duration_since(since));
+                pool.accepted(&self.leases, now);
             }
             self.stale.insert(pool);
         }
@@ -181,20 +183,6 @@ impl Ledger {
             self.gave_up(worker, &pool);
             self.book.count(&pool, |count| count.apart += 1);
             self.forget_unused(&pool);
-        }
-    }
-
-    /// Takes note that PostgreSQL has refused the lease's server because it has
-    /// too many connections.
-    ///
-    /// Until it takes more again, the servers that are there are divided.
-    pub fn too_many(&mut self, worker: WorkerId, lease: LeaseId, now: Instant) {
-        if let Some(found) = self.find(worker, lease) {
-            let key = found.pool.clone();
-            if let Some(pool) = self.book.pools.get_mut(&key) {
-                pool.refused(now);
-            }
-            self.stale.insert(key);
         }
     }
 
@@ -275,7 +263,8 @@ impl Ledger {
     /// The next thing to tell a worker.
     pub fn poll_action(&mut self, now: Instant) -> Option<LedgerAction> {
         while let Some(key) = self.stale.pop_first() {
-            let keys = self.book.together(&key);
+            let mut keys = self.book.together(&key);
+            self.forget_refusals(&mut keys, now);
             self.stale.retain(|key| !keys.contains(key));
             self.again.retain(|key, _| !keys.contains(key));
             let plan = Plan::new(&self.book, &self.leases, &self.workers, &keys, now);

@@ -172,6 +172,23 @@ fn goes_on_asking_when_postgresql_has_too_many_connections() {
 }
 
 #[test]
+fn remembers_what_went_wrong_while_somebody_waits() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let [failed, refused] = ["08006", "53300"].map(|sqlstate| Failure {
+        sqlstate: sqlstate.to_owned(),
+        message: "not now".to_owned(),
+    });
+    pool.on_open_failed(Some(failed.clone()), now);
+    assert_eq!(pool.trouble_since(now), Some(&failed));
+    let later = now + Duration::from_millis(1);
+    assert_eq!(pool.trouble_since(later), None);
+    pool.on_too_many(refused.clone(), later);
+    assert_eq!(pool.trouble_since(now), Some(&refused));
+    pool.on_opened();
+    assert_eq!(pool.trouble_since(now), None);
+}
+
+#[test]
 fn says_whether_it_has_clients_where_that_matters() {
     let mut pool = pool();
     assert_eq!(pool.poll_in_use(true), None);

@@ -71,7 +71,7 @@ fn place_of_a_client_returns_when_it_leaves_and_when_its_worker_dies() {
     clients[2].take().unwrap().close();
     let mut next = None;
     wait_for("the place of the one that left", PATIENCE, || {
-        next = pooler.try_connect(&login).ok();
+        next = pooler.try_connect_to_worker(2, &login).ok();
         next.is_some()
     });
     pooler.worker(1).signal(Signal::SIGKILL);
@@ -91,6 +91,9 @@ fn clients_from_before_a_limit_count_as_well() {
     let login = Login::new().user("alice").database("template1");
     let mut clients: Vec<Client> = (0..4).map(|_| pooler.connect_as(&login)).collect();
     pooler.reload(&format!("{settings}\nmax_user_client_connections = 3"));
+    wait_for("both workers to count", PATIENCE, || {
+        pooler.log().matches("configuration 2 in effect").count() == 2
+    });
     let error = pooler.try_connect(&login).unwrap_err();
     assert_eq!(error.sqlstate, "53300");
     // Two have to leave before one can come.

@@ -145,35 +145,6 @@ fn minimum_of_a_forced_user_opens_without_a_client_and_again_when_it_is_lost() {
     });
 }
 
-#[test]
-fn full_postgresql_keeps_clients_waiting_and_tells_nobody() {
-    let postgres = Postgres::start();
-    // Three are reserved for superusers.
-    postgres.query("alter system set max_connections = 6");
-    postgres.query("alter system set max_wal_senders = 0");
-    postgres.crash();
-    postgres.start_again();
-    let login = Login::new().user("alice");
-    let hog: Vec<_> = (0..3).map(|_| postgres.connect_as(&login)).collect();
-    let settings = "workers = 2\npool_mode = transaction\ndefault_pool_size = 5";
-    let pooler = Pooler::start(&postgres, settings);
-    let refused = "remaining connection slots are reserved";
-    thread::scope(|scope| {
-        let clients = [1, 2].map(|worker| {
-            let (pooler, login) = (&pooler, &login);
-            scope.spawn(move || {
-                let client = pooler.connect_to_worker_as(worker, login);
-                client.value("select 'served'")
-            })
-        });
-        pooler.wait_log(refused);
-        drop(hog);
-        for client in clients {
-            assert_eq!(client.join().unwrap(), "served");
-        }
-    });
-}
-
 /// How many transactions each of these clients was served in this time, while
 /// there were never more than `limit` connections.
 fn served_within(

@@ -20,6 +20,7 @@ mod drain_carriers;
 mod drain_listeners;
 mod drain_timeouts;
 mod drivers;
+mod full_postgresql;
 mod garbage;
 mod hangs;
 mod leases;

@@ -70,8 +70,11 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             b"\0\0\0\x0f\x01\x10\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
         ),
         (
-            ToSupervisor::TooMany { lease: LEASE },
-            b"\0\0\0\x0f\x01\x13\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
+            ToSupervisor::TooMany {
+                lease: LEASE,
+                message: "no".to_owned(),
+            },
+            b"\0\0\0\x15\x01\x2d\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x02no",
         ),
         (
             ToSupervisor::Claim {
@@ -177,6 +180,13 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
                 answer: ClaimAnswer::UserFull,
             },
             b"\0\0\0\x0c\x01\x51\0\0\0\0\0\0\0\x01\x02\x02",
+        ),
+        (
+            ToWorker::TooMany {
+                pool: pool(),
+                message: "no".to_owned(),
+            },
+            b"\0\0\0\x18\x01\x6e\0\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x02no",
         ),
         (
             ToWorker::LetGo { lease: LEASE },

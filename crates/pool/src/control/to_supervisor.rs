@@ -61,6 +61,8 @@ pub enum ToSupervisor {
     TooMany {
         /// The lease.
         lease: LeaseId,
+        /// What it said.
+        message: String,
     },
     /// The lease's server was told to go and still counts.
     Closing {
@@ -182,7 +184,10 @@ impl ToSupervisor {
                     put_backend(out, backend);
                 }
             }),
-            Self::TooMany { lease } => put_frame(out, 19, |out| put_lease(out, *lease)),
+            Self::TooMany { lease, message } => put_frame(out, 45, |out| {
+                put_lease(out, *lease);
+                put_bytes(out, message.as_bytes());
+            }),
             Self::Claim {
                 client,
                 database,
@@ -276,8 +281,9 @@ impl ToSupervisor {
                 17 => Self::OrphanCancelled {
                     lease: lease(octets)?,
                 },
-                19 => Self::TooMany {
+                45 => Self::TooMany {
                     lease: lease(octets)?,
+                    message: octets.text()?,
                 },
                 22 => Self::Claim {
                     client: octets.u64()?,

@@ -50,6 +50,14 @@ pub enum ToWorker {
         /// How many more, but only of those that nobody uses.
         unused: u32,
     },
+    /// PostgreSQL has refused a server of the pool because it has too many
+    /// connections, and is asked again; who waits longer than allowed is told.
+    TooMany {
+        /// The pool.
+        pool: PoolKey,
+        /// What it said.
+        message: String,
+    },
     /// The answer to [`ToSupervisor::Claim`].
     Claimed {
         /// Number of the client.
@@ -173,6 +181,10 @@ impl ToWorker {
                 put_lease(out, *lease);
                 put_backend(out, backend);
             }),
+            Self::TooMany { pool, message } => put_frame(out, 110, |out| {
+                put_pool(out, pool);
+                put_bytes(out, message.as_bytes());
+            }),
             Self::OldHost { host } => put_frame(out, 77, |out| put_bytes(out, host.as_bytes())),
         }
     }
@@ -240,6 +252,10 @@ impl ToWorker {
                         2 => ClaimAnswer::UserFull,
                         _ => return Err(Truncated),
                     },
+                },
+                110 => Self::TooMany {
+                    pool: pool(octets)?,
+                    message: octets.text()?,
                 },
                 79 => Self::LetGo {
                     lease: lease(octets)?,

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::lease::Lease;
+use super::refusals::{Refusal, Tries};
 use super::{Limits, WorkerId};
 use crate::control::PoolKey;
 
@@ -17,6 +18,8 @@ pub(super) struct Book {
     pub pools: BTreeMap<PoolKey, Pool>,
     pub databases: BTreeMap<String, Group>,
     pub users: BTreeMap<String, Group>,
+    /// Servers that are tried though PostgreSQL has refused others.
+    pub tries: Tries,
 }
 
 /// Leases that count towards one limit.
@@ -58,14 +61,6 @@ pub(super) struct Pool {
     pub holding_since: Option<Instant>,
     /// A server was given up since that was looked at.
     pub released: bool,
-}
-
-/// PostgreSQL has too many connections: until then no further server is
-/// tried, and then one at a time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Refusal {
-    pub until: Instant,
-    pause: Duration,
 }
 
 /// What one worker has of one pool.
@@ -146,7 +141,12 @@ impl Book {
             return left;
         };
         pool.shares.retain(|_, share| !share.is_unused());
-        if pool.count.used > 0 || !pool.shares.is_empty() || pool.kept {
+        if pool.count.used > 0
+            || !pool.shares.is_empty()
+            || pool.kept
+            // Whoever comes next must not try it at once.
+            || pool.refusal.is_some()
+        {
             return left;
         }
         self.pools.remove(key);
@@ -234,36 +234,8 @@ impl Pool {
         })
     }
 
-    /// PostgreSQL has refused a server.
-    pub(super) fn refused(&mut self, now: Instant) {
-        let pause = match self.refusal {
-            None => PAUSE_MIN,
-            // One of several that were tried at once.
-            Some(refusal) if now < refusal.until => return,
-            Some(refusal) => (refusal.pause * 2).min(PAUSE_MAX),
-        };
-        self.refusal = Some(Refusal {
-            until: now + pause,
-            pause,
-        });
-    }
-
-    /// How many servers may be open: what the setting says, or what PostgreSQL
-    /// takes and perhaps one more.
-    pub(super) fn limit(&self, leases: &BTreeMap<u64, Lease>, now: Instant) -> u32 {
-        let size = self.limits.pool_size;
-        let Some(refusal) = self.refusal else {
-            return size;
-        };
-        let mut leases = self.leases.iter().filter_map(|id| leases.get(id));
-        let tries = leases.any(Lease::is_opening);
-        let more = u32::from(refusal.until <= now && !tries);
-        size.min(self.count.used + more)
-    }
-
     /// Takes note of how long it took to open a server.
     pub(super) fn opened_in(&mut self, duration: Duration) {
-        self.refusal = None;
         self.opening = Some(match self.opening {
             Some(before) => (before * 3 + duration) / 4,
             None => duration,
@@ -307,11 +279,6 @@ pub(super) fn part(whole: u64, numerator: u64, denominator: u64) -> u64 {
 
 /// Shares are counted in parts of this.
 pub(super) const ONE: u64 = 1 << 16;
-
-/// How long no server is tried after PostgreSQL has refused one, at first and
-/// at most.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// So many times the opening of a server is a turn.
 const OPENINGS_A_TURN: u32 = 10;

@@ -143,12 +143,11 @@ impl Plan {
         let mut missing = Vec::new();
         for (key, pool) in keys.iter().filter_map(|key| book.pools.get_key_value(key)) {
             let limits = pool.limits;
-            let own = self.add_room(pool.limit(leases, self.now), pool.count);
-            self.look_again(pool.refusal.map(|refusal| refusal.until));
-            if let Some(room) = self.rooms.get_mut(own)
-                && pool.refusal.is_none()
-            {
-                room.reserve = limits.reserve_pool_size.into();
+            let (limit, reserve) = pool.limit(leases, self.now);
+            let own = self.add_room(limit, pool.count);
+            self.look_again(pool.refusal_until(self.now));
+            if let Some(room) = self.rooms.get_mut(own) {
+                room.reserve = reserve.into();
                 room.aged = pool.shares.values().any(|share| share.aged);
             }
             let mut rooms = vec![own];

@@ -3,6 +3,7 @@
 mod minimum;
 mod orphans;
 mod recalls;
+mod refusals;
 
 use super::book::TURN;
 use super::*;

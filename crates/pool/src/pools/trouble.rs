@@ -2,7 +2,8 @@
 //!
 //! After a failure nothing is tried for a while, and clients are told. When
 //! PostgreSQL has too many connections they are not: they wait, and the ledger
-//! knows when it is worth another attempt.
+//! knows when it is worth another attempt. Who has waited for too long is told
+//! what went wrong meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,11 @@ use super::{Failure, Pool};
 
 /// What keeps a pool from opening servers.
 #[derive(Debug, Default)]
-pub(super) struct Trouble(Option<(Instant, Failure)>);
+pub(super) struct Trouble {
+    failed: Option<(Instant, Failure)>,
+    /// PostgreSQL had too many connections.
+    refused: Option<(Instant, Failure)>,
+}
 
 impl Pool {
     /// A server that was opened or tested is ready.
@@ -23,7 +28,7 @@ impl Pool {
     pub fn on_open_failed(&mut self, failure: Option<Failure>, now: Instant) {
         self.opening = self.opening.saturating_sub(1);
         if let Some(failure) = failure {
-            self.trouble = Trouble(Some((now, failure)));
+            self.trouble.failed = Some((now, failure));
         }
     }
 
@@ -32,11 +37,23 @@ impl Pool {
         self.opening = self.opening.saturating_sub(1);
     }
 
+    /// This is what PostgreSQL says to whoever in the group opens a server,
+    /// because there are too many connections.
+    pub fn on_too_many(&mut self, failure: Failure, now: Instant) {
+        self.trouble.refused = Some((now, failure));
+    }
+
+    /// What has kept servers from being opened since then, if anything has.
+    pub fn trouble_since(&self, since: Instant) -> Option<&Failure> {
+        let Trouble { failed, refused } = &self.trouble;
+        let both = failed.iter().chain(refused);
+        let (at, failure) = both.max_by_key(|(at, _)| *at)?;
+        (*at >= since).then_some(failure)
+    }
+
     /// The failure that still holds back new attempts.
     pub fn failure(&self, retry: Duration, now: Instant) -> Option<&Failure> {
-        let Trouble(Some((at, failure))) = &self.trouble else {
-            return None;
-        };
+        let (at, failure) = self.trouble.failed.as_ref()?;
         (now.saturating_duration_since(*at) < retry).then_some(failure)
     }
 

@@ -89,7 +89,11 @@ impl Supervisor {
             ToSupervisor::Held { lease, backend } => {
                 self.ledger.held(id, lease, backend, self.now);
             }
-            ToSupervisor::TooMany { lease } => self.ledger.too_many(id, lease, self.now),
+            ToSupervisor::TooMany { lease, message } => {
+                if let Some(pool) = self.ledger.too_many(id, lease, self.now).cloned() {
+                    self.tell_all(&ToWorker::TooMany { pool, message });
+                }
+            }
             ToSupervisor::MayClose { lease } => self.ledger.may_close(id, lease),
             ToSupervisor::Kept { lease } => self.ledger.kept(id, lease),
             ToSupervisor::OrphanCancelled { lease } => {

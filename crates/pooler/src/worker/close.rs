@@ -230,23 +230,27 @@ impl Worker {
             }
             self.close_client(client, &reason);
         }
-        let full = new && reason.is_too_many_connections();
+        let failure = new.then(|| Failure {
+            sqlstate: reason.sqlstate().to_owned(),
+            message: reason.text().into_owned(),
+        });
+        let full = reason.is_too_many_connections();
         if opening && let Some(pool) = self.pools.get_mut(pool_id) {
-            if full {
-                // The clients wait, and it is tried again.
-                pool.on_refused();
-            } else {
-                let failure = new.then(|| Failure {
-                    sqlstate: reason.sqlstate().to_owned(),
-                    message: reason.text().into_owned(),
-                });
-                pool.on_open_failed(failure, self.now);
+            match &failure {
+                Some(failure) if full => {
+                    // The clients wait, and it is tried again.
+                    pool.on_refused();
+                    pool.on_too_many(failure.clone(), self.now);
+                }
+                _ => pool.on_open_failed(failure.clone(), self.now),
             }
         }
-        if full {
-            self.tell_supervisor(&ToSupervisor::TooMany { lease });
-        } else if new {
-            self.refuse_greeting(pool_id);
+        match failure {
+            Some(Failure { message, .. }) if full => {
+                self.tell_supervisor(&ToSupervisor::TooMany { lease, message });
+            }
+            Some(_) => self.refuse_greeting(pool_id),
+            None => {}
         }
         self.drop_server(id);
     }

@@ -113,6 +113,7 @@ impl Worker {
             ToWorker::Grant { lease, pool } => self.on_grant(lease, &pool),
             ToWorker::Open { lease, pool } => self.on_ordered(lease, &pool),
             ToWorker::LetGo { lease } => self.let_go(lease),
+            ToWorker::TooMany { pool, message } => self.on_too_many(&pool, message),
             ToWorker::Claimed { client, answer } => self.on_claimed(client, answer),
             ToWorker::CancelOrphan { lease, backend } => self.cancel_orphan(lease, &backend),
             ToWorker::Recall {
@@ -162,6 +163,13 @@ impl Worker {
         };
         for server in closed {
             self.close_server(server, &ServerReason::Recalled);
+        }
+    }
+
+    fn on_too_many(&mut self, key: &PoolKey, message: String) {
+        let pool = self.pools.lookup(key).and_then(|id| self.pools.get_mut(id));
+        if let Some(pool) = pool {
+            pool.on_too_many(ServerReason::too_many_connections(message), self.now);
         }
     }
 

@@ -73,6 +73,14 @@ pub(super) enum Reason {
         /// Text of the failure.
         message: String,
     },
+    /// It has waited for longer than this setting allows, while no server could
+    /// be opened.
+    Unserved {
+        /// What the last attempt said.
+        failure: Failure,
+        /// Name of the setting.
+        timeout: &'static str,
+    },
     /// Its server connection was lost.
     ServerLost,
     /// Its server said why it closes, and the client has read it.
@@ -111,6 +119,20 @@ impl Reason {
         }
     }
 
+    /// What a client is told that has waited for longer than the reason allows,
+    /// and what went wrong meanwhile.
+    pub(super) fn unserved(self, trouble: Option<&Failure>) -> Self {
+        let timeout = match self {
+            Self::QueryWaitTimeout => "query_wait_timeout",
+            Self::ClientLoginTimeout => "client_login_timeout",
+            other => return other,
+        };
+        match trouble.cloned() {
+            Some(failure) => Self::Unserved { failure, timeout },
+            None => self,
+        }
+    }
+
     /// SQLSTATE of the final ErrorResponse, if the client still gets one.
     pub(super) fn sqlstate(&self) -> Option<&str> {
         Some(match self {
@@ -140,6 +162,7 @@ impl Reason {
             Self::IdleTransactionTimeout => "25P03",
             Self::TransactionTimeout => "25P04",
             Self::ServerFailed { sqlstate, .. } => sqlstate,
+            Self::Unserved { failure, .. } => &failure.sqlstate,
             Self::StatementTooLarge(_) => "53200",
             Self::ServerLost => "08006",
             Self::InvalidServerParameter { sqlstate, .. } => sqlstate,
@@ -174,6 +197,9 @@ impl Reason {
             Self::TransactionTimeout => "transaction timeout",
             Self::Cancelled => "canceling statement due to user request",
             Self::ServerFailed { message, .. } => message,
+            Self::Unserved { failure, timeout } => {
+                return Cow::Owned(format!("{} ({timeout})", failure.message));
+            }
             Self::ServerLost | Self::ServerTorn => "server conn crashed?",
             Self::ServerSaidWhy => "server closed the connection",
             Self::InvalidServerParameter { message, .. } => {
@@ -246,6 +272,14 @@ impl ServerReason {
         Self::LoginFailed {
             sqlstate: CONNECTION_FAILURE.to_owned(),
             message: message.into(),
+        }
+    }
+
+    /// PostgreSQL takes no more connections for now, and says this.
+    pub(super) fn too_many_connections(message: String) -> Failure {
+        Failure {
+            sqlstate: TOO_MANY_CONNECTIONS.to_owned(),
+            message,
         }
     }
 

@@ -75,18 +75,28 @@ impl Worker {
         let now = self.now;
         let settings = &self.config.settings;
         match &client.stage {
-            Stage::Login(login) if self.waits_too_long_for_own(login) => {
-                Some(Reason::QueryWaitTimeout)
+            Stage::Login(login) => {
+                let reason = if self.waits_too_long_for_own(login) {
+                    Reason::QueryWaitTimeout
+                } else if past(client.accepted, settings.client_login_timeout, now) {
+                    Reason::ClientLoginTimeout
+                } else {
+                    return None;
+                };
+                let pool = login.pool.and_then(|pool| self.pools.get(pool));
+                Some(reason.unserved(pool.and_then(|pool| pool.trouble_since(client.accepted))))
             }
-            Stage::Login(_) => past(client.accepted, settings.client_login_timeout, now)
-                .then_some(Reason::ClientLoginTimeout),
             Stage::Closing { deadline, .. } => (now >= *deadline).then_some(Reason::Left),
             Stage::Console(_) | Stage::Cancelling => None,
             Stage::Session(session) => {
-                let limits = self.pools.get(session.pool)?.settings;
+                let pool = self.pools.get(session.pool)?;
+                let limits = pool.settings;
                 match session.state {
                     SessionState::Waiting => past(session.since, limits.query_wait_timeout, now)
-                        .then_some(Reason::QueryWaitTimeout),
+                        .then(|| {
+                            let trouble = pool.trouble_since(session.since);
+                            Reason::QueryWaitTimeout.unserved(trouble)
+                        }),
                     SessionState::Idle | SessionState::Skipping => past(
                         session.since.max(client.heard),
                         limits.client_idle_timeout,

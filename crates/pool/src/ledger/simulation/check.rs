@@ -1,7 +1,7 @@
 //! What must be true of the group after every step, and in the end.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use super::super::WorkerId;
 use super::process::{ClientState, Down, ServerState, Up};
@@ -12,6 +12,14 @@ use crate::control::{PoolKey, ToSupervisor, ToWorker};
 /// became smaller and has not been closed since.
 #[derive(Debug, Default)]
 pub(super) struct Ceilings(BTreeMap<Scope, u32>);
+
+/// When PostgreSQL has refused and taken connections, not longer ago than
+/// [`LATELY`].
+#[derive(Debug, Default)]
+pub(super) struct Lately {
+    pub refused: VecDeque<Instant>,
+    pub accepted: VecDeque<Instant>,
+}
 
 /// What one limit covers.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -120,6 +128,25 @@ impl World {
                 *ceiling = open.max(limit);
             }
         }
+    }
+
+    /// A PostgreSQL that has too many connections is not asked all the time.
+    pub(super) fn check_tries(&mut self) {
+        let Lately { refused, accepted } = &mut self.lately;
+        refused.push_back(self.now);
+        for times in [&mut *refused, accepted] {
+            times.retain(|at| self.now - *at < LATELY);
+        }
+        let most = self.setup.pools.iter().map(|pool| {
+            let at_once = pool.limits.pool_size.max(MOST_SIZE) + pool.limits.reserve_pool_size;
+            (TRIES + at_once) as usize
+        });
+        let most = most.sum::<usize>() + accepted.len();
+        let count = refused.len();
+        assert!(
+            count <= most,
+            "{count} connects were refused within a second"
+        );
     }
 
     /// Nobody waits for long while a connection could be his.
@@ -264,3 +291,11 @@ type Covers<'a> = &'a dyn Fn(&PoolKey) -> bool;
 
 /// How long a client may wait for a connection that could be his.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How many connects of a pool may be refused within so long, beside those that
+/// were tried at once before the first refusal.
+const TRIES: u32 = 20;
+const LATELY: Duration = Duration::from_secs(1);
+
+/// Largest size that a pool may have had before a reload.
+const MOST_SIZE: u32 = 6;

@@ -1,6 +1,7 @@
 //! What goes wrong, or is changed while the group serves.
 
 use super::super::Ledger;
+use super::check::Lately;
 use super::process::{Down, Life};
 use super::setup::ms;
 use super::world::{What, World};
@@ -86,6 +87,8 @@ impl World {
         self.ledger = ledger.expect("its own book can be read");
         self.alarm = None;
         self.supervisor += 1;
+        // It does not know that PostgreSQL takes no more.
+        self.lately = Lately::default();
         for worker in self.processes.keys().copied().collect::<Vec<_>>() {
             self.send_down(worker, Down::AsksForReport(self.supervisor));
         }

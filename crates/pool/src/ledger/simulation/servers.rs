@@ -121,11 +121,13 @@ impl World {
         let pool = process.pools.get_mut(pool_id).unwrap();
         match outcome {
             Outcome::Fine => {
+                self.lately.accepted.push_back(now);
                 return self.logged_in(worker, id, lease, backend.map(key));
             }
             Outcome::Refused => {
                 pool.on_refused();
-                self.tell(worker, ToSupervisor::TooMany { lease });
+                self.check_tries();
+                self.tell(worker, too_many(lease));
             }
             Outcome::Failed => {
                 let failure = Failure {
@@ -303,4 +305,9 @@ fn key(backend: u32) -> Backend {
         process_id: backend,
         secret: Vec::new(),
     }
+}
+
+fn too_many(lease: LeaseId) -> ToSupervisor {
+    let message = "sorry, too many clients already".to_owned();
+    ToSupervisor::TooMany { lease, message }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use super::super::{Ledger, LedgerAction, Limits, WorkerId};
-use super::check::Ceilings;
+use super::check::{Ceilings, Lately};
 use super::process::{Down, Outcome, Process, Up};
 use super::random::Random;
 use super::setup::{PoolSetup, Setup, ms};
@@ -33,6 +33,8 @@ pub(super) struct World {
     pub waits: Vec<Duration>,
     /// How many servers were opened.
     pub opened: u32,
+    /// What PostgreSQL has said lately to those who connected.
+    pub lately: Lately,
     /// Clients ask for nothing any more.
     pub stopping: bool,
     /// The how-manieth supervisor it is.
@@ -103,6 +105,7 @@ impl World {
             spare_since: vec![None; setup.pools.len()],
             waits: Vec::new(),
             opened: 0,
+            lately: Lately::default(),
             stopping: false,
             supervisor: 1,
             last_incarnation: 0,
@@ -268,7 +271,9 @@ impl World {
             }
             ToSupervisor::Held { lease, backend } => self.ledger.held(id, lease, backend, now),
             ToSupervisor::Dedicated { lease } => self.ledger.dedicated(id, lease),
-            ToSupervisor::TooMany { lease } => self.ledger.too_many(id, lease, now),
+            ToSupervisor::TooMany { lease, .. } => {
+                assert!(self.ledger.too_many(id, lease, now).is_some());
+            }
             ToSupervisor::MayClose { lease } => self.ledger.may_close(id, lease),
             ToSupervisor::Kept { lease } => self.ledger.kept(id, lease),
             ToSupervisor::Closing { lease } => {

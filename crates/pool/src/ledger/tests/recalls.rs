@@ -269,35 +269,3 @@ fn gives_a_worker_with_dedicated_servers_its_share_of_the_others() {
     fixture.want(1, &shop, 1);
     assert_eq!(fixture.recalls(), [(2, 1, 0)]);
 }
-
-#[test]
-fn divides_what_is_there_when_postgresql_takes_no_more() {
-    let mut fixture = Fixture::new(5);
-    let shop = pool("shop", "bob");
-    fixture.want(1, &shop, 1);
-    fixture.use_grants();
-    fixture.want(2, &shop, 1);
-    let mut pauses = [100, 200, 400, 800, 1600, 2000, 2000].into_iter();
-    let mut lease = fixture.grants()[0].1;
-    fixture.ledger.too_many(worker(2), lease, fixture.now);
-    fixture.ledger.returned(worker(2), lease, fixture.now);
-    fixture.want(2, &shop, 1);
-    // It has nothing, so it gets a turn with what the first has.
-    assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-    let mut last = fixture.now - Duration::from_millis(1);
-    for pause in pauses.by_ref() {
-        let at = last + Duration::from_millis(pause);
-        fixture.pass(at - fixture.now - Duration::from_millis(1));
-        assert_eq!(fixture.grants(), [], "before {pause} ms are over");
-        fixture.pass(Duration::from_millis(1));
-        lease = fixture.grants()[0].1;
-        last = fixture.now;
-        fixture.ledger.too_many(worker(2), lease, fixture.now);
-        fixture.ledger.returned(worker(2), lease, fixture.now);
-        fixture.want(2, &shop, 1);
-    }
-    fixture.pass(Duration::from_secs(2));
-    fixture.use_grants();
-    fixture.want(2, &shop, 3);
-    assert_eq!(fixture.grants().len(), 3, "it takes more again");
-}

@@ -239,8 +239,9 @@ settings! {
         /// Longest time that SUSPEND waits for buffers to be written.
         suspend_timeout: Seconds = "10", Now, OnlyDefault;
 
-        /// Longest time that a console command waits for the other workers.
-        console_timeout: Seconds = "5", Now, OnlyDefault;
+        /// Longest time that a console command waits for the other processes; who has not
+        /// answered then is named in a notice. 0 waits as long as it takes.
+        console_timeout: Seconds = "5", Now, Supported;
     }
 
     "Servers" {

@@ -16,6 +16,7 @@ use pgskein_protocol::key::Slot;
 
 pub use self::to_supervisor::ToSupervisor;
 pub use self::to_worker::ToWorker;
+use crate::console::Topic;
 use crate::octets::{Octets, Truncated, put_bytes};
 
 /// A pool's name: servers of one database entry and one server-side user.
@@ -198,6 +199,12 @@ fn lease(octets: &mut Octets<'_>) -> Result<LeaseId, Truncated> {
         id: octets.u64()?,
         epoch: octets.u32()?,
     })
+}
+
+fn topic(octets: &mut Octets<'_>) -> Result<Topic, Truncated> {
+    octets
+        .u8()
+        .and_then(|code| Topic::of_code(code).ok_or(Truncated))
 }
 
 fn slot(octets: &mut Octets<'_>) -> Result<Slot, Truncated> {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client_places;
+pub mod console;
 pub mod control;
 pub mod drain_order;
 pub mod flow;

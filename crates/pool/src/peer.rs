@@ -9,11 +9,15 @@
 
 use std::fmt;
 
+use crate::console::Topic;
 use crate::drain_order::DrainOrder;
 use crate::octets::{Octets, Truncated};
 
 /// Largest request or answer, in bytes, its length field included.
 pub const MAX_PEER_MESSAGE: u32 = 10_000;
+
+/// Most bytes of a stream of rows in one answer.
+pub const MAX_PIECE: usize = (MAX_PEER_MESSAGE - HEADER_LEN) as usize;
 
 /// What one process of the group asks of another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,11 +31,16 @@ pub enum PeerRequest<'a> {
     },
     /// Drain, unless this order was seen before.
     Drain(DrainOrder),
+    /// Say what you know of a table of the console.
+    Console {
+        /// The table.
+        topic: Topic,
+    },
 }
 
 /// What the other process says to a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PeerAnswer {
+pub enum PeerAnswer<'a> {
     /// The key is known here; [`PeerAnswer::Done`] or the end of the
     /// connection follows when the cancel is finished.
     Found,
@@ -41,6 +50,10 @@ pub enum PeerAnswer {
     Done,
     /// The order was taken, now or before.
     Obeyed,
+    /// The next piece of a stream of rows; it may end in the middle of one.
+    Rows(&'a [u8]),
+    /// There are no more rows.
+    End,
     /// The request's code is not one of ours.
     Unsupported {
         /// The code as it was received.
@@ -82,6 +95,7 @@ impl<'a> PeerRequest<'a> {
         let request = match code {
             CANCEL => Self::cancel(body),
             DRAIN => Self::drain(body),
+            CONSOLE => Self::console(body),
             _ => return Err(PeerError::Unsupported { code }),
         };
         match request {
@@ -100,6 +114,7 @@ impl<'a> PeerRequest<'a> {
                 out.extend_from_slice(secret);
             }),
             Self::Drain(order) => put_packet(out, DRAIN, |out| order.encode(out)),
+            Self::Console { topic } => put_packet(out, CONSOLE, |out| out.push(topic.code())),
         }
     }
 
@@ -119,15 +134,22 @@ impl<'a> PeerRequest<'a> {
         octets.end()?;
         Ok(Self::Drain(order))
     }
+
+    fn console(body: &'a [u8]) -> Result<Self, Truncated> {
+        let mut octets = Octets(body);
+        let topic = Topic::of_code(octets.u8()?).ok_or(Truncated)?;
+        octets.end()?;
+        Ok(Self::Console { topic })
+    }
 }
 
-impl PeerAnswer {
+impl<'a> PeerAnswer<'a> {
     /// Splits the first answer off `bytes`, as [`PeerRequest::split`] does.
     ///
     /// # Errors
     ///
     /// [`PeerError`]; the connection must then be closed.
-    pub fn split(bytes: &[u8]) -> Result<Option<(Self, &[u8])>, PeerError> {
+    pub fn split(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, PeerError> {
         let Some((code, body, rest)) = split_packet(bytes)? else {
             return Ok(None);
         };
@@ -137,6 +159,8 @@ impl PeerAnswer {
             UNKNOWN => Self::Unknown,
             DONE => Self::Done,
             OBEYED => Self::Obeyed,
+            ROWS => Self::Rows(std::mem::take(&mut octets.0)),
+            END => Self::End,
             UNSUPPORTED => Self::Unsupported {
                 code: octets.u32().map_err(|Truncated| PeerError::Body { code })?,
             },
@@ -147,12 +171,16 @@ impl PeerAnswer {
     }
 
     /// Appends the answer to `out`.
+    ///
+    /// The caller keeps a piece of rows at or under [`MAX_PIECE`] bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Found => put_packet(out, FOUND, |_| {}),
             Self::Unknown => put_packet(out, UNKNOWN, |_| {}),
             Self::Done => put_packet(out, DONE, |_| {}),
             Self::Obeyed => put_packet(out, OBEYED, |_| {}),
+            Self::Rows(piece) => put_packet(out, ROWS, |out| out.extend_from_slice(piece)),
+            Self::End => put_packet(out, END, |_| {}),
             Self::Unsupported { code } => put_packet(out, UNSUPPORTED, |out| {
                 out.extend_from_slice(&code.to_be_bytes());
             }),
@@ -205,10 +233,13 @@ const MAX_SECRET: usize = 256;
 
 const CANCEL: u32 = 0x706b_0101;
 const DRAIN: u32 = 0x706b_0201;
+const CONSOLE: u32 = 0x706b_0301;
 const FOUND: u32 = 0x706b_8101;
 const UNKNOWN: u32 = 0x706b_8201;
 const DONE: u32 = 0x706b_8301;
 const OBEYED: u32 = 0x706b_8401;
+const ROWS: u32 = 0x706b_8501;
+const END: u32 = 0x706b_8601;
 const UNSUPPORTED: u32 = 0x706b_ff01;
 
 #[cfg(test)]
@@ -218,7 +249,7 @@ mod tests {
     use super::*;
     use crate::drain_order::DrainKind;
 
-    /// Version 1 of both requests as they were first written.
+    /// Version 1 of all requests as they were first written.
     fn samples() -> Vec<(PeerRequest<'static>, &'static [u8])> {
         vec![
             (
@@ -238,6 +269,12 @@ mod tests {
                 }),
                 b"\0\0\0\x31\x70\x6b\x02\x010123456789abcdef\x02\0\0\0\0\0\0\0\0\
                   \0\0\0\0\0\x0f\x42\x40\0\0\0\0\0\x1e\x84\x80",
+            ),
+            (
+                PeerRequest::Console {
+                    topic: Topic::Pools,
+                },
+                b"\0\0\0\x09\x70\x6b\x03\x01\x03",
             ),
         ]
     }
@@ -259,6 +296,8 @@ mod tests {
             (PeerAnswer::Unknown, b"\0\0\0\x08\x70\x6b\x82\x01"),
             (PeerAnswer::Done, b"\0\0\0\x08\x70\x6b\x83\x01"),
             (PeerAnswer::Obeyed, b"\0\0\0\x08\x70\x6b\x84\x01"),
+            (PeerAnswer::Rows(b"abc"), b"\0\0\0\x0b\x70\x6b\x85\x01abc"),
+            (PeerAnswer::End, b"\0\0\0\x08\x70\x6b\x86\x01"),
             (
                 PeerAnswer::Unsupported { code: 0x706b_0501 },
                 b"\0\0\0\x0c\x70\x6b\xff\x01\x70\x6b\x05\x01",

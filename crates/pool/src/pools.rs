@@ -267,6 +267,16 @@ impl Pool {
         Some(now.saturating_duration_since(*since))
     }
 
+    /// How long somebody has waited for this pool: for a server, for one of his
+    /// own, or for the greeting.
+    pub fn longest_wait(&self, now: Instant) -> Option<Duration> {
+        let queue = self.waiting.front().map(|(_, since)| *since);
+        let greeting = self.greeting.first().map(|(_, since)| *since);
+        let waiting = [queue, greeting, self.oldest_suit()];
+        let since = waiting.into_iter().flatten().min()?;
+        Some(now.saturating_duration_since(since))
+    }
+
     /// The clients in the queue, first come first.
     pub fn waiting(&self) -> impl Iterator<Item = (ClientId, Instant)> {
         self.waiting.iter().copied()

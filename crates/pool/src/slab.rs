@@ -144,6 +144,25 @@ impl<K: Id, T> Slab<K, T> {
         })
     }
 
+    /// The places from `start` on, with the value of each that has one.
+    pub fn iter_from(&self, start: u32) -> impl Iterator<Item = (K, Option<&T>)> {
+        let entries = self.entries.iter().skip(start as usize);
+        (start..).zip(entries).map(|(index, entry)| {
+            let id = K::new(index, entry.generation);
+            (id, entry.value.as_ref())
+        })
+    }
+
+    /// Number of places, free ones included.
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Number of places that were used and are free.
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
     /// All values with their ids, to change them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
         (0u32..)
@@ -180,6 +199,20 @@ mod tests {
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get(second), Some(&"second"));
         assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn walks_places_from_anywhere_free_ones_included() {
+        let mut slab = Slab::<ServerId, u32>::default();
+        let ids = [10, 20, 30].map(|value| slab.insert_with(|_| value));
+        slab.remove(ids[1]);
+        let walked: Vec<_> = slab
+            .iter_from(1)
+            .map(|(id, value)| (id.index(), value))
+            .collect();
+        assert_eq!(walked, [(1, None), (2, Some(&30))]);
+        assert_eq!((slab.places(), slab.free()), (3, 1));
+        assert_eq!(slab.iter_from(3).count(), 0);
     }
 
     #[test]

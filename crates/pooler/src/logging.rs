@@ -11,6 +11,8 @@ mod line;
 mod sink;
 mod syslog;
 
+pub(crate) use self::line::time_text;
+
 use std::backtrace::Backtrace;
 use std::os::fd::RawFd;
 use std::panic;

@@ -13,6 +13,7 @@ mod hear;
 mod peers;
 mod reap;
 mod reload;
+mod show;
 mod signals;
 mod welcomes;
 

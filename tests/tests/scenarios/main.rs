@@ -12,6 +12,7 @@ mod client_leaves;
 mod client_limits;
 mod console;
 mod console_rights;
+mod console_tables;
 mod copy;
 mod descriptors;
 mod differential;

@@ -93,6 +93,13 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             b"\0\0\0\x1a\x01\x17\0\0\0\0\0\0\0\x01\x02\0\0\0\x04shop\0\0\0\x03bob",
         ),
         (
+            ToSupervisor::Show {
+                request: 258,
+                topic: Topic::Pools,
+            },
+            b"\0\0\0\x0c\x01\x1a\0\0\0\0\0\0\0\x01\x02\x03",
+        ),
+        (
             ToSupervisor::Left { client: 258 },
             b"\0\0\0\x0b\x01\x18\0\0\0\0\0\0\0\x01\x02",
         ),
@@ -251,6 +258,13 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
                 burst: b"S".to_vec(),
             },
             b"\0\0\0\x17\x01\x55\0\0\0\0\x04shop\0\0\0\x03bob\0\0\0\x01S",
+        ),
+        (
+            ToWorker::Shown {
+                request: 258,
+                rows: b"rows".to_vec(),
+            },
+            b"\0\0\0\x13\x01\x5a\0\0\0\0\0\0\0\x01\x02\0\0\0\x04rows",
         ),
         (
             ToWorker::OldHost {

@@ -4,8 +4,9 @@ use pgskein_protocol::key::Slot;
 
 use super::{
     Backend, ControlError, Demand, LeaseId, PoolKey, backend, lease, pool, put_backend, put_claim,
-    put_frame, put_lease, put_number, put_pool, read_frame, slot,
+    put_frame, put_lease, put_number, put_pool, read_frame, slot, topic,
 };
+use crate::console::Topic;
 use crate::octets::{put_bytes, put_duration};
 
 /// What a worker tells the supervisor.
@@ -145,6 +146,13 @@ pub enum ToSupervisor {
         /// ParameterStatus messages.
         burst: Vec<u8>,
     },
+    /// A console asks for what the supervisor knows of a table.
+    Show {
+        /// Number that the answer carries.
+        request: u64,
+        /// The table.
+        topic: Topic,
+    },
 }
 
 impl ToSupervisor {
@@ -160,6 +168,10 @@ impl ToSupervisor {
                 put_bytes(out, reason.as_bytes());
             }),
             Self::Reload { request } => put_number(out, 8, *request),
+            Self::Show { request, topic } => put_frame(out, 26, |out| {
+                out.extend_from_slice(&request.to_be_bytes());
+                out.push(topic.code());
+            }),
             Self::Adopted { slot } => put_frame(out, 9, |out| out.push(slot.get())),
             Self::DroppedListener { slot } => put_frame(out, 10, |out| out.push(slot.get())),
             Self::AskWelcome { pool } => put_frame(out, 20, |out| put_pool(out, pool)),
@@ -297,6 +309,10 @@ impl ToSupervisor {
                 },
                 24 => Self::Left {
                     client: octets.u64()?,
+                },
+                26 => Self::Show {
+                    request: octets.u64()?,
+                    topic: topic(octets)?,
                 },
                 18 => Self::Wanted {
                     pool: pool(octets)?,

@@ -123,6 +123,13 @@ pub enum ToWorker {
         /// again then.
         burst: Vec<u8>,
     },
+    /// The answer to [`ToSupervisor::Show`](super::ToSupervisor::Show).
+    Shown {
+        /// Number from the request.
+        request: u64,
+        /// The stream of all rows.
+        rows: Vec<u8>,
+    },
 }
 
 impl ToWorker {
@@ -160,6 +167,10 @@ impl ToWorker {
                 put_bytes(out, text.as_bytes());
             }),
             Self::ReopenLog => put_frame(out, 76, |_| {}),
+            Self::Shown { request, rows } => put_frame(out, 90, |out| {
+                out.extend_from_slice(&request.to_be_bytes());
+                put_bytes(out, rows);
+            }),
             Self::Welcome { pool, burst } => put_frame(out, 85, |out| {
                 put_pool(out, pool);
                 put_bytes(out, burst);
@@ -236,6 +247,10 @@ impl ToWorker {
                 85 => Self::Welcome {
                     pool: pool(octets)?,
                     burst: octets.bytes()?.to_vec(),
+                },
+                90 => Self::Shown {
+                    request: octets.u64()?,
+                    rows: octets.bytes()?.to_vec(),
                 },
                 77 => Self::OldHost {
                     host: octets.text()?,

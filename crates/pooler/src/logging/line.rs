@@ -45,15 +45,30 @@ pub(crate) fn process(worker: u8) -> String {
     }
 }
 
+/// A time, in seconds since 1970, as `2026-07-10 22:19:13 UTC`.
+pub(crate) fn time_text(seconds: u64) -> String {
+    let mut text = String::new();
+    push_seconds(&mut text, seconds);
+    text.push_str(" UTC");
+    text
+}
+
 /// Appends a time as `2026-07-10 22:19:13.123 UTC`.
 fn push_time(line: &mut String, seconds: u64, millis: u32) {
+    push_seconds(line, seconds);
+    // Writing to a string cannot fail.
+    let _ = write!(line, ".{millis:03} UTC");
+}
+
+/// Appends a time as `2026-07-10 22:19:13`.
+fn push_seconds(line: &mut String, seconds: u64) {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     // Writing to a string cannot fail.
     let _ = write!(
         line,
-        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03} UTC"
+        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
     );
 }
 

@@ -131,6 +131,7 @@ impl Supervisor {
                 burst,
             } => self.on_welcome(version, pool, burst),
             ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
+            ToSupervisor::Show { request, topic } => self.show(token, request, topic),
         }
     }
 

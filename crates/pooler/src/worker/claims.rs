@@ -26,6 +26,13 @@ pub(super) struct Claims {
     users: HashMap<u64, Box<str>>,
 }
 
+impl Claims {
+    /// The user that a client has logged in as, if its pool has another.
+    pub(super) fn user(&self, client: u64) -> Option<&str> {
+        self.users.get(&client).map(|user| &**user)
+    }
+}
+
 impl Worker {
     /// Asks for a place for a client that has proved who it is, if there is a
     /// limit and it has none yet; true if its login waits for the answer.

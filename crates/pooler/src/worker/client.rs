@@ -16,6 +16,7 @@ use pgskein_pool::parameters::ParametersId;
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::prepared::Prepared;
 use pgskein_pool::slab::{ClientId, ServerId, Slab};
+use pgskein_protocol::Replication;
 use pgskein_protocol::key::CancelKey;
 
 use super::console::Console;
@@ -141,7 +142,7 @@ pub(super) enum Carrier {
     /// It has been asked.
     Told,
     /// Not at all: it speaks replication, as it would with PostgreSQL.
-    Never,
+    Never(Replication),
 }
 
 impl Client {

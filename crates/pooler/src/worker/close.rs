@@ -136,7 +136,10 @@ impl Worker {
                     self.wish(pool_id);
                 }
             }
-            Stage::Console(_) => self.reloading.retain(|_, console| *console != id),
+            Stage::Console(console) => {
+                self.reloading.retain(|_, console| *console != id);
+                self.forget_gathering(console.state());
+            }
             Stage::Cancelling | Stage::Closing { .. } => {}
         }
     }

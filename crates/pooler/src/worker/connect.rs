@@ -4,7 +4,7 @@
 //! the host after the one that failed last. Names are looked up by a thread
 //! and kept for `dns_max_ttl`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
@@ -47,6 +47,12 @@ struct Known {
 }
 
 impl Addresses {
+    /// The names that are known, and how many are being looked up.
+    pub(super) fn counts(&self) -> (BTreeSet<Box<str>>, usize) {
+        let names = self.known.keys().map(|name| name.as_str().into());
+        (names.collect(), self.waiting.len())
+    }
+
     /// Forgets all addresses, so that names are looked up again.
     pub(super) fn forget(&mut self) {
         self.known.clear();

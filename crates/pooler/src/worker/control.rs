@@ -148,6 +148,7 @@ impl Worker {
             ToWorker::Exit => self.exit = Some(0),
             ToWorker::ReopenLog => crate::logging::reopen(),
             ToWorker::Reloaded { request, outcome } => self.console_reloaded(request, outcome),
+            ToWorker::Shown { request, rows } => self.on_shown(request, &rows),
             ToWorker::Welcome { pool, burst } => self.on_welcome(&pool, &burst),
             ToWorker::OldHost { host } => {
                 self.old_hosts.insert(&host);
@@ -181,6 +182,7 @@ impl Worker {
             for request in self.reloading.keys().copied().collect::<Vec<_>>() {
                 self.console_reloaded(request, Err("the supervisor is gone".to_owned()));
             }
+            self.supervisor_silent();
             self.refuse_claims();
             self.drain_as_orphan();
         }

@@ -5,8 +5,10 @@
 //! CancelOrphan   to PostgreSQL, for a server of a worker that has died
 //! AskSibling     to a sibling: Cancel, then Found and Done, or Unknown
 //! SendDrain      to a process of the group: Drain, then Obeyed
+//! AskRows        to a sibling: Console, then Rows and End
 //! Request        from a process of the group: its request is to come
 //! Relayed        from a sibling: its cancel is being carried out here
+//! SayRows        from a sibling: it is told what this worker knows
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use pgskein_protocol::write;
 
 use super::cancel::{Purpose, Waiter};
 use super::connect::open_socket;
+use super::rows::{Asking, Saying};
 use super::server::{ServerState, Target};
 use super::stream::{Filled, Outbox, Stream};
 use super::sweep::after;
@@ -73,6 +76,10 @@ pub(super) enum Kind {
     Request,
     /// The cancel of another process is being carried out.
     Relayed,
+    /// A sibling is asked for its rows of a table of the console.
+    AskRows(Asking),
+    /// A sibling has asked for ours.
+    SayRows(Saying),
 }
 
 /// A client that is looked for by its cancel key.
@@ -178,12 +185,24 @@ impl Worker {
 
     /// Puts an errand on its way.
     pub(super) fn start_errand(&mut self, stream: Stream, outbox: Outbox, kind: Kind) {
+        let deadline = after(self.now, self.config.settings.cancel_wait_timeout);
+        self.start_errand_until(stream, outbox, kind, deadline);
+    }
+
+    /// Puts an errand on its way that is given up at `deadline`.
+    pub(super) fn start_errand_until(
+        &mut self,
+        stream: Stream,
+        outbox: Outbox,
+        kind: Kind,
+        deadline: Instant,
+    ) -> ErrandId {
         let errand = Errand {
             stream,
             queued: false,
             inbox: Vec::new(),
             outbox,
-            deadline: after(self.now, self.config.settings.cancel_wait_timeout),
+            deadline,
             kind,
         };
         let id = self.errands.insert_with(|_| errand);
@@ -198,6 +217,7 @@ impl Worker {
             Ok(()) => self.wake_errand(id),
             Err(_) => self.end_errand(id, false),
         }
+        id
     }
 
     /// Puts an errand into the run queue.
@@ -222,6 +242,12 @@ impl Worker {
         if errand.outbox.flush(&mut errand.stream).is_err() {
             return self.end_errand(id, false);
         }
+        if matches!(errand.kind, Kind::SayRows(_)) {
+            self.saying_turn(id);
+        }
+        let Some(errand) = self.errands.get_mut(id) else {
+            return;
+        };
         if !errand.stream.readable() {
             return;
         }
@@ -238,10 +264,12 @@ impl Worker {
         match errand.kind {
             Kind::Request => self.on_peer_request(id),
             Kind::AskSibling { .. } => self.on_sibling_answer(id),
+            Kind::AskRows(_) => self.on_rows(id),
             Kind::CancelServer { .. }
             | Kind::CancelOrphan { .. }
             | Kind::SendDrain
-            | Kind::Relayed => {}
+            | Kind::Relayed
+            | Kind::SayRows(_) => {}
         }
         if let Some(errand) = self.errands.get(id) {
             if errand.inbox.len() > ERRAND_INBOX_MAX {
@@ -325,12 +353,11 @@ impl Worker {
             return;
         };
         while let Ok(Some((answer, rest))) = PeerAnswer::split(&errand.inbox) {
-            let rest = rest.to_vec();
-            errand.inbox = rest;
             match answer {
                 PeerAnswer::Found => *found = true,
                 _ => return self.end_errand(id, true),
             }
+            errand.inbox = rest.to_vec();
         }
     }
 
@@ -363,7 +390,8 @@ impl Worker {
                     self.ask_sibling(search);
                 }
             }
-            Kind::SendDrain | Kind::Request | Kind::Relayed => {}
+            Kind::AskRows(asking) => self.rows_over(id, &asking),
+            Kind::SendDrain | Kind::Request | Kind::Relayed | Kind::SayRows(_) => {}
         }
     }
 
@@ -392,7 +420,13 @@ impl Worker {
     }
 }
 
-fn connect_peer(
+/// Connects to a process of the group and puts a request into the outbox.
+///
+/// # Errors
+///
+/// The error of `connect(2)`; [`std::io::ErrorKind::WouldBlock`] when its
+/// backlog is full.
+pub(super) fn connect_peer(
     path: &Path,
     settings: &pgskein_config::Settings,
     request: &PeerRequest<'_>,
@@ -403,5 +437,6 @@ fn connect_peer(
     Ok((Stream::new(socket), outbox))
 }
 
-/// More than this is no request of ours, in bytes.
+/// More than this is no request or answer of ours, in bytes: what is left of
+/// one behind a full read.
 const ERRAND_INBOX_MAX: usize = 16_384;

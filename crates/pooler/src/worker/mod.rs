@@ -32,6 +32,7 @@ mod relay;
 mod release;
 mod reload;
 mod replication;
+mod rows;
 mod run;
 mod scan;
 mod server;
@@ -39,6 +40,7 @@ mod server_login;
 pub(crate) mod setup;
 mod stream;
 mod sweep;
+mod tables;
 mod ticker;
 mod token;
 mod versions;
@@ -131,6 +133,8 @@ pub(crate) struct Worker {
     runtime_dir: PathBuf,
     /// Consoles that wait for the supervisor, by the number of their request.
     reloading: HashMap<u64, ClientId>,
+    /// Consoles that gather a table, by the number of their request.
+    gathering: HashMap<u64, ClientId>,
     next_request: u64,
     /// When the sweep looks again.
     ticker: Ticker,

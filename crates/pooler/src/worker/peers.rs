@@ -62,6 +62,7 @@ impl Worker {
                 self.obey(order);
                 self.answer_last(id, &PeerAnswer::Obeyed);
             }
+            Ok(Some((PeerRequest::Console { topic }, _))) => self.say_rows(id, topic),
             Err(PeerError::Unsupported { code }) => {
                 self.answer_last(id, &PeerAnswer::Unsupported { code });
             }
@@ -77,12 +78,12 @@ impl Worker {
         self.answer_last(id, &PeerAnswer::Done);
     }
 
-    fn answer_last(&mut self, id: ErrandId, answer: &PeerAnswer) {
+    fn answer_last(&mut self, id: ErrandId, answer: &PeerAnswer<'_>) {
         self.answer_peer(id, answer);
         self.end_errand(id, true);
     }
 
-    fn answer_peer(&mut self, id: ErrandId, answer: &PeerAnswer) {
+    fn answer_peer(&mut self, id: ErrandId, answer: &PeerAnswer<'_>) {
         if let Some(errand) = self.errands.get_mut(id) {
             answer.encode(errand.outbox.buffer());
             if errand.outbox.flush(&mut errand.stream).is_err() {

@@ -59,6 +59,11 @@ impl ReplicationLogin {
         }))
     }
 
+    /// What it asks for.
+    pub(super) fn mode(&self) -> Replication {
+        self.mode
+    }
+
     /// The server that logs in for the client.
     pub(super) fn server(&self) -> Option<ServerId> {
         self.server
@@ -222,7 +227,7 @@ impl Worker {
             prepared: None,
             parameters,
             key,
-            carrier: Carrier::Never,
+            carrier: Carrier::Never(mode),
             since: now,
             turned: now,
         });

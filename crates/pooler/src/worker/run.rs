@@ -108,6 +108,7 @@ impl Worker {
             peers_ready: true,
             runtime_dir: setup.runtime_dir,
             reloading: HashMap::new(),
+            gathering: HashMap::new(),
             next_request: 0,
             exit: None,
         };

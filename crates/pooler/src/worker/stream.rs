@@ -170,6 +170,14 @@ impl Stream {
         }
     }
 
+    /// Our side of a TCP connection; none of a unix socket.
+    pub(super) fn local_address(&self) -> Option<std::net::SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
     /// Says that nothing more will be written.
     pub(super) fn shutdown_write(&self) {
         // A peer that is gone already needs no good-bye.

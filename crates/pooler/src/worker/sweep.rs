@@ -29,6 +29,7 @@ impl Worker {
         for search in std::mem::take(&mut self.stalled) {
             self.ask_sibling(search);
         }
+        self.sweep_gathering();
         self.listeners.look_again();
         self.peers_ready = true;
         let last_sweep = std::mem::replace(&mut self.last_sweep, self.now);

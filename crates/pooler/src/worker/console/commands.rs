@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use pgskein_pool::console::Topic;
 use pgskein_pool::drain_order::DrainKind;
 
 use super::Rights;
@@ -23,8 +24,10 @@ pub(super) struct Command {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Action {
-    /// Answer with a table.
+    /// Answer with a table of what the whole group knows.
     Show(Topic),
+    /// Answer with what every worker knows by itself.
+    ShowOwn(Own),
     /// Answer a driver that asks for a parameter of the session.
     ShowParameter(&'static Parameter),
     /// Say that a parameter of the session stays as it is.
@@ -35,9 +38,9 @@ pub(super) enum Action {
     Shutdown(DrainKind),
 }
 
-/// What can be shown.
+/// What every worker knows by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Topic {
+pub(super) enum Own {
     /// The commands.
     Help,
     /// The settings.
@@ -70,10 +73,14 @@ pub(super) enum Refusal {
 
 /// Every command, in the order of `SHOW HELP`.
 pub(super) static COMMANDS: &[Command] = &[
-    show("SHOW HELP", Topic::Help),
-    show("SHOW CONFIG", Topic::Config),
-    show("SHOW VERSION", Topic::Version),
-    show("SHOW WORKERS", Topic::Workers),
+    own("SHOW HELP", Own::Help),
+    own("SHOW CONFIG", Own::Config),
+    show("SHOW LISTS", Topic::Lists),
+    show("SHOW POOLS", Topic::Pools),
+    show("SHOW CLIENTS", Topic::Clients),
+    show("SHOW SERVERS", Topic::Servers),
+    own("SHOW VERSION", Own::Version),
+    own("SHOW WORKERS", Own::Workers),
     order("RELOAD", Action::Reload),
     order("SHUTDOWN", Action::Shutdown(DrainKind::Immediate)),
     order(
@@ -164,6 +171,14 @@ const fn show(words: &'static str, topic: Topic) -> Command {
         words,
         needs: Rights::Stats,
         action: Action::Show(topic),
+    }
+}
+
+const fn own(words: &'static str, topic: Own) -> Command {
+    Command {
+        words,
+        needs: Rights::Stats,
+        action: Action::ShowOwn(topic),
     }
 }
 

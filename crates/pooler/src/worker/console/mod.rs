@@ -7,6 +7,8 @@
 
 mod answers;
 mod commands;
+mod gather;
+mod show;
 mod statement;
 
 pub(super) use self::answers::greeting;
@@ -20,7 +22,9 @@ use pgskein_protocol::tag::frontend as tag;
 use pgskein_protocol::{Frame, frontend};
 
 use self::answers::Failure;
-use self::commands::{Action, Refusal, Topic};
+use self::commands::{Action, Own, Refusal};
+use self::gather::Gathering;
+use self::show::Showing;
 use super::Worker;
 use super::client::{Client, Stage};
 use super::reason::Reason;
@@ -29,7 +33,8 @@ use super::stream::Filled;
 /// A client that is logged in to the console.
 ///
 /// ```text
-/// Listening ──> Reloading ──> Listening
+/// Listening ──> Reloading ──────────────> Listening
+///     └───────> Gathering ──> Showing ────────^
 /// ```
 #[derive(Debug)]
 pub(super) struct Console {
@@ -48,12 +53,16 @@ pub(super) enum Rights {
 }
 
 /// What a console is doing.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+#[derive(Debug)]
+pub(in crate::worker) enum State {
     /// Its next command is welcome.
     Listening,
     /// The supervisor has not answered its RELOAD yet.
     Reloading,
+    /// Others say what they know.
+    Gathering(Box<Gathering>),
+    /// It is sent a table.
+    Showing(Box<Showing>),
 }
 
 impl Console {
@@ -70,12 +79,20 @@ impl Console {
     pub(super) fn user(&self) -> &str {
         &self.user
     }
+
+    /// What it is doing.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
 }
 
 impl Worker {
     /// Reads from a console and answers.
     pub(super) fn console_turn(&mut self, id: ClientId) {
-        if let Err(reason) = self.read_console(id).and_then(|()| self.obey_console(id)) {
+        self.gather_turn(id);
+        let turn = self.show_turn(id);
+        let turn = turn.and_then(|()| self.read_console(id));
+        if let Err(reason) = turn.and_then(|()| self.obey_console(id)) {
             return self.close_client(id, &reason);
         }
         if let Some(client) = self.clients.get(id)
@@ -181,7 +198,11 @@ impl Worker {
 
     fn act_on_command(&mut self, id: ClientId, action: Action) -> Result<(), Reason> {
         match action {
-            Action::Show(topic) => self.show_console(id, topic),
+            Action::Show(topic) => {
+                self.gather(id, topic);
+                Ok(())
+            }
+            Action::ShowOwn(topic) => self.show_console(id, topic),
             Action::ShowParameter(parameter) => {
                 self.answer_console(id, |out| answers::parameter(out, parameter))
             }
@@ -191,13 +212,13 @@ impl Worker {
         }
     }
 
-    fn show_console(&mut self, id: ClientId, topic: Topic) -> Result<(), Reason> {
+    fn show_console(&mut self, id: ClientId, topic: Own) -> Result<(), Reason> {
         let mut out = Vec::new();
         match topic {
-            Topic::Help => answers::help(&mut out),
-            Topic::Config => answers::config(&mut out, &self.config.settings),
-            Topic::Version => answers::version(&mut out),
-            Topic::Workers => {
+            Own::Help => answers::help(&mut out),
+            Own::Config => answers::config(&mut out, &self.config.settings),
+            Own::Version => answers::version(&mut out),
+            Own::Workers => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
                 let now_unix = now.map_or(0, |age| age.as_secs());
                 answers::workers(&mut out, self.scoreboard.cells(), now_unix);
@@ -283,7 +304,9 @@ impl Worker {
 /// Whether a client is a console whose next command is to be read.
 fn listens(client: &Client) -> bool {
     match &client.stage {
-        Stage::Console(console) => console.state == State::Listening && client.outbox.is_empty(),
+        Stage::Console(console) => {
+            matches!(console.state, State::Listening) && client.outbox.is_empty()
+        }
         _ => false,
     }
 }

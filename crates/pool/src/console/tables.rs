@@ -1,0 +1,9 @@
+//! The declarations of all tables, in the columns and the order of PgBouncer.
+//!
+//! What is ours comes after what is PgBouncer's.
+//!
+//! Source: PgBouncer documentation, "usage", "Admin console".
+
+pub(super) mod lists;
+pub(super) mod pools;
+pub(super) mod sockets;

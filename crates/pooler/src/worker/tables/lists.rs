@@ -1,0 +1,84 @@
+//! SHOW LISTS: how many there are of what.
+
+use std::collections::BTreeSet;
+
+use pgskein_pool::console::{Row, Value};
+
+use crate::worker::Worker;
+use crate::worker::client::Stage;
+
+impl Worker {
+    /// The rows, in PgBouncer's order.
+    pub(super) fn list_rows(&self) -> Vec<Row> {
+        let logging_in = self
+            .clients
+            .ids(|client| matches!(client.stage, Stage::Login(_)));
+        let (hosts, asked) = self.addresses.counts();
+        let lists = [
+            ("databases", Value::Names(self.database_names())),
+            ("users", Value::Names(self.user_names())),
+            ("peers", Value::Names(self.peer_names())),
+            ("pools", Value::Names(self.pool_names())),
+            // Peers are not connected to yet.
+            ("peer_pools", Value::Number(0)),
+            ("free_clients", Value::number(self.clients.free())),
+            ("used_clients", Value::number(self.clients.len())),
+            ("login_clients", Value::number(logging_in.len())),
+            ("free_servers", Value::number(self.servers.free())),
+            ("used_servers", Value::number(self.servers.len())),
+            ("dns_names", Value::Names(hosts)),
+            // No zone is ever looked at.
+            ("dns_zones", Value::Number(0)),
+            ("dns_queries", Value::number(asked)),
+            ("dns_pending", Value::Number(0)),
+        ];
+        let rows = (0_i64..).zip(lists).map(|(position, (list, items))| {
+            let (names, count) = match items {
+                Value::Names(_) => (items, Value::Null),
+                _ => (Value::Null, items),
+            };
+            vec![
+                Value::Number(position),
+                names,
+                count,
+                Value::from(list),
+                Value::Null,
+            ]
+        });
+        rows.collect()
+    }
+
+    /// The databases that clients can ask for by name, and those that were made
+    /// from `*`.
+    fn database_names(&self) -> BTreeSet<Box<str>> {
+        let entries = self
+            .config
+            .databases
+            .keys()
+            .map(|name| name.as_str().into());
+        let pools = self.pools.iter();
+        let made = pools.map(|(_, pool)| pool.key.database.as_str().into());
+        entries.chain(made).collect()
+    }
+
+    fn user_names(&self) -> BTreeSet<Box<str>> {
+        let config = &self.config;
+        let names = config.auth.keys().chain(config.users.keys());
+        let names = names.map(|name| name.as_str().into());
+        let pools = self.pools.iter();
+        let made = pools.map(|(_, pool)| pool.key.user.as_str().into());
+        names.chain(made).collect()
+    }
+
+    fn peer_names(&self) -> BTreeSet<Box<str>> {
+        let peers = self.config.peers.keys();
+        peers.map(|peer| peer.to_string().into()).collect()
+    }
+
+    /// Pools are told apart by both names, and the console's is one of them.
+    fn pool_names(&self) -> BTreeSet<Box<str>> {
+        let pools = self.pools.iter();
+        let names = pools.map(|(_, pool)| pool.key.to_string().into());
+        names.chain(["pgbouncer/pgbouncer".into()]).collect()
+    }
+}

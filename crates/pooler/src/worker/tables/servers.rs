@@ -1,0 +1,109 @@
+//! SHOW SERVERS: a row for each connection to PostgreSQL.
+
+use std::path::Path;
+use std::time::Instant;
+
+use pgskein_pool::console::Row;
+use pgskein_pool::slab::ServerId;
+
+use super::clients::{Connection, local_place, login_mode, unix_place};
+use super::clock::Clock;
+use crate::worker::Worker;
+use crate::worker::client::{Carrier, Stage};
+use crate::worker::server::{OwnQuery, Server, ServerState, Target};
+
+impl Worker {
+    /// The row of a server; none for one that was told to go. `idle` is since
+    /// when it is idle, if it is.
+    pub(super) fn server_row(
+        &self,
+        server: &Server,
+        idle: Option<Instant>,
+        clock: &Clock,
+    ) -> Option<Row> {
+        let state = self.server_state(server, idle)?;
+        let pool = self.pools.get(server.pool)?;
+        let client = server.client().and_then(|client| self.clients.get(client));
+        let (place, local) = match &server.target {
+            Target::Tcp(address) => (
+                (address.ip().to_string(), address.port()),
+                local_place(&server.stream),
+            ),
+            Target::Unix(path) => (unix_place(port(path)), unix_place(port(path))),
+        };
+        let requested = match client {
+            Some(client) => client.heard,
+            None => idle.unwrap_or(server.opened),
+        };
+        let connection = Connection {
+            kind: "S",
+            user: &pool.key.user,
+            database: &pool.key.database,
+            replication: self
+                .replication_of(server)
+                .unwrap_or_else(|| "none".to_owned()),
+            state,
+            place,
+            local,
+            connected: server.opened,
+            requested,
+            waits: None,
+            close_needed: server.retire,
+            ptr: format!("s{}", server.number),
+            link: client.map_or_else(String::new, |client| format!("c{}", client.number)),
+            remote_pid: server.key.as_ref().map_or(0, |(pid, _)| *pid),
+            application_name: self.application_name(Some(server.parameters)),
+            prepared_statements: server.known.len(),
+            number: server.number,
+        };
+        Some(self.connection_row(&connection, clock))
+    }
+
+    /// What a server is doing, in PgBouncer's words; none for one that was told
+    /// to go.
+    pub(super) fn server_state(
+        &self,
+        server: &Server,
+        idle: Option<Instant>,
+    ) -> Option<&'static str> {
+        Some(match server.state {
+            ServerState::Connecting { .. }
+            | ServerState::LoggingIn { .. }
+            | ServerState::Own {
+                query: OwnQuery::Connect | OwnQuery::ConnectAgain,
+                ..
+            } => "new",
+            ServerState::Idle if self.stale.is_some() && idle < self.stale => "used",
+            ServerState::Idle => "idle",
+            ServerState::Linked(_) | ServerState::Recovering { .. } => "active",
+            ServerState::Own { .. } => "tested",
+            ServerState::BeingCancelled { .. } => "being_canceled",
+            ServerState::Closing { .. } => return None,
+        })
+    }
+
+    /// Since when each idle server is.
+    pub(super) fn idle_since(&self) -> std::collections::HashMap<ServerId, Instant> {
+        self.pools
+            .iter()
+            .flat_map(|(_, pool)| pool.idle())
+            .collect()
+    }
+
+    fn replication_of(&self, server: &Server) -> Option<String> {
+        match &self.clients.get(server.owner?)?.stage {
+            Stage::Login(login) => login_mode(login),
+            Stage::Session(session) => match session.carrier {
+                Carrier::Never(mode) => Some(mode.to_string()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// The port in the name of a unix socket.
+fn port(path: &Path) -> u16 {
+    let port = path.extension().and_then(|port| port.to_str());
+    port.and_then(|port| port.parse().ok()).unwrap_or(0)
+}

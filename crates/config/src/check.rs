@@ -53,6 +53,9 @@ impl Check<'_> {
                 format!("expected 1 to {MOST_ITERATIONS}"),
             );
         }
+        if settings.stats_period < Duration::from_secs(1) {
+            self.wrong("stats_period", "expected 1 or more");
+        }
         if settings.max_packet_size < SMALLEST_PACKET {
             self.wrong(
                 "max_packet_size",

@@ -343,10 +343,10 @@ settings! {
         log_pooler_errors: Flag = "1", Now, Supported;
 
         /// Whether to log a line of statistics in every `stats_period`.
-        log_stats: Flag = "1", Now, Partly(&["1", "0"]);
+        log_stats: Flag = "1", Now, Supported;
 
-        /// Time over which averages are taken.
-        stats_period: Seconds = "60", Now, OnlyDefault;
+        /// Time over which averages are taken, 1 s or more.
+        stats_period: Seconds = "60", Now, Supported;
     }
 
     "Connections" {

@@ -14,5 +14,6 @@ pub mod peer;
 pub mod pools;
 pub mod prepared;
 pub mod slab;
+pub mod statistics;
 pub mod text;
 pub mod welcomes;

@@ -26,6 +26,7 @@ use self::trouble::Trouble;
 use crate::control::PoolKey;
 use crate::parameters::ParametersId;
 use crate::slab::{ClientId, ServerId};
+use crate::statistics::PoolStatistics;
 
 /// A pool of this worker.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -83,6 +84,8 @@ pub struct Pool {
     pub settings: PoolSettings,
     /// What new clients are greeted with, once a server has logged in.
     pub welcome: Option<Welcome>,
+    /// What is counted of it.
+    pub statistics: PoolStatistics,
     idle: VecDeque<(ServerId, Instant)>,
     waiting: VecDeque<(ClientId, Instant)>,
     greeting: Vec<(ClientId, Instant)>,
@@ -109,6 +112,7 @@ impl Pool {
             key,
             settings,
             welcome: None,
+            statistics: PoolStatistics::default(),
             idle: VecDeque::new(),
             waiting: VecDeque::new(),
             greeting: Vec::new(),
@@ -179,7 +183,10 @@ impl Pool {
             return Free::GiveWay;
         }
         match self.waiting.pop_front() {
-            Some((client, _)) => Free::Link(client),
+            Some((client, since)) => {
+                self.statistics.on_waited(since, now);
+                Free::Link(client)
+            }
             None => {
                 self.idle.push_back((server, now));
                 Free::Idle

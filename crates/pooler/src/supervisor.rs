@@ -15,6 +15,7 @@ mod reap;
 mod reload;
 mod show;
 mod signals;
+mod statistics;
 mod welcomes;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use pgskein_pool::client_places::ClientPlaces;
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::ledger::{Ledger, WorkerId};
 use pgskein_pool::old_hosts::OldHosts;
+use pgskein_pool::statistics::Book;
 use pgskein_pool::welcomes::Welcomes;
 use pgskein_protocol::key::Slot;
 
@@ -82,6 +84,8 @@ pub(crate) struct Supervisor {
     old_hosts: OldHosts,
     /// What servers report at their login.
     welcomes: Welcomes,
+    /// What all workers have counted.
+    statistics: Book,
     reloads: Reloads,
     hangs: Hangs,
     drain: Option<Drain>,
@@ -164,6 +168,7 @@ impl Supervisor {
             signals,
             title,
             sources: foundation.sources,
+            statistics: Book::new(foundation.config.settings.stats_period, now),
             config: foundation.config,
             config_version: 1,
             runtime_dir: foundation.runtime_dir,
@@ -262,6 +267,7 @@ impl Supervisor {
         self.kill_due();
         self.ledger.on_time(self.now);
         self.pass_on_leases();
+        self.statistics_due();
     }
 
     /// When [`Supervisor::on_time`] has something to do, if ever.
@@ -285,6 +291,7 @@ impl Supervisor {
             .chain(self.kill_at)
             .chain(self.start_deadline())
             .chain(look)
+            .chain(Some(self.statistics.next_deadline()))
             .min()
     }
 

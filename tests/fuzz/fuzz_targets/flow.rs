@@ -15,6 +15,7 @@ use pgskein_pool::flow::{ClientVerdict, Flow, Outcome};
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::prepared::plan::{Message, Planned, Planner, TAKEN};
 use pgskein_pool::prepared::{Known, Prepared, Statements};
+use pgskein_pool::statistics::Traffic;
 use pgskein_protocol::tag::{backend, frontend};
 use pgskein_protocol::{Frame, TransactionStatus, write};
 
@@ -136,6 +137,7 @@ impl Link {
             max: 1,
             parameters: &self.parameters,
             out: &mut out,
+            traffic: &mut Traffic::default(),
         }
         .plan(Message {
             tag: frame.tag,

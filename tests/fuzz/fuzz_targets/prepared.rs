@@ -10,6 +10,7 @@ use pgskein_pool::flow::{ClientVerdict, Flow, Outcome, ServerVerdict};
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::prepared::plan::{Message, Planner};
 use pgskein_pool::prepared::{Known, Prepared, Statements};
+use pgskein_pool::statistics::Traffic;
 use pgskein_protocol::tag::{backend, frontend};
 use pgskein_protocol::TransactionStatus;
 
@@ -72,6 +73,7 @@ impl Link {
             max: 2,
             parameters: &self.parameters,
             out: &mut out,
+            traffic: &mut Traffic::default(),
         }
         .plan(Message {
             tag,

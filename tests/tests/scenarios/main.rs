@@ -55,6 +55,7 @@ mod signals;
 mod slow_reader;
 mod sockets;
 mod startup_parameters;
+mod statistics_log;
 mod supervisor_death;
 mod timeouts;
 mod unlucky;

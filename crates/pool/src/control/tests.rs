@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::drain_order::DrainKind;
-use crate::drain_order::DrainOrder;
+use crate::drain_order::{DrainKind, DrainOrder};
+use crate::statistics::{Counters, Report, Totals};
 
 fn pool() -> PoolKey {
     PoolKey {
@@ -19,6 +19,15 @@ fn backend() -> Backend {
         process_id: 4711,
         secret: b"\x01\x02\x03\x04".to_vec(),
     }
+}
+
+fn report() -> Report {
+    let mut totals = Totals::default();
+    totals.add(
+        "shop",
+        &Counters::from_array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
+    );
+    Report { round: 258, totals }
 }
 
 const LEASE: LeaseId = LeaseId { id: 7, epoch: 2 };
@@ -161,6 +170,14 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             ToSupervisor::Dedicated { lease: LEASE },
             b"\0\0\0\x0f\x01\x0c\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
         ),
+        (
+            ToSupervisor::Counted(report()),
+            b"\0\0\0\x77\x01\x28\0\0\0\0\0\0\0\x01\x02\0\0\0\x01\0\0\0\x04shop\
+              \0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\
+              \0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x06\
+              \0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x09\
+              \0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x0b\0\0\0\0\0\0\0\x0c",
+        ),
     ]
 }
 
@@ -285,6 +302,13 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
                 outcome: Ok(String::new()),
             },
             b"\0\0\0\x10\x01\x4b\0\0\0\0\0\0\0\0\x01\x01\0\0\0\0",
+        ),
+        (
+            ToWorker::Count {
+                round: 258,
+                period: true,
+            },
+            b"\0\0\0\x0c\x01\x69\0\0\0\0\0\0\0\x01\x02\x01",
         ),
     ]
 }

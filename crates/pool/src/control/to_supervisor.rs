@@ -8,6 +8,7 @@ use super::{
 };
 use crate::console::Topic;
 use crate::octets::{put_bytes, put_duration};
+use crate::statistics::Report;
 
 /// What a worker tells the supervisor.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -153,6 +154,8 @@ pub enum ToSupervisor {
         /// The table.
         topic: Topic,
     },
+    /// What the worker has counted.
+    Counted(Report),
 }
 
 impl ToSupervisor {
@@ -224,6 +227,7 @@ impl ToSupervisor {
             Self::MayClose { lease } => put_frame(out, 15, |out| put_lease(out, *lease)),
             Self::Kept { lease } => put_frame(out, 16, |out| put_lease(out, *lease)),
             Self::OrphanCancelled { lease } => put_frame(out, 17, |out| put_lease(out, *lease)),
+            Self::Counted(report) => put_frame(out, 40, |out| report.encode(out)),
         }
     }
 
@@ -322,6 +326,7 @@ impl ToSupervisor {
                         last_lease: octets.u64()?,
                     },
                 },
+                40 => Self::Counted(Report::decode(octets)?),
                 _ => return Ok(None),
             }))
         })

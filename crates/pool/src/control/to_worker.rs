@@ -130,6 +130,13 @@ pub enum ToWorker {
         /// The stream of all rows.
         rows: Vec<u8>,
     },
+    /// Say what you have counted.
+    Count {
+        /// Number that the answer carries.
+        round: u64,
+        /// Whether a period of the statistics has ended.
+        period: bool,
+    },
 }
 
 impl ToWorker {
@@ -197,6 +204,10 @@ impl ToWorker {
                 put_bytes(out, message.as_bytes());
             }),
             Self::OldHost { host } => put_frame(out, 77, |out| put_bytes(out, host.as_bytes())),
+            Self::Count { round, period } => put_frame(out, 105, |out| {
+                out.extend_from_slice(&round.to_be_bytes());
+                out.push(u8::from(*period));
+            }),
         }
     }
 
@@ -278,6 +289,10 @@ impl ToWorker {
                 80 => Self::CancelOrphan {
                     lease: lease(octets)?,
                     backend: backend(octets)?,
+                },
+                105 => Self::Count {
+                    round: octets.u64()?,
+                    period: octets.u8()? != 0,
                 },
                 _ => return Ok(None),
             }))

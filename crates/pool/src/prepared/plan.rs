@@ -21,6 +21,7 @@ use pgskein_protocol::{TransactionStatus, write};
 use super::{Found, Known, Name, Prepared, StatementId, Statements, Unnamed};
 use crate::flow::{Flow, Refusal, UnnamedState};
 use crate::parameters::Parameters;
+use crate::statistics::Traffic;
 use crate::text::{self, Classes};
 
 /// All that a plan looks at and changes.
@@ -40,6 +41,8 @@ pub struct Planner<'a> {
     pub parameters: &'a Parameters,
     /// What goes to the server.
     pub out: &'a mut Vec<u8>,
+    /// What is counted of it.
+    pub traffic: &'a mut Traffic,
 }
 
 /// The message to be planned, as far as it was read.
@@ -119,6 +122,7 @@ impl Planner<'_> {
             return Planned::Hold;
         }
         let names = bind.names_len();
+        self.traffic.binds += 1;
         let from = self.out.len();
         write::bind_names(
             self.out,
@@ -190,6 +194,7 @@ impl Planner<'_> {
             self.statements.release(id);
             return self.refuse(message, parse, Refusal::OutOfMemory);
         }
+        self.traffic.client_parses += 1;
         if found == Found::Ready && self.flow.status() != TransactionStatus::Failed {
             self.flow.on_known_parse(parse.name);
         } else {
@@ -351,6 +356,7 @@ impl Planner<'_> {
         let Some(name) = self.statements.name(id) else {
             return;
         };
+        self.traffic.server_parses += 1;
         self.known.prepare(name, self.flow.batch(), self.statements);
         while let Some(oldest) = self.known.excess(self.max, self.statements) {
             write::close_statement(self.out, &oldest.written());

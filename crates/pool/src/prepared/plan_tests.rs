@@ -12,6 +12,7 @@ struct Link {
     statements: Statements,
     parameters: Parameters,
     max: usize,
+    traffic: Traffic,
 }
 
 impl Link {
@@ -26,6 +27,7 @@ impl Link {
             statements,
             parameters: Parameters::new(&[]),
             max: 10,
+            traffic: Traffic::default(),
         }
     }
 
@@ -69,6 +71,7 @@ impl Link {
             max: self.max,
             parameters: &self.parameters,
             out,
+            traffic: &mut self.traffic,
         }
         .plan(Message {
             tag: frame.tag,

@@ -130,6 +130,7 @@ impl Supervisor {
                 pool,
                 burst,
             } => self.on_welcome(version, pool, burst),
+            ToSupervisor::Counted(report) => self.statistics.report(id, report, self.now),
             ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
             ToSupervisor::Show { request, topic } => self.show(token, request, topic),
         }

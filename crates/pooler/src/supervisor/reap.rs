@@ -70,6 +70,7 @@ impl Supervisor {
         self.client_places.worker_died(worker.id);
         self.reloads.on_death(token);
         self.welcomes.on_death(worker.id);
+        self.statistics.worker_died(worker.id, self.now);
     }
 
     /// Takes note that the slots of a dead worker, its own and adopted ones,

@@ -21,6 +21,8 @@ use super::stream::Filled;
 #[derive(Debug, Default)]
 struct Backward {
     used: usize,
+    /// Bytes for the client.
+    sent: usize,
     /// It may be lent to the next client.
     released: bool,
     /// A query of ours has ended, and whether it failed.
@@ -85,6 +87,7 @@ impl Worker {
         let Some(server) = self.servers.get_mut(id) else {
             return Ok(());
         };
+        server.traffic.sent += done.sent as u64;
         if let Some(rest) = bytes.get(done.used..)
             && !rest.is_empty()
         {
@@ -239,7 +242,10 @@ impl Worker {
                 }
                 Stop::Deallocated(header) => {
                     if let Some(client) = client.and_then(|id| self.clients.get_mut(id)) {
-                        write::command_complete(client.outbox.buffer(), "DEALLOCATE");
+                        let out = client.outbox.buffer();
+                        let before = out.len();
+                        write::command_complete(out, "DEALLOCATE");
+                        done.sent += out.len() - before;
                     }
                     done.answered = true;
                     at += header.total();
@@ -269,6 +275,7 @@ impl Worker {
     /// Writes to a client.
     #[inline]
     fn pass(&mut self, id: ClientId, bytes: &[u8], done: &mut Backward) {
+        done.sent += bytes.len();
         if let Some(client) = self.clients.get_mut(id)
             && let Err(error) = client.outbox.send(&mut client.stream, bytes)
         {
@@ -284,10 +291,6 @@ impl Worker {
             done.settled |= ready.settled;
             return;
         };
-        if done.client_failed.is_some() || done.in_block {
-            // It is closed with its server still linked to it.
-            return;
-        }
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
@@ -295,12 +298,21 @@ impl Worker {
         let Stage::Session(session) = &mut client.stage else {
             return;
         };
+        let idle = ready.status == TransactionStatus::Idle;
+        let (since, turned) = (session.since, session.turned);
         session.turned = now;
-        let pool = self.pools.get(session.pool);
+        let pool = self.pools.get_mut(session.pool).map(|pool| {
+            pool.statistics.on_answered(since, turned, now, idle);
+            &*pool
+        });
+        if done.client_failed.is_some() || done.in_block {
+            // It is closed with its server still linked to it.
+            return;
+        }
         let mode = pool.map_or(PoolMode::Session, |pool| pool.settings.pool_mode);
         let whole = session.rest == Rest::None;
         let mut pinned = None;
-        if ready.status == TransactionStatus::Idle && mode != PoolMode::Session && whole {
+        if idle && mode != PoolMode::Session && whole {
             pinned = is_pinned(pool, session.state, &self.servers, &self.parameters);
             if pinned.is_none() {
                 session.state = SessionState::Idle;
@@ -324,7 +336,13 @@ impl Worker {
         let Some(session) = session_of(&mut self.clients, id) else {
             return;
         };
-        session.turned = self.now;
+        let now = self.now;
+        let (since, turned) = (session.since, session.turned);
+        // What comes next is a transaction of its own.
+        (session.since, session.turned) = (now, now);
+        if let Some(pool) = self.pools.get_mut(session.pool) {
+            pool.statistics.on_answered(since, turned, now, true);
+        }
         if session.held {
             self.wake_client(id);
         }

@@ -114,6 +114,7 @@ impl Worker {
                 }
                 match session.state {
                     SessionState::Linked(server) => {
+                        self.count_unfinished(server);
                         self.abandon(server, session.rest, good_bye);
                     }
                     SessionState::Waiting => {
@@ -228,6 +229,7 @@ impl Worker {
             } else {
                 Reason::ServerLost
             };
+            self.count_unfinished(id);
             if let Some(session) = session_of(&mut self.clients, client) {
                 session.state = SessionState::Idle;
             }
@@ -270,6 +272,7 @@ impl Worker {
         self.forget_statements(&mut server);
         if let Some(pool) = self.pools.get_mut(server.pool) {
             pool.forget_idle(id);
+            pool.statistics.on_traffic(&server.traffic);
         }
         let pool = self.pools.on_returned(server.pool);
         self.wish(pool);

@@ -17,6 +17,7 @@ use pgskein_pool::flow::Flow;
 use pgskein_pool::pools::{Failure, PoolId};
 use pgskein_pool::prepared;
 use pgskein_pool::slab::ServerId;
+use pgskein_pool::statistics::Traffic;
 use pgskein_pool::text::Classes;
 use socket2::{SockRef, TcpKeepalive};
 
@@ -188,6 +189,7 @@ impl Worker {
             outbox: Outbox::default(),
             parameters: self.parameters.empty(),
             number: self.scoreboard.next_id(),
+            traffic: Traffic::default(),
             pool,
             owner: None,
             lease,

@@ -150,6 +150,7 @@ impl Worker {
             ToWorker::Reloaded { request, outcome } => self.console_reloaded(request, outcome),
             ToWorker::Shown { request, rows } => self.on_shown(request, &rows),
             ToWorker::Welcome { pool, burst } => self.on_welcome(&pool, &burst),
+            ToWorker::Count { round, period } => self.on_count(round, period),
             ToWorker::OldHost { host } => {
                 self.old_hosts.insert(&host);
             }

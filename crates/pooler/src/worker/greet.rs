@@ -193,6 +193,9 @@ impl Worker {
         }
         write::ready_for_query(out, TransactionStatus::Idle);
         self.keys.insert(key.process_id, id);
+        if let Some(pool) = self.pools.get_mut(pool_id) {
+            pool.statistics.on_login();
+        }
         client.stage = Stage::Session(Session {
             pool: pool_id,
             state: SessionState::Idle,

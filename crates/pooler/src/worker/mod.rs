@@ -38,6 +38,7 @@ mod scan;
 mod server;
 mod server_login;
 pub(crate) mod setup;
+mod statistics;
 mod stream;
 mod sweep;
 mod tables;
@@ -73,6 +74,7 @@ use self::drain::Draining;
 use self::errand::Errand;
 use self::flight::Flight;
 use self::server::Server;
+use self::statistics::Counting;
 use self::ticker::Ticker;
 use crate::link::Link;
 use crate::scoreboard::{Cell, Scoreboard};
@@ -122,6 +124,7 @@ pub(crate) struct Worker {
     /// Searches that wait for room in a sibling's backlog.
     stalled: Vec<errand::Search>,
     claims: Claims,
+    counting: Counting,
     /// Number of the last lease that was granted.
     last_lease: u64,
     /// Leases of servers that were lost after the supervisor was.

@@ -78,6 +78,7 @@ impl Worker {
             max,
             parameters: &self.parameters,
             out: &mut self.flight.bytes,
+            traffic: &mut server.traffic,
         };
         match planner.plan(message) {
             Planned::Sent(sent) => {
@@ -200,6 +201,7 @@ impl Worker {
         while let Some(tag) = server.flow.answer() {
             if let Some(client) = &mut client {
                 client.outbox.buffer().extend_from_slice(&[tag, 0, 0, 0, 4]);
+                server.traffic.sent += HEADER_LEN as u64;
             }
         }
     }
@@ -292,6 +294,7 @@ impl Worker {
             max,
             parameters: &self.parameters,
             out: &mut out,
+            traffic: &mut server.traffic,
         }
         .prepare(statement);
         out.extend_from_slice(batch);

@@ -234,6 +234,7 @@ impl Worker {
                             fresh = true;
                         }
                     }
+                    let begun = at;
                     let mut stop =
                         scan_linked(session, server, &self.parameters, bytes, &mut at, max);
                     if let Stop::Plan(header) = stop {
@@ -244,6 +245,7 @@ impl Worker {
                     let Some(server) = self.servers.get_mut(linked) else {
                         return Ok(bytes.len());
                     };
+                    server.traffic.received += (at - begun) as u64;
                     let run = bytes.get(from..at).unwrap_or_default();
                     if !run.is_empty() {
                         server.replay.forget();
@@ -275,6 +277,8 @@ impl Worker {
                 Stop::Drop => {
                     if let Some(session) = session_of(&mut self.clients, id) {
                         session.rest.take(bytes.len(), &mut at);
+                        let pool = session.pool;
+                        self.count_dropped(pool, at - from);
                     }
                     from = at;
                 }
@@ -426,7 +430,10 @@ impl Worker {
         session.turned = now;
         server.state = ServerState::Linked(id);
         server.used = true;
-        let pool = self.pools.get(session.pool).map(|pool| &pool.settings);
+        let pool = self.pools.get_mut(session.pool).map(|pool| {
+            pool.statistics.on_assigned();
+            &pool.settings
+        });
         let mode = pool.map_or(PoolMode::Session, |pool| pool.pool_mode);
         server.watch.begin(pool, &self.config.settings);
         let renames = mode != PoolMode::Session

@@ -219,6 +219,10 @@ impl Worker {
         write::backend_key_data(out, key.process_id, key.secret());
         write::ready_for_query(out, TransactionStatus::Idle);
         self.keys.insert(key.process_id, owner);
+        if let Some(pool) = self.pools.get_mut(server.pool) {
+            pool.statistics.on_login();
+            pool.statistics.on_assigned();
+        }
         client.stage = Stage::Session(Session {
             pool: server.pool,
             state: SessionState::Linked(id),

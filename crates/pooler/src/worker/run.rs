@@ -20,6 +20,7 @@ use super::claims::Claims;
 use super::connect::Addresses;
 use super::flight::Flight;
 use super::setup::Setup;
+use super::statistics::Counting;
 use super::sweep::SWEEP_INTERVAL;
 use super::ticker::Ticker;
 use super::token::Subject;
@@ -102,6 +103,7 @@ impl Worker {
             draining: None,
             stalled: Vec::new(),
             claims: Claims::default(),
+            counting: Counting::default(),
             last_lease: 0,
             spare_leases: Vec::new(),
             control_ready: true,
@@ -159,6 +161,7 @@ impl Worker {
             }
             self.turn();
             if let Some(code) = self.exit {
+                self.report(0);
                 return Ok(code);
             }
         }

@@ -21,6 +21,7 @@ use pgskein_pool::parameters::ParametersId;
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::prepared::Known;
 use pgskein_pool::slab::ClientId;
+use pgskein_pool::statistics::Traffic;
 use pgskein_pool::text::Classes;
 use pgskein_protocol::Bid;
 
@@ -65,6 +66,8 @@ pub(super) struct Server {
     pub parameters: ParametersId,
     /// Its number in the group's one sequence.
     pub number: u64,
+    /// What is counted of it.
+    pub traffic: Traffic,
     /// Its pool.
     pub pool: PoolId,
     /// The client that it was opened for, if it is for no other.

@@ -13,6 +13,7 @@ pub mod parameters;
 pub mod peer;
 pub mod pools;
 pub mod prepared;
+pub mod runtime;
 pub mod slab;
 pub mod statistics;
 pub mod text;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::drain_order::{DrainKind, DrainOrder};
+use crate::runtime::{FromSupervisor, FromWorker, Order, RuntimeState, Scope};
 use crate::statistics::{Counters, Report, Totals};
 
 fn pool() -> PoolKey {
@@ -178,6 +179,43 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
               \0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x09\
               \0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x0b\0\0\0\0\0\0\0\x0c",
         ),
+        (
+            ToSupervisor::Runtime(FromWorker::Order {
+                request: 1,
+                order: Order::Pause(Scope::Database("a".to_owned())),
+            }),
+            b"\0\0\0\x12\x01\x1e\0\0\0\0\0\0\0\0\x01\x01\x01\0\0\0\x01a",
+        ),
+        (
+            ToSupervisor::Runtime(FromWorker::Order {
+                request: 1,
+                order: Order::KillClient(2),
+            }),
+            b"\0\0\0\x14\x01\x1e\0\0\0\0\0\0\0\0\x01\x08\0\0\0\0\0\0\0\x02",
+        ),
+        (
+            ToSupervisor::Runtime(FromWorker::Set {
+                request: 1,
+                name: "a".to_owned(),
+                value: "b".to_owned(),
+            }),
+            b"\0\0\0\x15\x01\x1f\0\0\0\0\0\0\0\0\x01\0\0\0\x01a\0\0\0\x01b",
+        ),
+        (
+            ToSupervisor::Runtime(FromWorker::Gone { request: 1 }),
+            b"\0\0\0\x0b\x01\x20\0\0\0\0\0\0\0\0\x01",
+        ),
+        (
+            ToSupervisor::Runtime(FromWorker::Applied {
+                version: 9,
+                found: true,
+            }),
+            b"\0\0\0\x0c\x01\x21\0\0\0\0\0\0\0\0\x09\x01",
+        ),
+        (
+            ToSupervisor::Runtime(FromWorker::Committed { version: 9 }),
+            b"\0\0\0\x0b\x01\x22\0\0\0\0\0\0\0\0\x09",
+        ),
     ]
 }
 
@@ -309,6 +347,21 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
                 period: true,
             },
             b"\0\0\0\x0c\x01\x69\0\0\0\0\0\0\0\x01\x02\x01",
+        ),
+        (
+            ToWorker::Runtime(FromSupervisor::Runtime {
+                version: 9,
+                state: RuntimeState::default(),
+                order: Order::Suspend,
+            }),
+            b"\0\0\0\x17\x01\x5f\0\0\0\0\0\0\0\0\x09\x01\0\0\0\0\0\0\0\0\0\0\x03",
+        ),
+        (
+            ToWorker::Runtime(FromSupervisor::Ordered {
+                request: 1,
+                outcome: Err("bad".to_owned()),
+            }),
+            b"\0\0\0\x13\x01\x60\0\0\0\0\0\0\0\0\x01\0\0\0\0\x03bad",
         ),
     ]
 }

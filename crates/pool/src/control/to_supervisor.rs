@@ -8,6 +8,7 @@ use super::{
 };
 use crate::console::Topic;
 use crate::octets::{put_bytes, put_duration};
+use crate::runtime::FromWorker;
 use crate::statistics::Report;
 
 /// What a worker tells the supervisor.
@@ -156,6 +157,8 @@ pub enum ToSupervisor {
     },
     /// What the worker has counted.
     Counted(Report),
+    /// Something about runtime state.
+    Runtime(FromWorker),
 }
 
 impl ToSupervisor {
@@ -228,6 +231,10 @@ impl ToSupervisor {
             Self::Kept { lease } => put_frame(out, 16, |out| put_lease(out, *lease)),
             Self::OrphanCancelled { lease } => put_frame(out, 17, |out| put_lease(out, *lease)),
             Self::Counted(report) => put_frame(out, 40, |out| report.encode(out)),
+            Self::Runtime(message) => {
+                let (kind, body) = message.encode();
+                put_frame(out, kind, |out| out.extend_from_slice(&body));
+            }
         }
     }
 
@@ -327,7 +334,7 @@ impl ToSupervisor {
                     },
                 },
                 40 => Self::Counted(Report::decode(octets)?),
-                _ => return Ok(None),
+                kind => return Ok(FromWorker::take(kind, octets)?.map(Self::Runtime)),
             }))
         })
     }

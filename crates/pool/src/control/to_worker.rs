@@ -8,6 +8,7 @@ use super::{
 };
 use crate::drain_order::DrainOrder;
 use crate::octets::{Truncated, put_bytes};
+use crate::runtime::FromSupervisor;
 
 /// What the supervisor tells a worker.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -137,6 +138,8 @@ pub enum ToWorker {
         /// Whether a period of the statistics has ended.
         period: bool,
     },
+    /// Something about runtime state.
+    Runtime(FromSupervisor),
 }
 
 impl ToWorker {
@@ -208,6 +211,10 @@ impl ToWorker {
                 out.extend_from_slice(&round.to_be_bytes());
                 out.push(u8::from(*period));
             }),
+            Self::Runtime(message) => {
+                let (kind, body) = message.encode();
+                put_frame(out, kind, |out| out.extend_from_slice(&body));
+            }
         }
     }
 
@@ -294,7 +301,7 @@ impl ToWorker {
                     round: octets.u64()?,
                     period: octets.u8()? != 0,
                 },
-                _ => return Ok(None),
+                kind => return Ok(FromSupervisor::take(kind, octets)?.map(Self::Runtime)),
             }))
         })
     }

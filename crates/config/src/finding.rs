@@ -4,10 +4,11 @@ use std::fmt;
 
 /// Something wrong in the configuration, or worth a warning.
 ///
-/// It is shown as `FILE:LINE: setting: problem`.
+/// It is shown as `FILE:LINE: setting: problem`, and without the file when it is
+/// about something that is in none.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {
-    /// The file as it was named.
+    /// The file as it was named; empty when the finding is about none.
     pub file: String,
     /// Line in the file, from 1; 0 when the finding is about the whole file.
     pub line: u32,
@@ -17,7 +18,7 @@ pub struct Finding {
     pub problem: String,
 }
 
-/// A line of a file.
+/// A line of a file; of none by default.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Place {
     /// The file as it was named.
@@ -45,7 +46,10 @@ impl fmt::Display for Finding {
             write!(f, ":{}", self.line)?;
         }
         if !self.setting.is_empty() {
-            write!(f, ": {}", self.setting)?;
+            if !self.file.is_empty() {
+                f.write_str(": ")?;
+            }
+            f.write_str(&self.setting)?;
         }
         write!(f, ": {}", self.problem)
     }

@@ -1,22 +1,29 @@
 //! From the entries of the files to a whole configuration.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::check;
 use crate::config::Config;
+use crate::finding::Place;
 use crate::finding::{Finding, unknown};
 use crate::ini::{Entry, Fetch, Section, scan};
 use crate::parse_entry::{self, WILDCARD};
-use crate::settings::{SetError, SettingInfo, Status};
+use crate::settings::{SetError, SettingInfo, Status, When};
 use crate::table::table;
 use crate::userlist;
 
-/// Reads the configuration whose main file is `main`.
+/// Reads the configuration whose main file is `main`, where these settings have
+/// other values.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with it, by file and line.
-pub(crate) fn load(main: &Path, fetch: &mut Fetch<'_>) -> Result<Config, Vec<Finding>> {
+pub(crate) fn load(
+    main: &Path,
+    overrides: &BTreeMap<String, String>,
+    fetch: &mut Fetch<'_>,
+) -> Result<Config, Vec<Finding>> {
     let (entries, findings) = scan(main, fetch);
     let mut load = Load {
         config: Config::default(),
@@ -25,6 +32,9 @@ pub(crate) fn load(main: &Path, fetch: &mut Fetch<'_>) -> Result<Config, Vec<Fin
     };
     for entry in &entries {
         load.entry(entry);
+    }
+    for (name, value) in overrides {
+        load.overridden(name, value);
     }
     load.auth_file(fetch);
     if load.findings.is_empty() {
@@ -51,7 +61,7 @@ impl Load {
     /// Takes over one entry; a later one with the same name replaces it.
     fn entry(&mut self, entry: &Entry) {
         let result = match entry.section {
-            Section::Settings => self.setting(entry),
+            Section::Settings => self.setting(&entry.place, &entry.name, &entry.value),
             Section::Databases => self.database(entry),
             Section::Users => parse_entry::user(entry).map(|user| {
                 self.config.users.insert(user.name.clone(), user);
@@ -63,10 +73,21 @@ impl Load {
         }
     }
 
-    fn setting(&mut self, entry: &Entry) -> Result<(), Vec<Finding>> {
-        let Entry {
-            place, name, value, ..
-        } = entry;
+    /// Takes over a setting that was given while the group runs.
+    fn overridden(&mut self, name: &str, value: &str) {
+        let place = Place::default();
+        let restart = table()
+            .iter()
+            .any(|info| info.name == name && info.takes_effect == When::Restart);
+        if restart {
+            let problem = "takes effect at the next start only";
+            self.findings.push(place.finding(name, problem));
+        } else if let Err(findings) = self.setting(&place, name, value) {
+            self.findings.extend(findings);
+        }
+    }
+
+    fn setting(&mut self, place: &Place, name: &str, value: &str) -> Result<(), Vec<Finding>> {
         let wrong = |problem: String| vec![place.finding(name, problem)];
         let Some(info) = table().iter().find(|info| info.name == name) else {
             let problem = unknown("setting", name, table().iter().map(|info| info.name));
@@ -171,7 +192,7 @@ mod tests {
             Some("broken.txt") => Ok("\nalice\n".to_owned()),
             _ => Err("no such file".to_owned()),
         };
-        load(Path::new("a.ini"), &mut fetch)
+        load(Path::new("a.ini"), &BTreeMap::new(), &mut fetch)
             .map_err(|findings| findings.iter().map(Finding::to_string).collect())
     }
 

@@ -18,6 +18,8 @@ use crate::load::load;
 pub struct Sources {
     main: PathBuf,
     files: BTreeMap<PathBuf, String>,
+    /// Settings that have another value than the files say.
+    overrides: BTreeMap<String, String>,
 }
 
 impl Sources {
@@ -33,7 +35,8 @@ impl Sources {
         read: &mut dyn FnMut(&Path) -> Result<String, String>,
     ) -> Result<(Self, Config), Vec<Finding>> {
         let mut files = BTreeMap::new();
-        let config = load(main, &mut |path| {
+        let overrides = BTreeMap::new();
+        let config = load(main, &overrides, &mut |path| {
             // A file that is named twice is the same both times.
             if let Some(text) = files.get(path) {
                 return Ok(String::clone(text));
@@ -42,8 +45,25 @@ impl Sources {
             files.insert(path.to_owned(), text.clone());
             Ok(text)
         })?;
-        let main = main.to_owned();
-        Ok((Self { main, files }, config))
+        let sources = Self {
+            main: main.to_owned(),
+            files,
+            overrides,
+        };
+        Ok((sources, config))
+    }
+
+    /// These files with another value of one setting, until they are read
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the setting from having this value.
+    pub fn with(&self, name: &str, value: &str) -> Result<(Self, Config), Vec<Finding>> {
+        let mut sources = self.clone();
+        sources.overrides.insert(name.to_owned(), value.to_owned());
+        let config = sources.config()?;
+        Ok((sources, config))
     }
 
     /// The configuration that these files make.
@@ -53,7 +73,7 @@ impl Sources {
     /// Every finding that keeps the configuration from being used, in the
     /// order of files and lines.
     pub fn config(&self) -> Result<Config, Vec<Finding>> {
-        load(&self.main, &mut |path| {
+        load(&self.main, &self.overrides, &mut |path| {
             let text = self.files.get(path).cloned();
             text.ok_or_else(|| "it is not among the sources".to_owned())
         })
@@ -67,11 +87,17 @@ impl Sources {
     /// Writes all files as bytes, for another process.
     ///
     /// A byte for the version is followed by texts, each with its length in
-    /// eight bytes before it: the name of the main file, then name and content
-    /// of every file.
+    /// eight bytes before it: the name of the main file, from version 2 on name
+    /// and value of every override behind their number in eight bytes, then
+    /// name and content of every file.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put(self.main.as_os_str().as_bytes(), &mut out);
+        out.extend_from_slice(&(self.overrides.len() as u64).to_be_bytes());
+        for (name, value) in &self.overrides {
+            put(name.as_bytes(), &mut out);
+            put(value.as_bytes(), &mut out);
+        }
         for (path, text) in &self.files {
             put(path.as_os_str().as_bytes(), &mut out);
             put(text.as_bytes(), &mut out);
@@ -82,15 +108,28 @@ impl Sources {
     /// Reads what [`Sources::encode`] wrote, or returns `None` when `bytes`
     /// are something else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes.strip_prefix(&[VERSION])?;
+        let (version, mut rest) = bytes.split_first()?;
+        if !(1..=VERSION).contains(version) {
+            return None;
+        }
         let main = path(take(&mut rest)?);
+        let mut overrides = BTreeMap::new();
+        if *version > 1 {
+            for _ in 0..number(&mut rest)? {
+                let name = text(take(&mut rest)?)?;
+                overrides.insert(name, text(take(&mut rest)?)?);
+            }
+        }
         let mut files = BTreeMap::new();
         while !rest.is_empty() {
             let name = path(take(&mut rest)?);
-            let text = std::str::from_utf8(take(&mut rest)?).ok()?;
-            files.insert(name, text.to_owned());
+            files.insert(name, text(take(&mut rest)?)?);
         }
-        Some(Self { main, files })
+        Some(Self {
+            main,
+            files,
+            overrides,
+        })
     }
 }
 
@@ -106,12 +145,21 @@ fn put(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    let (number, after) = rest.split_first_chunk::<8>()?;
+    *rest = after;
+    Some(u64::from_be_bytes(*number))
+}
+
 fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, after) = rest.split_first_chunk::<8>()?;
-    let length = usize::try_from(u64::from_be_bytes(*length)).ok()?;
-    let (bytes, after) = after.split_at_checked(length)?;
+    let length = usize::try_from(number(rest)?).ok()?;
+    let (bytes, after) = rest.split_at_checked(length)?;
     *rest = after;
     Some(bytes)
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    std::str::from_utf8(bytes).ok().map(str::to_owned)
 }
 
 fn path(bytes: &[u8]) -> PathBuf {
@@ -119,7 +167,7 @@ fn path(bytes: &[u8]) -> PathBuf {
 }
 
 /// Version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -160,7 +208,68 @@ mod tests {
         let bytes = b"\x01\0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\x03; x";
         let sources = Sources::decode(bytes).unwrap();
         assert_eq!(sources.main(), Path::new("a"));
+        let files = [(PathBuf::from("a"), "; x".to_owned())];
+        assert_eq!(sources.files, files.into());
+        assert!(sources.overrides.is_empty());
+    }
+
+    #[test]
+    fn reads_a_recorded_encoding_of_version_2() {
+        let bytes = b"\x02\0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01n\
+                      \0\0\0\0\0\0\0\x01v\0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\x03; x";
+        let sources = Sources::decode(bytes).unwrap();
+        let overrides = [("n".to_owned(), "v".to_owned())];
+        assert_eq!(sources.overrides, overrides.into());
         assert_eq!(sources.encode(), bytes);
+    }
+
+    #[test]
+    fn gives_a_setting_another_value_than_the_files_until_they_are_read() {
+        let (sources, old) = Sources::gather(Path::new("a.ini"), &mut read).unwrap();
+        let (changed, config) = sources.with("default_pool_size", "3").unwrap();
+        assert_eq!(config.settings.default_pool_size, 3);
+        let (changed, _) = changed.with("query_wait_timeout", "7").unwrap();
+        let received = Sources::decode(&changed.encode()).unwrap().config();
+        let settings = received.unwrap().settings;
+        assert_eq!(settings.default_pool_size, 3);
+        assert_eq!(settings.query_wait_timeout.as_secs(), 7);
+        let (_, new) = Sources::gather(changed.main(), &mut read).unwrap();
+        assert!(new == old);
+    }
+
+    #[test]
+    fn says_without_a_file_why_a_setting_cannot_have_a_value() {
+        let (sources, _) = Sources::gather(Path::new("a.ini"), &mut read).unwrap();
+        for (name, value, expected) in [
+            (
+                "default_pool_size",
+                "x",
+                "default_pool_size: bad value \"x\", expected a whole number",
+            ),
+            (
+                "default_pol_size",
+                "1",
+                "default_pol_size: unknown setting, did you mean default_pool_size?",
+            ),
+            (
+                "listen_port",
+                "7000",
+                "listen_port: takes effect at the next start only",
+            ),
+            (
+                "scram_iterations",
+                "0",
+                "scram_iterations: expected 1 to 1000000",
+            ),
+            (
+                "auth_file",
+                "gone",
+                "auth_file: cannot read gone: it is not among the sources",
+            ),
+        ] {
+            let findings = sources.with(name, value).unwrap_err();
+            assert_eq!(findings[0].to_string(), expected);
+        }
     }
 
     #[test]
@@ -168,7 +277,8 @@ mod tests {
         let (sources, _) = Sources::gather(Path::new("a.ini"), &mut read).unwrap();
         let bytes = sources.encode();
         assert_eq!(Sources::decode(&[]), None);
-        assert_eq!(Sources::decode(b"\x02"), None);
+        assert_eq!(Sources::decode(b"\x03"), None);
+        assert_eq!(Sources::decode(b"\x02\0\0\0\0\0\0\0\x01a"), None);
         assert_eq!(Sources::decode(&bytes[..bytes.len() - 1]), None);
     }
 
@@ -183,9 +293,10 @@ mod tests {
         fn encodes_and_decodes_any_text(
             main: String,
             files in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..5),
+            overrides in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..3),
         ) {
             let files = files.into_iter().map(|(name, text)| (name.into(), text)).collect();
-            let sources = Sources { main: main.into(), files };
+            let sources = Sources { main: main.into(), files, overrides };
             prop_assert_eq!(Sources::decode(&sources.encode()), Some(sources));
         }
 

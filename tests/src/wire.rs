@@ -33,6 +33,8 @@ pub struct ErrorFields {
     pub sqlstate: String,
     /// Field `M`.
     pub message: String,
+    /// Field `D`, empty when absent.
+    pub detail: String,
     /// Field `H`, empty when absent.
     pub hint: String,
 }
@@ -71,6 +73,7 @@ impl Message {
                 b'S' => fields.severity = text,
                 b'C' => fields.sqlstate = text,
                 b'M' => fields.message = text,
+                b'D' => fields.detail = text,
                 b'H' => fields.hint = text,
                 _ => {}
             }

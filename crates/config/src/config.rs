@@ -100,7 +100,7 @@ impl Config {
     /// The entry that serves clients who ask for the database `name`: the one
     /// of that name, else the one made from `*`.
     pub fn database(&self, name: &str) -> Option<Cow<'_, Database>> {
-        if RESERVED.contains(&name) {
+        if is_reserved(name) {
             return None;
         }
         if let Some(database) = self.databases.get(name) {
@@ -220,6 +220,11 @@ impl fmt::Debug for Config {
             .field("warnings", &self.warnings)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether the name of a database is one of the console's.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
 }
 
 /// What was set nearest to the user.

@@ -28,7 +28,7 @@ mod userlist;
 pub use choices::{
     AuthType, DrainListen, DrainNotify, PoolMode, ServerProtocol, SessionState, SslMode,
 };
-pub use config::{ClientLimits, Config, PoolSettings};
+pub use config::{ClientLimits, Config, PoolSettings, is_reserved};
 pub use entries::{Database, Peer, User};
 pub use finding::{Finding, Place};
 pub use kind::Kind;

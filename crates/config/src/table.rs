@@ -237,7 +237,7 @@ settings! {
         transaction_timeout: Seconds = "0", Now, Supported;
 
         /// Longest time that SUSPEND waits for buffers to be written.
-        suspend_timeout: Seconds = "10", Now, OnlyDefault;
+        suspend_timeout: Seconds = "10", Now, Supported;
 
         /// Longest time that a console command waits for the other processes; who has not
         /// answered then is named in a notice. 0 waits as long as it takes.

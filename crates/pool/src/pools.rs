@@ -10,6 +10,7 @@
 
 mod dedicated;
 mod demand;
+mod pause;
 mod recall;
 mod trouble;
 
@@ -86,6 +87,8 @@ pub struct Pool {
     pub welcome: Option<Welcome>,
     /// What is counted of it.
     pub statistics: PoolStatistics,
+    /// No server is lent or opened; see [`Pool::pause`].
+    paused: bool,
     idle: VecDeque<(ServerId, Instant)>,
     waiting: VecDeque<(ClientId, Instant)>,
     greeting: Vec<(ClientId, Instant)>,
@@ -113,6 +116,7 @@ impl Pool {
             settings,
             welcome: None,
             statistics: PoolStatistics::default(),
+            paused: false,
             idle: VecDeque::new(),
             waiting: VecDeque::new(),
             greeting: Vec::new(),
@@ -233,7 +237,7 @@ impl Pool {
     /// lease given back.
     pub fn on_grant(&mut self) -> bool {
         self.was_granted_one();
-        let use_it = self.need() > self.opening;
+        let use_it = !self.paused && self.need() > self.opening;
         if use_it {
             self.held += 1;
             self.opening += 1;

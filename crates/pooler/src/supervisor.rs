@@ -10,6 +10,7 @@ mod drain;
 mod fork;
 mod hang;
 mod hear;
+mod orders;
 mod peers;
 mod reap;
 mod reload;
@@ -34,6 +35,7 @@ use pgskein_pool::client_places::ClientPlaces;
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::ledger::{Ledger, WorkerId};
 use pgskein_pool::old_hosts::OldHosts;
+use pgskein_pool::runtime::Orders;
 use pgskein_pool::statistics::Book;
 use pgskein_pool::welcomes::Welcomes;
 use pgskein_protocol::key::Slot;
@@ -42,7 +44,7 @@ use self::broadcast::Broadcast;
 use self::drain::Drain;
 use self::hang::{Hangs, Pulse};
 use self::peers::PeerConnection;
-use self::reload::Reloads;
+use self::reload::{Asker, Reloads};
 use self::signals::Signals;
 use crate::link::Link;
 use crate::runtime_dir::{RuntimeDir, supervisor_socket_path};
@@ -88,6 +90,8 @@ pub(crate) struct Supervisor {
     statistics: Book,
     reloads: Reloads,
     hangs: Hangs,
+    /// What is paused, disabled or suspended, and who waits for that.
+    orders: Orders<Asker>,
     drain: Option<Drain>,
     /// When workers that were told to end at once are killed.
     kill_at: Option<Instant>,
@@ -190,6 +194,7 @@ impl Supervisor {
             welcomes: Welcomes::default(),
             reloads: Reloads::default(),
             hangs: Hangs::new(now),
+            orders: Orders::default(),
             drain: None,
             kill_at: None,
             daemon: None,
@@ -261,6 +266,7 @@ impl Supervisor {
         self.look_at_workers();
         self.adopt_vacant();
         self.reload_due();
+        self.orders_due();
         self.drain_due();
         self.broadcasts_due();
         self.peers_due();
@@ -286,6 +292,7 @@ impl Supervisor {
             .chain(broadcasts)
             .chain(peers)
             .chain(self.reloads.deadline())
+            .chain(self.orders.next_deadline())
             .chain(self.drain.as_ref().and_then(Drain::deadline))
             .chain(self.ledger.next_deadline())
             .chain(self.kill_at)

@@ -78,6 +78,21 @@ impl Order {
         matches!(self, Self::Pause(_) | Self::WaitClose(_) | Self::Suspend)
     }
 
+    /// Its first word.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Pause(_) => "PAUSE",
+            Self::Resume(_) => "RESUME",
+            Self::Suspend => "SUSPEND",
+            Self::Reconnect(_) => "RECONNECT",
+            Self::Disable(_) => "DISABLE",
+            Self::Enable(_) => "ENABLE",
+            Self::Kill(_) => "KILL",
+            Self::KillClient(_) => "KILL_CLIENT",
+            Self::WaitClose(_) => "WAIT_CLOSE",
+        }
+    }
+
     /// Appends the order to `out`: a byte for its kind, then its argument.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -116,20 +131,17 @@ impl Order {
 impl fmt::Display for Order {
     /// As it is written in the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, scope) = match self {
-            Self::Pause(scope) => ("PAUSE", scope),
-            Self::Resume(scope) => ("RESUME", scope),
-            Self::Reconnect(scope) => ("RECONNECT", scope),
-            Self::Kill(scope) => ("KILL", scope),
-            Self::WaitClose(scope) => ("WAIT_CLOSE", scope),
-            Self::Suspend => return f.write_str("SUSPEND"),
-            Self::Disable(name) => return write!(f, "DISABLE '{name}'"),
-            Self::Enable(name) => return write!(f, "ENABLE '{name}'"),
-            Self::KillClient(number) => return write!(f, "KILL_CLIENT {number}"),
-        };
-        match scope {
-            Scope::All => f.write_str(verb),
-            Scope::Database(name) => write!(f, "{verb} '{name}'"),
+        f.write_str(self.verb())?;
+        match self {
+            Self::Pause(Scope::Database(name))
+            | Self::Resume(Scope::Database(name))
+            | Self::Reconnect(Scope::Database(name))
+            | Self::Kill(Scope::Database(name))
+            | Self::WaitClose(Scope::Database(name))
+            | Self::Disable(name)
+            | Self::Enable(name) => write!(f, " '{name}'"),
+            Self::KillClient(number) => write!(f, " {number}"),
+            _ => Ok(()),
         }
     }
 }

@@ -58,6 +58,7 @@ impl Supervisor {
             self.end_at_once();
             return;
         }
+        self.resume_for_drain();
         log::info!(
             "draining: clients={} workers={} timeout={} kill_timeout={}",
             self.scoreboard.places_taken(),

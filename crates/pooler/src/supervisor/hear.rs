@@ -3,6 +3,7 @@
 use mio::Token;
 use pgskein_pool::control::{PoolKey, ToSupervisor, ToWorker};
 use pgskein_pool::ledger::{LedgerAction, Limits};
+use pgskein_pool::runtime::RuntimeState;
 use pgskein_protocol::key::Slot;
 
 use super::Supervisor;
@@ -59,7 +60,8 @@ impl Supervisor {
     /// Puts the limits of the configuration in effect into the ledger.
     pub(crate) fn renew_limits(&mut self) {
         let (config, draining) = (&self.config, self.is_draining());
-        let limits = |pool: &PoolKey| limits(config, pool, draining);
+        let runtime = self.orders.state();
+        let limits = |pool: &PoolKey| limits(config, runtime, pool, draining);
         self.ledger.on_limits(limits);
         let forced = config.databases.values().filter_map(|database| {
             let user = database.user.clone()?;
@@ -79,11 +81,11 @@ impl Supervisor {
         match message {
             ToSupervisor::Ready => self.on_ready(token),
             ToSupervisor::Wanted { pool, demand } => {
-                let limits = limits(&self.config, &pool, self.is_draining());
+                let limits = limits(&self.config, self.orders.state(), &pool, self.is_draining());
                 self.ledger.wanted(id, &pool, demand, limits, self.now);
             }
             ToSupervisor::InUse { pool, in_use } => {
-                let limits = limits(&self.config, &pool, self.is_draining());
+                let limits = limits(&self.config, self.orders.state(), &pool, self.is_draining());
                 self.ledger.in_use(id, &pool, in_use, limits, self.now);
             }
             ToSupervisor::Held { lease, backend } => {
@@ -133,6 +135,7 @@ impl Supervisor {
             ToSupervisor::Counted(report) => self.statistics.report(id, report, self.now),
             ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
             ToSupervisor::Show { request, topic } => self.show(token, request, topic),
+            ToSupervisor::Runtime(message) => self.hear_of_orders(token, id, message),
         }
     }
 
@@ -146,12 +149,19 @@ impl Supervisor {
     }
 }
 
-/// The limits of a pool. A group that drains needs nothing beforehand.
-fn limits(config: &pgskein_config::Config, pool: &PoolKey, draining: bool) -> Limits {
+/// The limits of a pool. One that is paused, or a group that drains, needs
+/// nothing beforehand.
+fn limits(
+    config: &pgskein_config::Config,
+    runtime: &RuntimeState,
+    pool: &PoolKey,
+    draining: bool,
+) -> Limits {
+    let rests = draining || runtime.is_paused(&pool.database);
     let settings = config.pool(&pool.database, &pool.user);
     Limits {
         pool_size: settings.pool_size,
-        min_pool_size: if draining { 0 } else { settings.min_pool_size },
+        min_pool_size: if rests { 0 } else { settings.min_pool_size },
         reserve_pool_size: settings.reserve_pool_size,
         reserve_pool_timeout: settings.reserve_pool_timeout,
         max_db_connections: settings.max_db_connections,

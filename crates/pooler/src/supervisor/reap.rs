@@ -69,6 +69,7 @@ impl Supervisor {
         self.ledger.worker_died(worker.id, linger, self.now);
         self.client_places.worker_died(worker.id);
         self.reloads.on_death(token);
+        self.forget_orders(token, worker.id);
         self.welcomes.on_death(worker.id);
         self.statistics.worker_died(worker.id, self.now);
     }

@@ -4,12 +4,14 @@
 //! asked ── files are wrong ──> answered
 //!   │
 //!   └─> preparing ── a worker refuses ──> abandoned
-//!           └─────── all have prepared ─> committed
+//!           └─────── all have prepared ─> committing ── all have ──> answered
 //! ```
 //!
-//! Who asks while files are read or workers prepare gets another round.
+//! Who asks while files are read or workers prepare gets another round. A SET
+//! goes the same way, with the files that were read last; reading them again
+//! forgets it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use mio::Token;
@@ -18,19 +20,31 @@ use pgskein_pool::control::ToWorker;
 use pgskein_protocol::key::Slot;
 
 use super::Supervisor;
+use super::orders::silence;
 use crate::{files, logging};
 
 /// Reloads that were asked for, and the one that is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Reloads {
-    asked: Vec<Asker>,
+    asked: VecDeque<(Asker, Change)>,
     current: Option<Reload>,
+    /// All workers are going over.
+    committing: Option<Committing>,
     last_version: u64,
 }
 
+/// What somebody wants to have changed.
+#[derive(Debug)]
+enum Change {
+    /// The files are read again.
+    Files,
+    /// A setting gets another value.
+    Setting { name: String, value: String },
+}
+
 /// Whoever wants to know how a reload ended.
-#[derive(Clone, Copy, Debug)]
-enum Asker {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Asker {
     /// A signal, which is told by the log.
     Signal,
     /// A console of this worker.
@@ -43,22 +57,45 @@ struct Reload {
     version: u64,
     sources: Sources,
     config: Config,
-    /// What askers get to know when it is in effect.
-    notice: String,
-    askers: Vec<Asker>,
+    answer: Answer,
     waiting_for: BTreeSet<Token>,
     deadline: Instant,
+}
+
+/// A configuration that workers go over to.
+#[derive(Debug)]
+struct Committing {
+    version: u64,
+    answer: Answer,
+    waiting_for: BTreeSet<Token>,
+    /// When who has not gone over is no longer waited for.
+    deadline: Option<Instant>,
+}
+
+/// What is to be said, and to whom, when a configuration is in effect.
+#[derive(Debug)]
+struct Answer {
+    /// What askers get to know.
+    notice: String,
+    askers: Vec<Asker>,
+    /// They have given a setting another value.
+    set: bool,
 }
 
 impl Reloads {
     /// When workers that have not answered are no longer waited for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.current.as_ref().map(|reload| reload.deadline)
+        let current = self.current.as_ref().map(|reload| reload.deadline);
+        let committing = self.committing.as_ref().and_then(|reload| reload.deadline);
+        current.or(committing)
     }
 
     /// A worker has died: it is not waited for.
     pub(crate) fn on_death(&mut self, token: Token) {
         if let Some(reload) = &mut self.current {
+            reload.waiting_for.remove(&token);
+        }
+        if let Some(reload) = &mut self.committing {
             reload.waiting_for.remove(&token);
         }
     }
@@ -67,12 +104,20 @@ impl Reloads {
 impl Supervisor {
     /// SIGHUP asks for a reload.
     pub(crate) fn reload_for_signal(&mut self) {
-        self.reloads.asked.push(Asker::Signal);
+        let asked = (Asker::Signal, Change::Files);
+        self.reloads.asked.push_back(asked);
     }
 
     /// The console of a worker asks for a reload.
     pub(crate) fn reload_for_worker(&mut self, token: Token, request: u64) {
-        self.reloads.asked.push(Asker::Worker { token, request });
+        let asked = (Asker::Worker { token, request }, Change::Files);
+        self.reloads.asked.push_back(asked);
+    }
+
+    /// A console gives a setting another value.
+    pub(crate) fn set_for_worker(&mut self, asker: Asker, name: String, value: String) {
+        let asked = (asker, Change::Setting { name, value });
+        self.reloads.asked.push_back(asked);
     }
 
     /// Begins the next reload, or ends the one that everybody has answered.
@@ -82,9 +127,20 @@ impl Supervisor {
         if let Some(reload) = self.reloads.current.take_if(ended) {
             self.commit(reload);
         }
-        if self.reloads.current.is_none() && !self.reloads.asked.is_empty() {
-            let askers = std::mem::take(&mut self.reloads.asked);
-            self.prepare(askers);
+        let ended = |reload: &mut Committing| {
+            reload.waiting_for.is_empty() || reload.deadline.is_some_and(|at| at <= now)
+        };
+        if let Some(reload) = self.reloads.committing.take_if(ended) {
+            self.committed(reload);
+        }
+        while self.reloads.current.is_none()
+            && self.reloads.committing.is_none()
+            && let Some((asker, change)) = self.reloads.asked.pop_front()
+        {
+            match change {
+                Change::Files => self.prepare_files(asker),
+                Change::Setting { name, value } => self.prepare_setting(asker, &name, &value),
+            }
         }
     }
 
@@ -104,51 +160,94 @@ impl Supervisor {
         }
     }
 
+    pub(crate) fn on_committed(&mut self, token: Token, version: u64) {
+        let committing = self.reloads.committing.as_mut();
+        if let Some(reload) = committing.filter(|reload| reload.version == version) {
+            reload.waiting_for.remove(&token);
+        }
+    }
+
     pub(crate) fn on_refused(&mut self, worker: Slot, version: u64, reason: &str) {
         let refused = |reload: &mut Reload| reload.version == version;
         if let Some(reload) = self.reloads.current.take_if(refused) {
             self.tell_all(&ToWorker::Abandon { version });
             let why = format!("worker {worker} refused it: {reason}");
             log::error!("config version {version} was not put into effect: {why}");
-            self.answer(&reload.askers, &Err(why));
+            self.answer(&reload.answer, &Err(why));
         }
     }
 
-    fn prepare(&mut self, askers: Vec<Asker>) {
+    /// Reads the files, for all who have asked for it in a row.
+    fn prepare_files(&mut self, first: Asker) {
+        let mut answer = Answer {
+            notice: String::new(),
+            askers: vec![first],
+            set: false,
+        };
+        while let Some((asker, Change::Files)) = self.reloads.asked.front() {
+            answer.askers.push(*asker);
+            self.reloads.asked.pop_front();
+        }
         match files::read(self.sources.main()) {
             Ok((sources, mut config)) => {
-                let user = &self.config.settings.user;
-                if !config.places.contains_key("user") {
-                    // It was given by -u, which is not taken back.
-                    config.settings.user.clone_from(user);
-                }
-                let kept = config.keep_restart_settings(&self.config.settings);
+                let kept = self.keep_running(&mut config);
                 let notes: Vec<Finding> = config.warnings.iter().cloned().chain(kept).collect();
                 for note in &notes {
                     log::warn!("{note}");
                 }
-                let last = self.reloads.last_version.max(self.config_version);
-                let reload = Reload {
-                    version: last + 1,
-                    sources,
-                    config,
-                    notice: lines(&notes),
-                    askers,
-                    waiting_for: self.worker_tokens().into_iter().collect(),
-                    deadline: self.now + PATIENCE,
-                };
-                self.reloads.last_version = reload.version;
-                self.tell_all(&reload.message());
-                self.reloads.current = Some(reload);
+                answer.notice = lines(&notes);
+                self.prepare(sources, config, answer);
             }
             Err(findings) => {
                 for finding in &findings {
                     log::error!("{finding}");
                 }
                 log::error!("the configuration was not changed");
-                self.answer(&askers, &Err(lines(&findings)));
+                self.answer(&answer, &Err(lines(&findings)));
             }
         }
+    }
+
+    fn prepare_setting(&mut self, asker: Asker, name: &str, value: &str) {
+        let mut answer = Answer {
+            notice: String::new(),
+            askers: vec![asker],
+            set: true,
+        };
+        match self.sources.with(name, value) {
+            Ok((sources, mut config)) => {
+                self.keep_running(&mut config);
+                let known = &self.config.warnings;
+                let new = config.warnings.iter().filter(|note| !known.contains(note));
+                answer.notice = lines(&new.cloned().collect::<Vec<_>>());
+                self.prepare(sources, config, answer);
+            }
+            Err(findings) => self.answer(&answer, &Err(lines(&findings))),
+        }
+    }
+
+    /// Leaves what only a start can change; says what that is.
+    fn keep_running(&self, config: &mut Config) -> Vec<Finding> {
+        if !config.places.contains_key("user") {
+            // It was given by -u, which is not taken back.
+            config.settings.user.clone_from(&self.config.settings.user);
+        }
+        config.keep_restart_settings(&self.config.settings)
+    }
+
+    fn prepare(&mut self, sources: Sources, config: Config, answer: Answer) {
+        let last = self.reloads.last_version.max(self.config_version);
+        let reload = Reload {
+            version: last + 1,
+            sources,
+            config,
+            answer,
+            waiting_for: self.worker_tokens().into_iter().collect(),
+            deadline: self.now + PATIENCE,
+        };
+        self.reloads.last_version = reload.version;
+        self.tell_all(&reload.message());
+        self.reloads.current = Some(reload);
     }
 
     fn commit(&mut self, reload: Reload) {
@@ -156,8 +255,7 @@ impl Supervisor {
             version,
             sources,
             config,
-            notice,
-            askers,
+            answer,
             waiting_for,
             ..
         } = reload;
@@ -176,14 +274,37 @@ impl Supervisor {
         self.tell_all(&ToWorker::Commit { version });
         self.renew_limits();
         log::info!("config version {version} is in effect");
-        self.answer(&askers, &Ok(notice));
+        let patience = self.config.settings.console_timeout;
+        self.reloads.committing = Some(Committing {
+            version,
+            answer,
+            waiting_for: self.worker_tokens().into_iter().collect(),
+            deadline: (!patience.is_zero()).then(|| self.now + patience),
+        });
     }
 
-    fn answer(&mut self, askers: &[Asker], outcome: &Result<String, String>) {
-        for asker in askers {
-            if let Asker::Worker { token, request } = *asker {
-                let outcome = outcome.clone();
-                self.tell(token, &ToWorker::Reloaded { request, outcome });
+    fn committed(&mut self, reload: Committing) {
+        let workers = reload.waiting_for.iter();
+        let workers = workers.filter_map(|token| self.workers.get(token));
+        let silent: Vec<Slot> = workers.map(|worker| worker.id.slot).collect();
+        let notices = [reload.answer.notice.as_str(), &silence(&silent)];
+        let notices: Vec<&str> = notices.into_iter().filter(|s| !s.is_empty()).collect();
+        let notice = notices.join("\n");
+        self.answer(&reload.answer, &Ok(notice));
+    }
+
+    fn answer(&mut self, answer: &Answer, outcome: &Result<String, String>) {
+        for asker in &answer.askers {
+            let outcome = outcome.clone();
+            match *asker {
+                _ if answer.set => {
+                    let outcome = outcome.map_err(|why| format!("SET failed\n{why}"));
+                    self.answer_order(*asker, outcome);
+                }
+                Asker::Worker { token, request } => {
+                    self.tell(token, &ToWorker::Reloaded { request, outcome });
+                }
+                Asker::Signal => {}
             }
         }
     }

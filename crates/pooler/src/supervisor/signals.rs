@@ -80,6 +80,8 @@ impl Supervisor {
                     log::info!("got SIGQUIT, fast exit");
                     self.end_at_once();
                 }
+                Signal::SIGUSR1 => self.pause_by_signal(),
+                Signal::SIGUSR2 => self.resume_by_signal(),
                 _ => log::warn!("got {signal}: not supported yet"),
             }
         }

@@ -29,6 +29,8 @@ pub(super) struct Listeners {
     places: Vec<Option<Place>>,
     /// Whether any of them may have something to accept.
     readable: bool,
+    /// Nothing is accepted for now.
+    held: bool,
     /// Where siblings and the supervisor come from.
     pub peers: mio_net::UnixListener,
 }
@@ -68,6 +70,7 @@ impl Listeners {
         let mut listeners = Self {
             places: Vec::new(),
             readable: true,
+            held: false,
             peers,
         };
         for listener in tcp {
@@ -134,7 +137,12 @@ impl Listeners {
     /// Whether something may be waiting to be accepted.
     #[inline]
     pub(super) fn readable(&self) -> bool {
-        self.readable
+        self.readable && !self.held
+    }
+
+    /// Accepts nothing, or again what has come meanwhile.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Looks again at listeners whose last accept failed.

@@ -49,7 +49,7 @@ impl Worker {
         };
         let changed = server.leftovers(&self.parameters);
         server.dirty = Classes::NONE;
-        let (pool, retire) = (server.pool, server.retire);
+        let (pool, retire) = (server.pool, server.retire.is_some());
         let connect_query = self.connect_query(pool);
         // Only that can have been taken back.
         let changed = match changed.contains(Classes::BACK) && !connect_query.is_empty() {

@@ -140,6 +140,7 @@ impl Worker {
             Stage::Console(console) => {
                 self.reloading.retain(|_, console| *console != id);
                 self.forget_gathering(console.state());
+                self.console_left(id);
             }
             Stage::Cancelling | Stage::Closing { .. } => {}
         }
@@ -235,7 +236,8 @@ impl Worker {
             }
             self.close_client(client, &reason);
         }
-        let failure = new.then(|| Failure {
+        let declined = *reason == ServerReason::Paused;
+        let failure = (new && !declined).then(|| Failure {
             sqlstate: reason.sqlstate().to_owned(),
             message: reason.text().into_owned(),
         });

@@ -77,7 +77,10 @@ impl Worker {
     /// Opens a server that nobody waits for, as the ledger has ordered.
     pub(super) fn on_ordered(&mut self, lease: LeaseId, key: &PoolKey) {
         self.last_lease = lease.id;
-        if self.refuses_servers() || self.config.database(&key.database).is_none() {
+        if self.refuses_servers()
+            || self.orders.state().is_paused(&key.database)
+            || self.config.database(&key.database).is_none()
+        {
             return self.tell_supervisor(&ToSupervisor::Returned { lease });
         }
         let config = &self.config;
@@ -95,6 +98,9 @@ impl Worker {
         let Some(pool) = self.pools.get(pool_id) else {
             return;
         };
+        if pool.is_paused() {
+            return self.decline(pool_id, lease);
+        }
         let Some(database) = self.config.database(&pool.key.database) else {
             return self.open_failed(pool_id, lease, "database removed");
         };
@@ -174,7 +180,7 @@ impl Worker {
             stream,
             queued: false,
             used: false,
-            retire: false,
+            retire: None,
             said_why: false,
             state: ServerState::Connecting {
                 deadline: after(now, self.config.settings.server_connect_timeout),

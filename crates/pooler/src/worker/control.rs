@@ -149,6 +149,7 @@ impl Worker {
             ToWorker::ReopenLog => crate::logging::reopen(),
             ToWorker::Reloaded { request, outcome } => self.console_reloaded(request, outcome),
             ToWorker::Shown { request, rows } => self.on_shown(request, &rows),
+            ToWorker::Runtime(message) => self.on_runtime(message),
             ToWorker::Welcome { pool, burst } => self.on_welcome(&pool, &burst),
             ToWorker::Count { round, period } => self.on_count(round, period),
             ToWorker::OldHost { host } => {
@@ -185,6 +186,7 @@ impl Worker {
             }
             self.supervisor_silent();
             self.refuse_claims();
+            self.forget_orders();
             self.drain_as_orphan();
         }
     }

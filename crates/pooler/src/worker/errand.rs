@@ -23,7 +23,7 @@ use pgskein_protocol::write;
 use super::cancel::{Purpose, Waiter};
 use super::connect::open_socket;
 use super::rows::{Asking, Saying};
-use super::server::{ServerState, Target};
+use super::server::{Retire, ServerState, Target};
 use super::stream::{Filled, Outbox, Stream};
 use super::sweep::after;
 use super::token::Subject;
@@ -402,7 +402,9 @@ impl Worker {
             return;
         };
         server.cancels = server.cancels.saturating_sub(1);
-        server.retire |= doubtful;
+        if doubtful {
+            server.retire = Some(Retire::Changed);
+        }
         if server.cancels > 0 {
             return;
         }

@@ -38,6 +38,9 @@ impl Worker {
         let Some(database) = self.config.database(&database_name) else {
             return Err(Reason::NoSuchDatabase(database_name));
         };
+        if self.orders.state().is_disabled(&database_name) {
+            return Err(Reason::DatabaseDisabled(database_name));
+        }
         let login_user = user.clone();
         let user = match &database.user {
             Some(forced) => forced.clone(),
@@ -64,6 +67,7 @@ impl Worker {
         let pool_id = self
             .pools
             .find(&key, || config.pool(&key.database, &key.user));
+        self.pause_new_pool(pool_id);
         if let Some((login, _)) = self.login_mut(id) {
             login.pool = Some(pool_id);
         }

@@ -23,6 +23,7 @@ mod greet;
 mod idle;
 mod login;
 mod notices;
+mod orders;
 mod orphans;
 mod peers;
 mod pqexec;
@@ -40,6 +41,7 @@ mod server_login;
 pub(crate) mod setup;
 mod statistics;
 mod stream;
+mod suspend;
 mod sweep;
 mod tables;
 mod ticker;
@@ -73,6 +75,7 @@ use self::connect::Addresses;
 use self::drain::Draining;
 use self::errand::Errand;
 use self::flight::Flight;
+use self::orders::Orders;
 use self::server::Server;
 use self::statistics::Counting;
 use self::ticker::Ticker;
@@ -121,6 +124,7 @@ pub(crate) struct Worker {
     old_hosts: OldHosts,
     chores: Chores,
     draining: Option<Draining>,
+    orders: Orders,
     /// Searches that wait for room in a sibling's backlog.
     stalled: Vec<errand::Search>,
     claims: Claims,

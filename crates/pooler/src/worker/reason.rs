@@ -10,6 +10,8 @@ use std::borrow::Cow;
 
 use pgskein_pool::pools::Failure;
 
+use super::server::Retire;
+
 /// Why a client is closed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Reason {
@@ -105,6 +107,12 @@ pub(super) enum Reason {
     DatabaseRemoved,
     /// Its database was configured anew, and it keeps its server for ever.
     DatabaseChanged,
+    /// Its database is disabled.
+    DatabaseDisabled(String),
+    /// The console has closed it.
+    Killed,
+    /// What was begun could not be written before everything stands still.
+    SuspendTimeout,
 }
 
 impl Reason {
@@ -152,11 +160,13 @@ impl Reason {
             | Self::TooManyOfDatabase
             | Self::TooManyOfUser
             | Self::QueryWaitTimeout => "53300",
-            Self::ShuttingDown => "57P03",
+            Self::ShuttingDown | Self::DatabaseDisabled(_) => "57P03",
             Self::DrainDeadline
             | Self::ServerShuttingDown
             | Self::DatabaseRemoved
-            | Self::DatabaseChanged => "57P01",
+            | Self::DatabaseChanged
+            | Self::Killed
+            | Self::SuspendTimeout => "57P01",
             Self::QueryTimeout | Self::ClientLoginTimeout | Self::Cancelled => "57014",
             Self::ClientIdleTimeout => "57P05",
             Self::IdleTransactionTimeout => "25P03",
@@ -216,6 +226,11 @@ impl Reason {
             }
             Self::DatabaseRemoved => "database removed",
             Self::DatabaseChanged => "database configuration changed",
+            Self::DatabaseDisabled(name) => {
+                return Cow::Owned(format!("database \"{name}\" is disabled"));
+            }
+            Self::Killed => "admin forced disconnect",
+            Self::SuspendTimeout => "suspend_timeout",
         })
     }
 
@@ -252,6 +267,8 @@ pub(super) enum ServerReason {
     Recalled,
     /// Its database was configured anew.
     DatabaseChanged,
+    /// Its pool is paused.
+    Paused,
     /// The replication client that it was opened for has left.
     OwnerLeft,
     /// Its lease is wanted for a replication client.
@@ -308,12 +325,22 @@ impl ServerReason {
             Self::Idle => "server idle timeout",
             Self::Recalled => "connection wanted by another worker",
             Self::DatabaseChanged => "database configuration changed",
+            Self::Paused => "pause mode",
             Self::OwnerLeft => "replication client was closed",
             Self::Evicted => "evicted",
             Self::Unclean => "client disconnected with query in progress",
             Self::OwnQueryFailed => "test or reset query failed",
             Self::Drained => "pooler is shutting down",
         })
+    }
+}
+
+impl From<Retire> for ServerReason {
+    fn from(retire: Retire) -> Self {
+        match retire {
+            Retire::Paused => Self::Paused,
+            Retire::Changed => Self::DatabaseChanged,
+        }
     }
 }
 

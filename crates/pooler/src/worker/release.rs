@@ -52,8 +52,8 @@ impl Worker {
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
-        if server.retire {
-            return self.close_server(id, &ServerReason::DatabaseChanged);
+        if let Some(retire) = server.retire {
+            return self.close_server(id, &retire.into());
         }
         if server.cancels > 0 {
             server.state = ServerState::BeingCancelled { clean: true };

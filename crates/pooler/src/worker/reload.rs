@@ -2,10 +2,11 @@
 
 use pgskein_config::{Config, Sources};
 use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::runtime::FromWorker;
 
 use super::Worker;
 use super::reason::{Reason, ServerReason};
-use super::server::ServerState;
+use super::server::{Retire, ServerState};
 use super::watch::resets_always;
 
 impl Worker {
@@ -49,6 +50,7 @@ impl Worker {
         self.reconfigure_pools(&old);
         self.count_present();
         log::info!("configuration {version} in effect");
+        self.tell_supervisor(&ToSupervisor::Runtime(FromWorker::Committed { version }));
     }
 
     fn reconfigure_pools(&mut self, old: &Config) {
@@ -101,14 +103,14 @@ impl Worker {
                 && !matches!(server.state, ServerState::Idle)
             {
                 // Nobody has watched what its client does.
-                server.retire = true;
+                server.retire = Some(Retire::Changed);
             }
         }
         for id in self.servers.ids(|server| retired.contains(&server.pool)) {
             let Some(server) = self.servers.get_mut(id) else {
                 continue;
             };
-            server.retire = true;
+            server.retire = Some(Retire::Changed);
             match server.state {
                 ServerState::Idle => self.close_server(id, &ServerReason::DatabaseChanged),
                 ServerState::Linked(client) if removed.contains(&server.pool) => {

@@ -135,7 +135,7 @@ impl Worker {
         };
         // One that is retired already would have to leave its client at once.
         if server.owner.is_none()
-            && !server.retire
+            && server.retire.is_none()
             && let Some((owner, pool)) = self.pools.claim(server.pool)
         {
             server.owner = Some(owner);
@@ -171,7 +171,7 @@ impl Worker {
     pub(super) fn greet_owner(&mut self, id: ServerId, fixed: &[u8]) {
         let server = self.servers.get(id);
         let (retire, owner) = (
-            server.is_some_and(|server| server.retire),
+            server.is_some_and(|server| server.retire.is_some()),
             server.and_then(|server| server.owner),
         );
         let Some((owner, mode)) = owner.and_then(|owner| {

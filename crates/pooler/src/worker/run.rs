@@ -19,6 +19,7 @@ use super::chores::{Chores, Done};
 use super::claims::Claims;
 use super::connect::Addresses;
 use super::flight::Flight;
+use super::orders::Orders;
 use super::setup::Setup;
 use super::statistics::Counting;
 use super::sweep::SWEEP_INTERVAL;
@@ -101,6 +102,7 @@ impl Worker {
             old_hosts: setup.old_hosts,
             chores: Chores::new(waker),
             draining: None,
+            orders: Orders::new(setup.runtime),
             stalled: Vec::new(),
             claims: Claims::default(),
             counting: Counting::default(),
@@ -115,6 +117,7 @@ impl Worker {
             exit: None,
         };
         worker.limit_statements();
+        worker.begin_suspended();
         if let Some(order) = setup.drain {
             worker.obey(order);
             worker.stop_accepting();
@@ -199,6 +202,9 @@ impl Worker {
             if self.runnable.is_empty() {
                 break;
             }
+            if self.orders.state().is_suspended() {
+                self.park();
+            }
             let mut round = std::mem::take(&mut self.spare_queue);
             std::mem::swap(&mut round, &mut self.runnable);
             for subject in round.drain(..) {
@@ -209,6 +215,9 @@ impl Worker {
                 }
             }
             self.spare_queue = round;
+        }
+        if self.orders.wait() {
+            self.orders_turn();
         }
         if self.ticker.due() {
             self.sweep();

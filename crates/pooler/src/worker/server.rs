@@ -40,8 +40,8 @@ pub(super) struct Server {
     pub queued: bool,
     /// Whether it was ever lent.
     pub used: bool,
-    /// Whether it is closed at its next release.
-    pub retire: bool,
+    /// Why it is closed at its next release, if it is.
+    pub retire: Option<Retire>,
     /// Whether it has said why it is about to close.
     pub said_why: bool,
     /// What it is doing.
@@ -86,6 +86,15 @@ pub(super) struct Server {
     pub opened: Instant,
     /// When it has reached `server_lifetime`.
     pub expires: Instant,
+}
+
+/// Why a server is closed when it is free.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Retire {
+    /// Its pool is paused; a RESUME before that lets it live.
+    Paused,
+    /// It leads elsewhere than a new one would, or may.
+    Changed,
 }
 
 /// Where a server is.
@@ -163,6 +172,11 @@ pub(super) enum OwnQuery {
 }
 
 impl Server {
+    /// Has it closed when it is free, because its pool is paused.
+    pub(super) fn pause(&mut self) {
+        self.retire.get_or_insert(Retire::Paused);
+    }
+
     /// Whether what it still sends is looked at.
     pub(super) fn is_working(&self) -> bool {
         !matches!(self.state, ServerState::Closing { .. })

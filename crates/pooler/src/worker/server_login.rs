@@ -393,7 +393,7 @@ impl Worker {
             return self.greet_owner(id, &login.fixed);
         }
         let pool_id = server.pool;
-        let (parameters, retire) = (server.parameters, server.retire);
+        let (parameters, retire) = (server.parameters, server.retire.is_some());
         let Some(pool) = self.pools.get(pool_id) else {
             return;
         };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use pgskein_config::Config;
 use pgskein_pool::drain_order::DrainOrder;
 use pgskein_pool::old_hosts::OldHosts;
+use pgskein_pool::runtime::RuntimeState;
 use pgskein_protocol::key::Slot;
 
 use crate::link::Link;
@@ -43,6 +44,8 @@ pub(crate) struct Setup {
     /// Secret from which the names of prepared statements on servers are made;
     /// the same in all workers.
     pub statement_key: [u8; 16],
+    /// What is paused, disabled or suspended.
+    pub runtime: RuntimeState,
     /// The drain in force, if one is.
     pub drain: Option<DrainOrder>,
     /// Folder of the group's peer sockets.

@@ -33,8 +33,10 @@ impl Worker {
         self.listeners.look_again();
         self.peers_ready = true;
         let last_sweep = std::mem::replace(&mut self.last_sweep, self.now);
-        self.sweep_clients();
-        self.notify_waiting(last_sweep);
+        if !self.orders.state().is_suspended() {
+            self.sweep_clients();
+            self.notify_waiting(last_sweep);
+        }
         self.sweep_servers();
         self.sweep_errands();
         self.make_way();

@@ -10,6 +10,7 @@ use pgskein_config::{Settings, When};
 use pgskein_protocol::{Column, Report, TransactionStatus, write};
 
 use super::commands::{COMMANDS, Parameter, Refusal};
+use super::order_words::VERBS;
 use crate::scoreboard::{CellView, WorkerState};
 
 /// Why there is an error for an answer.
@@ -56,13 +57,22 @@ pub(super) fn failed(out: &mut Vec<u8>, failure: &Failure) {
 /// Appends the answer to RELOAD: a notice that may be empty, or why the old
 /// configuration stays. Lines after the first are the detail.
 pub(super) fn reloaded(out: &mut Vec<u8>, outcome: &Result<String, String>) {
+    ended(out, "RELOAD", CONFIG_FILE_ERROR, outcome);
+}
+
+/// Appends the answer to an order that the group has carried out, or not.
+pub(super) fn ordered(out: &mut Vec<u8>, command_tag: &str, outcome: &Result<String, String>) {
+    ended(out, command_tag, PROTOCOL_VIOLATION, outcome);
+}
+
+fn ended(out: &mut Vec<u8>, command_tag: &str, sqlstate: &str, outcome: &Result<String, String>) {
     let (Ok(text) | Err(text)) = outcome;
     let (message, detail) = match text.trim_end().split_once('\n') {
         Some((message, detail)) => (message, Some(detail)),
         None => (text.trim_end(), None),
     };
     if outcome.is_err() {
-        let report = report("ERROR", CONFIG_FILE_ERROR, message);
+        let report = report("ERROR", sqlstate, message);
         write::error(out, &Report { detail, ..report });
         return ready(out);
     }
@@ -70,7 +80,7 @@ pub(super) fn reloaded(out: &mut Vec<u8>, outcome: &Result<String, String>) {
         let report = report("NOTICE", SUCCESS, message);
         write::notice(out, &Report { detail, ..report });
     }
-    done(out, "RELOAD");
+    done(out, command_tag);
 }
 
 /// Appends the answer to a SET that changes nothing.
@@ -88,9 +98,10 @@ pub(super) fn parameter(out: &mut Vec<u8>, parameter: &Parameter) {
 /// Appends the list of all commands.
 pub(super) fn help(out: &mut Vec<u8>) {
     let mut list = String::new();
-    for command in COMMANDS {
+    let commands = COMMANDS.iter().map(|command| command.words);
+    for words in commands.chain(VERBS.iter().map(|verb| verb.words)) {
         list.push_str("\n\t");
-        list.push_str(command.words);
+        list.push_str(words);
     }
     let report = report("NOTICE", SUCCESS, "Console usage");
     let detail = Some(list.as_str());
@@ -189,7 +200,7 @@ impl fmt::Display for Failure {
             Self::UnknownMessage(tag) => {
                 write!(f, "unsupported packet type for admin console: {tag}")
             }
-            Self::NoSupervisor => f.write_str("cannot reload: the supervisor is gone"),
+            Self::NoSupervisor => f.write_str("the supervisor is gone"),
         }
     }
 }

@@ -7,8 +7,10 @@ use std::fmt;
 
 use pgskein_pool::console::Topic;
 use pgskein_pool::drain_order::DrainKind;
+use pgskein_pool::runtime::Order;
 
 use super::Rights;
+use super::order_words;
 use super::statement::Statement;
 
 /// One command.
@@ -22,7 +24,7 @@ pub(super) struct Command {
 }
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Action {
     /// Answer with a table of what the whole group knows.
     Show(Topic),
@@ -36,6 +38,15 @@ pub(super) enum Action {
     Reload,
     /// Have the group drain.
     Shutdown(DrainKind),
+    /// Have every worker do something.
+    Order(Order),
+    /// Give a setting another value.
+    Set {
+        /// The setting.
+        name: String,
+        /// The value.
+        value: String,
+    },
 }
 
 /// What every worker knows by itself.
@@ -67,8 +78,10 @@ pub(super) enum Refusal {
     Unknown(String),
     /// It is not for users that may only look.
     AdminNeeded,
-    /// What is to be set is no parameter that could be.
-    SetFailed,
+    /// A database has to be named.
+    NoDatabase,
+    /// A client has to be named by its number.
+    NoClient,
 }
 
 /// Every command, in the order of `SHOW HELP`.
@@ -105,30 +118,30 @@ pub(super) fn find(text: &str, rights: Rights) -> Result<Option<Action>, Refusal
         Some(Statement::Command(words)) => {
             find_command(&words).ok_or_else(|| Refusal::unknown(text))?
         }
-        Some(Statement::Set { name }) => {
-            let known = Parameter::find(&name).map(|_| (Rights::Stats, Action::IgnoreSet));
-            known.ok_or(match rights {
-                Rights::Admin => Refusal::SetFailed,
-                Rights::Stats => Refusal::AdminNeeded,
-            })?
+        Some(Statement::Set { name, .. }) if Parameter::find(&name).is_some() => {
+            (Rights::Stats, Ok(Action::IgnoreSet))
         }
+        Some(Statement::Set { name, value }) => (Rights::Admin, Ok(Action::Set { name, value })),
         None => return Err(Refusal::unknown(text)),
     };
     if (rights, needs) == (Rights::Stats, Rights::Admin) {
         return Err(Refusal::AdminNeeded);
     }
-    Ok(Some(action))
+    action.map(Some)
 }
 
-fn find_command(words: &[String]) -> Option<(Rights, Action)> {
+fn find_command(words: &[String]) -> Option<(Rights, Result<Action, Refusal>)> {
     if let [show, name] = words
         && show.eq_ignore_ascii_case("show")
         && let Some(parameter) = Parameter::find(name)
     {
-        return Some((Rights::Stats, Action::ShowParameter(parameter)));
+        return Some((Rights::Stats, Ok(Action::ShowParameter(parameter))));
+    }
+    if let Some(order) = order_words::find(words) {
+        return Some((Rights::Admin, order.map(Action::Order)));
     }
     let command = COMMANDS.iter().find(|command| command.is(words))?;
-    Some((command.needs, command.action))
+    Some((command.needs, Ok(command.action.clone())))
 }
 
 impl Command {
@@ -161,7 +174,8 @@ impl fmt::Display for Refusal {
         match self {
             Self::Unknown(text) => write!(f, "invalid command '{text}', use SHOW HELP;"),
             Self::AdminNeeded => f.write_str("admin access needed"),
-            Self::SetFailed => f.write_str("SET failed"),
+            Self::NoDatabase => f.write_str("a database is required"),
+            Self::NoClient => f.write_str("invalid client pointer supplied"),
         }
     }
 }
@@ -229,7 +243,7 @@ mod tests {
     fn finds_every_command_of_the_table_in_any_case() {
         for command in COMMANDS {
             let lower = format!("{} ;", command.words.to_lowercase());
-            assert_eq!(admin(&lower), Ok(Some(command.action)), "{lower}");
+            assert_eq!(admin(&lower), Ok(Some(command.action.clone())), "{lower}");
         }
     }
 
@@ -237,7 +251,7 @@ mod tests {
     fn lets_stats_users_only_look() {
         for command in COMMANDS {
             let expected = if command.words.starts_with("SHOW ") {
-                Ok(Some(command.action))
+                Ok(Some(command.action.clone()))
             } else {
                 Err(Refusal::AdminNeeded)
             };
@@ -258,8 +272,16 @@ mod tests {
     }
 
     #[test]
-    fn rejects_settings_that_cannot_be_set() {
-        assert_eq!(admin("set x = 1"), Err(Refusal::SetFailed));
+    fn lets_admins_set_and_order() {
+        let set = Action::Set {
+            name: "x".to_owned(),
+            value: "a b".to_owned(),
+        };
+        assert_eq!(admin("set x = 'a b'"), Ok(Some(set)));
+        let order = Action::Order(Order::Suspend);
+        assert_eq!(admin("suspend;"), Ok(Some(order)));
+        let stats = find("disable", Rights::Stats);
+        assert_eq!(stats, Err(Refusal::AdminNeeded));
         let stats = find("set x = 1", Rights::Stats);
         assert_eq!(stats, Err(Refusal::AdminNeeded));
     }

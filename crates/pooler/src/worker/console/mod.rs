@@ -8,6 +8,8 @@
 mod answers;
 mod commands;
 mod gather;
+mod order_words;
+mod orders;
 mod show;
 mod statement;
 
@@ -57,7 +59,7 @@ pub(super) enum Rights {
 pub(in crate::worker) enum State {
     /// Its next command is welcome.
     Listening,
-    /// The supervisor has not answered its RELOAD yet.
+    /// The supervisor has not answered its order yet.
     Reloading,
     /// Others say what they know.
     Gathering(Box<Gathering>),
@@ -124,6 +126,10 @@ impl Worker {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };
+        if awaits_order(client) && client.stream.read_closed() {
+            // Nobody is there for the answer.
+            return Err(Reason::Left);
+        }
         if !listens(client) || !client.stream.readable() || holds_message(&client.inbox) {
             return Ok(());
         }
@@ -209,6 +215,8 @@ impl Worker {
             Action::IgnoreSet => self.answer_console(id, answers::set_ignored),
             Action::Reload => self.ask_for_reload(id),
             Action::Shutdown(kind) => self.order_shutdown(id, kind),
+            Action::Order(order) => self.give_order(id, order),
+            Action::Set { name, value } => self.give_setting(id, name, value),
         }
     }
 
@@ -309,6 +317,11 @@ fn listens(client: &Client) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a client is a console whose order is being carried out.
+fn awaits_order(client: &Client) -> bool {
+    matches!(&client.stage, Stage::Console(console) if matches!(console.state, State::Reloading))
 }
 
 /// Whether the inbox begins with what can be acted upon without more bytes.

@@ -15,6 +15,8 @@ pub(super) enum Statement {
     Set {
         /// The setting.
         name: String,
+        /// The value.
+        value: String,
     },
 }
 
@@ -27,10 +29,10 @@ impl Statement {
         if let [Token::Word(set), Token::Word(name), sign, value] = tokens.as_slice()
             && set.eq_ignore_ascii_case("set")
             && sign.is_assignment()
-            && *value != Token::Equals
+            && let Token::Word(value) | Token::Text(value) = value
         {
-            let name = name.clone();
-            return Some(Self::Set { name });
+            let (name, value) = (name.clone(), value.clone());
+            return Some(Self::Set { name, value });
         }
         let words: Option<Vec<String>> = tokens.into_iter().map(Token::word).collect();
         words.map(|words| {
@@ -46,7 +48,7 @@ impl Statement {
 #[derive(Debug, Eq, PartialEq)]
 enum Token {
     Word(String),
-    Text,
+    Text(String),
     Equals,
 }
 
@@ -54,7 +56,7 @@ impl Token {
     fn word(self) -> Option<String> {
         match self {
             Self::Word(word) => Some(word),
-            Self::Text | Self::Equals => None,
+            Self::Text(_) | Self::Equals => None,
         }
     }
 
@@ -62,7 +64,7 @@ impl Token {
         match self {
             Self::Equals => true,
             Self::Word(word) => word.eq_ignore_ascii_case("to"),
-            Self::Text => false,
+            Self::Text(_) => false,
         }
     }
 }
@@ -78,8 +80,8 @@ fn tokens(text: &str) -> Option<Vec<Token>> {
                 (Token::Word(word), rest)
             }
             '\'' => {
-                let (_, rest) = quoted(rest, '\'')?;
-                (Token::Text, rest)
+                let (text, rest) = quoted(rest, '\'')?;
+                (Token::Text(text), rest)
             }
             '=' => (Token::Equals, rest.strip_prefix('=')?),
             first if is_bare(first) => {
@@ -150,18 +152,16 @@ mod tests {
 
     #[test]
     fn accepts_every_form_of_set() {
-        for text in [
-            "set tz = x",
-            "SET tz='it''s'",
-            "set \"tz\" to x;",
-            "SET tz TO 'a;b' ;",
+        for (text, value) in [
+            ("set tz = x", "x"),
+            ("SET tz='it''s'", "it's"),
+            ("set \"tz\" to x;", "x"),
+            ("SET tz TO 'a;b' ;", "a;b"),
+            ("set tz = ''", ""),
         ] {
-            let name = "tz".to_owned();
-            assert_eq!(
-                Statement::parse(text),
-                Some(Statement::Set { name }),
-                "{text}"
-            );
+            let (name, value) = ("tz".to_owned(), value.to_owned());
+            let expected = Statement::Set { name, value };
+            assert_eq!(Statement::parse(text), Some(expected), "{text}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::clients::{Connection, local_place, login_mode, unix_place};
 use super::clock::Clock;
 use crate::worker::Worker;
 use crate::worker::client::{Carrier, Stage};
-use crate::worker::server::{OwnQuery, Server, ServerState, Target};
+use crate::worker::server::{OwnQuery, Retire, Server, ServerState, Target};
 
 impl Worker {
     /// The row of a server; none for one that was told to go. `idle` is since
@@ -48,7 +48,7 @@ impl Worker {
             connected: server.opened,
             requested,
             waits: None,
-            close_needed: server.retire,
+            close_needed: server.retire == Some(Retire::Changed),
             ptr: format!("s{}", server.number),
             link: client.map_or_else(String::new, |client| format!("c{}", client.number)),
             remote_pid: server.key.as_ref().map_or(0, |(pid, _)| *pid),

@@ -199,7 +199,7 @@ fn worker_that_does_not_answer_is_named() {
     assert_eq!(console.query("DISABLE postgres"), Ok(vec![]));
     assert_eq!(
         console.notices(),
-        ["worker 3 has not answered within console_timeout"]
+        ["worker 3 did not answer within console_timeout"]
     );
     stopped.signal(Signal::SIGCONT);
     let error = Client::log_in(pooler.wire_to_worker(3), &Login::new()).unwrap_err();

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Stop, Ticker, wait_for};
 
-const SETTINGS: &str = "workers = 3\npool_mode = transaction\ndefault_pool_size = 6";
+/// However slow the host is, nobody is named who has not answered.
+const SETTINGS: &str =
+    "workers = 3\npool_mode = transaction\ndefault_pool_size = 6\nconsole_timeout = 0";
 
 #[test]
 fn orders_at_random_tell_nobody_a_wrong_thing() {
@@ -30,9 +32,8 @@ fn orders_at_random_tell_nobody_a_wrong_thing() {
         let (pooler, stop, done) = (&pooler, &stop, &done);
         let before = logins(pooler);
         let pgbench = scope.spawn(move || {
-            let transactions = pooler.pgbench("-S -c 6 -T 4");
-            stop.set();
-            transactions
+            let _guard = stop.guard();
+            pooler.pgbench("-S -c 6 -T 4")
         });
         wait_for("pgbench to be connected", PATIENCE, || {
             logins(pooler) >= before + 6
@@ -64,11 +65,12 @@ fn orders_at_random_tell_nobody_a_wrong_thing() {
         let orders: Vec<u64> = consoles.into_iter().map(|c| c.join().unwrap()).collect();
         assert!(pgbench.join().unwrap() > 0);
         eprintln!("orders: {orders:?}");
+        // Whatever the last orders were, everybody is served again.
+        for last in ["RESUME", "RESUME shop", "RESUME postgres", "ENABLE shop"] {
+            check(&operator, last);
+        }
         done.set();
     });
-    for last in ["RESUME", "RESUME shop", "RESUME postgres", "ENABLE shop"] {
-        check(&operator, last);
-    }
     for worker in 1..=3 {
         for database in ["postgres", "shop"] {
             let client = pooler.connect_to_worker_as(worker, &Login::new().database(database));
@@ -124,11 +126,7 @@ fn check(console: &Client, text: &str) {
         let known = REFUSALS.contains(&message.as_str());
         assert!(known, "{text}: {state:?} {message}");
     }
-    assert_eq!(
-        console.notices(),
-        [""; 0],
-        "{text}: everybody answers in time"
-    );
+    assert_eq!(console.notices(), [""; 0], "{text}");
 }
 
 /// Clients that have logged in so far.

@@ -112,6 +112,38 @@ impl Client {
         self.pending().wait()
     }
 
+    /// Runs one simple query; gives its rows by the names of their columns.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    pub fn table(&self, sql: &str) -> Vec<BTreeMap<String, String>> {
+        let (names, rows) = self.named_rows(sql);
+        let row = |row: &String| {
+            let values = row.split('|').map(str::to_owned);
+            names.iter().cloned().zip(values).collect()
+        };
+        rows.iter().map(row).collect()
+    }
+
+    /// Runs one simple query; gives the names of its columns, and its rows.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    pub fn named_rows(&self, sql: &str) -> (Vec<String>, Vec<String>) {
+        let query = self.start_query(sql);
+        let heading = self.read_until(b'T').body;
+        let mut names = Vec::new();
+        let mut rest = &heading[2..];
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            names.push(String::from_utf8_lossy(&rest[..end]).into_owned());
+            // Six fields of 18 bytes in all follow a name.
+            rest = &rest[end + 19..];
+        }
+        (names, query.wait().expect("the query succeeds"))
+    }
+
     /// Sends a simple query and leaves its answer for later.
     pub fn start_query(&self, sql: &str) -> PendingQuery<'_> {
         self.send_message(b'Q', format!("{sql}\0").as_bytes());

@@ -11,6 +11,7 @@ mod book;
 mod counters;
 mod histogram;
 mod latency;
+mod rows;
 mod totals;
 
 pub use self::averages::{Averages, Summary};

@@ -36,7 +36,6 @@ use pgskein_pool::control::ToWorker;
 use pgskein_pool::ledger::{Ledger, WorkerId};
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::runtime::Orders;
-use pgskein_pool::statistics::Book;
 use pgskein_pool::welcomes::Welcomes;
 use pgskein_protocol::key::Slot;
 
@@ -46,6 +45,7 @@ use self::hang::{Hangs, Pulse};
 use self::peers::PeerConnection;
 use self::reload::{Asker, Reloads};
 use self::signals::Signals;
+use self::statistics::Statistics;
 use crate::link::Link;
 use crate::runtime_dir::{RuntimeDir, supervisor_socket_path};
 use crate::scoreboard::{Cell, Scoreboard};
@@ -87,7 +87,7 @@ pub(crate) struct Supervisor {
     /// What servers report at their login.
     welcomes: Welcomes,
     /// What all workers have counted.
-    statistics: Book,
+    statistics: Statistics,
     reloads: Reloads,
     hangs: Hangs,
     /// What is paused, disabled or suspended, and who waits for that.
@@ -172,7 +172,7 @@ impl Supervisor {
             signals,
             title,
             sources: foundation.sources,
-            statistics: Book::new(foundation.config.settings.stats_period, now),
+            statistics: Statistics::new(foundation.config.settings.stats_period, now),
             config: foundation.config,
             config_version: 1,
             runtime_dir: foundation.runtime_dir,
@@ -298,7 +298,7 @@ impl Supervisor {
             .chain(self.kill_at)
             .chain(self.start_deadline())
             .chain(look)
-            .chain(Some(self.statistics.next_deadline()))
+            .chain(Some(self.statistics.book.next_deadline()))
             .min()
     }
 

@@ -60,6 +60,8 @@ mod signals;
 mod slow_reader;
 mod sockets;
 mod startup_parameters;
+mod statistics;
+mod statistics_group;
 mod statistics_log;
 mod supervisor_death;
 mod timeouts;

@@ -4,6 +4,8 @@
 //!
 //! Source: PgBouncer documentation, "usage", "Admin console".
 
+pub(super) mod latency;
 pub(super) mod lists;
 pub(super) mod pools;
 pub(super) mod sockets;
+pub(super) mod stats;

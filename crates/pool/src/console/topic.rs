@@ -48,6 +48,16 @@ topics! {
     Pools = 3, "POOLS", tables::pools::POOLS;
     /// How many there are of what.
     Lists = 4, "LISTS", tables::lists::LISTS;
+    /// What was counted of each database, and averages.
+    Stats = 40, "STATS", tables::stats::STATS;
+    /// What was counted of each database.
+    StatsTotals = 41, "STATS_TOTALS", tables::stats::STATS_TOTALS;
+    /// The averages of each database.
+    StatsAverages = 42, "STATS_AVERAGES", tables::stats::STATS_AVERAGES;
+    /// What was counted of all databases together, and averages.
+    Totals = 43, "TOTALS", tables::stats::TOTALS;
+    /// How long things took lately.
+    Latency = 44, "LATENCY", tables::latency::LATENCY;
 }
 
 impl Topic {

@@ -49,10 +49,9 @@ pub enum BookAction {
     Tell {
         /// The number from [`Book::ask`].
         round: u64,
-        /// What all have counted.
+        /// What all have counted; of a worker that has not reported in time,
+        /// what it had reported before.
         group: Group,
-        /// Whose last word this is not.
-        missing: Vec<WorkerId>,
     },
     /// A period is over.
     Period {
@@ -209,7 +208,6 @@ impl Book {
                 Purpose::Tell => BookAction::Tell {
                     round: round.number,
                     group: self.group(now),
-                    missing: round.waits_for.into_iter().collect(),
                 },
                 Purpose::Period(ended) => {
                     let totals = self.totals();

@@ -49,7 +49,7 @@ impl Supervisor {
         let (slot, pid, id) = (worker.id.slot, worker.pid, worker.id);
         log::info!("worker {slot}: ready, pid={pid}");
         self.ledger.worker_ready(id);
-        self.statistics.worker_ready(id);
+        self.statistics.book.worker_ready(id);
         self.take_back(slot);
         if !self.ever_ready {
             self.ever_ready = true;

@@ -132,7 +132,7 @@ impl Supervisor {
                 pool,
                 burst,
             } => self.on_welcome(version, pool, burst),
-            ToSupervisor::Counted(report) => self.statistics.report(id, report, self.now),
+            ToSupervisor::Counted(report) => self.statistics.book.report(id, report, self.now),
             ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
             ToSupervisor::Show { request, topic } => self.show(token, request, topic),
             ToSupervisor::Runtime(message) => self.hear_of_orders(token, id, message),

@@ -71,7 +71,7 @@ impl Supervisor {
         self.reloads.on_death(token);
         self.forget_orders(token, worker.id);
         self.welcomes.on_death(worker.id);
-        self.statistics.worker_died(worker.id, self.now);
+        self.statistics.book.worker_died(worker.id, self.now);
     }
 
     /// Takes note that the slots of a dead worker, its own and adopted ones,

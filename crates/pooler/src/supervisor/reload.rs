@@ -270,7 +270,9 @@ impl Supervisor {
         self.renew_welcomes(&old);
         self.old_hosts.forget();
         logging::apply(&self.config.settings);
-        self.statistics.on_length(self.config.settings.stats_period);
+        self.statistics
+            .book
+            .on_length(self.config.settings.stats_period);
         self.tell_all(&ToWorker::Commit { version });
         self.renew_limits();
         log::info!("config version {version} is in effect");

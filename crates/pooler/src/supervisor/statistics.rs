@@ -1,26 +1,83 @@
-//! The statistics of the group: workers are asked for them, and each period ends
-//! with a line in the log.
+//! The statistics of the group: workers are asked for them, each period ends
+//! with a line in the log, and consoles are told.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use mio::Token;
+use pgskein_pool::console::{Topic, encode_rows};
 use pgskein_pool::control::ToWorker;
-use pgskein_pool::statistics::{BookAction, Group, Summary};
+use pgskein_pool::statistics::{Book, BookAction, Group, Summary};
 
 use super::Supervisor;
+
+/// The book, and who has asked what.
+#[derive(Debug)]
+pub(crate) struct Statistics {
+    pub book: Book,
+    /// By the number of the round.
+    askers: BTreeMap<u64, Asker>,
+}
+
+/// A console, or its worker, that waits for a table.
+#[derive(Debug)]
+struct Asker {
+    worker: Token,
+    request: u64,
+    topic: Topic,
+}
+
+impl Statistics {
+    /// Nothing was counted yet.
+    pub(crate) fn new(period: Duration, now: Instant) -> Self {
+        Self {
+            book: Book::new(period, now),
+            askers: BTreeMap::new(),
+        }
+    }
+}
 
 impl Supervisor {
     /// Ends a period, or what somebody has asked for, when it is time.
     pub(crate) fn statistics_due(&mut self) {
-        self.statistics.on_time(self.now);
-        while let Some(action) = self.statistics.poll_action() {
+        self.statistics.book.on_time(self.now);
+        while let Some(action) = self.statistics.book.poll_action() {
             match action {
                 BookAction::Ask {
                     worker,
                     round,
                     period,
                 } => self.tell(Self::token_of(worker), &ToWorker::Count { round, period }),
-                BookAction::Tell { .. } => {}
+                BookAction::Tell { round, group } => self.tell_statistics(round, &group),
                 BookAction::Period { group } => self.log_period(&group),
             }
         }
+    }
+
+    /// A console asks for a table of what was counted; it is told once every
+    /// worker has reported.
+    pub(crate) fn ask_for_statistics(&mut self, worker: Token, request: u64, topic: Topic) {
+        let timeout = self.config.settings.console_timeout;
+        let patience = match timeout {
+            Duration::ZERO => PATIENCE,
+            timeout => PATIENCE.min(timeout / 2),
+        };
+        let round = self.statistics.book.ask(patience, self.now);
+        let asker = Asker {
+            worker,
+            request,
+            topic,
+        };
+        self.statistics.askers.insert(round, asker);
+    }
+
+    fn tell_statistics(&mut self, round: u64, group: &Group) {
+        let Some(asker) = self.statistics.askers.remove(&round) else {
+            return;
+        };
+        let (request, topic) = (asker.request, asker.topic);
+        let rows = encode_rows(topic.table(), &group.rows(topic));
+        self.tell(asker.worker, &ToWorker::Shown { request, rows });
     }
 
     fn log_period(&self, group: &Group) {
@@ -29,3 +86,6 @@ impl Supervisor {
         }
     }
 }
+
+/// How long a worker has to report before its last report counts.
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -104,6 +104,7 @@ impl Worker {
         write::authentication_ok(out);
         console::greeting(out, key.process_id, key.secret());
         client.stage = Stage::Console(Box::new(console));
+        self.counting.console.client_logins += 1;
         self.log_login(id);
         Ok(())
     }

@@ -9,6 +9,7 @@ use pgskein_pool::statistics::{Counters, Report, Totals, Traffic};
 use pgskein_protocol::TransactionStatus;
 
 use super::Worker;
+use super::tables::CONSOLE;
 
 /// What has been counted and told.
 #[derive(Debug, Default)]
@@ -93,9 +94,6 @@ impl Worker {
         totals
     }
 }
-
-/// The name of the console among the databases.
-const CONSOLE: &str = "pgskein";
 
 /// How often the supervisor is told without being asked.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -160,6 +160,7 @@ impl Worker {
             let Some((frame, behind)) = split else {
                 break;
             };
+            self.counting.console.received += (rest.len() - behind.len()) as u64;
             rest = behind;
             self.take_from_console(id, frame)?;
         }
@@ -195,6 +196,8 @@ impl Worker {
         let Some(rights) = self.console_mut(id).map(|console| console.rights) else {
             return Ok(());
         };
+        self.counting.console.queries += 1;
+        self.counting.console.transactions += 1;
         match commands::find(text, rights) {
             Ok(None) => self.answer_console(id, answers::nothing),
             Ok(Some(action)) => self.act_on_command(id, action),
@@ -288,6 +291,7 @@ impl Worker {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };
+        self.counting.console.sent += bytes.len() as u64;
         client
             .outbox
             .send(&mut client.stream, bytes)

@@ -12,7 +12,7 @@ use crate::worker::login::Login;
 use crate::worker::stream::Stream;
 
 /// The name of the console as a database.
-pub(super) const CONSOLE: &str = "pgbouncer";
+pub(in crate::worker) const CONSOLE: &str = "pgbouncer";
 
 /// What a row says of a connection, whichever side it is on.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 mod clients;
 mod clock;
+mod latency;
 mod lists;
 mod pools;
 mod servers;
@@ -16,6 +17,7 @@ use std::time::Instant;
 use pgskein_pool::console::{Row, Topic};
 use pgskein_pool::slab::{ClientId, Id, ServerId};
 
+pub(super) use self::clients::CONSOLE;
 use self::clock::Clock;
 use super::Worker;
 
@@ -49,6 +51,11 @@ impl Worker {
             },
             Topic::Pools => Source::Ready(self.pool_rows().into()),
             Topic::Lists => Source::Ready(self.list_rows().into()),
+            Topic::Latency => Source::Ready(self.latency_rows().into()),
+            // The supervisor is told what was counted here, and tells.
+            Topic::Stats | Topic::StatsTotals | Topic::StatsAverages | Topic::Totals => {
+                Source::Ready(VecDeque::new())
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Orders of the console that the whole group carries out at once.
 
-use crate::harness::{Client, Login, Pooler, Postgres, Signal, SqlState};
+use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, wait_for};
 
 const SETTINGS: &str = "workers = 3\npool_mode = transaction";
 
@@ -66,9 +66,8 @@ fn kill_client_reaches_a_client_of_another_worker() {
     let pooler = Pooler::start(&postgres, SETTINGS);
     let victim = pooler.connect_to_worker_as(1, &Login::new().user("bob"));
     let others = [1, 2, 3].map(|worker| pooler.connect_to_worker(worker));
-    pooler.wait_log(" postgres/bob@");
-    let number = number_of(&pooler, "bob");
     let console = console(&pooler, 3);
+    let number = number_of(&console, "bob");
     assert_eq!(console.query(&format!("KILL_CLIENT {number}")), Ok(vec![]));
     victim.wait_closed();
     let error = victim.last_error().unwrap();
@@ -151,6 +150,22 @@ fn reconnect_replaces_the_servers_of_all_workers_as_they_come_free() {
 }
 
 #[test]
+fn reconnect_replaces_servers_that_are_kept_without_a_client() {
+    let postgres = Postgres::start();
+    let databases = format!("shop = {} dbname=postgres user=bob", postgres.address());
+    let pooler = Pooler::start_for(&databases, &format!("{SETTINGS}\nmin_pool_size = 3"));
+    let pids = || postgres.query("select pid from pg_stat_activity where usename = 'bob'");
+    wait_for("the minimum", PATIENCE, || pids().len() == 3);
+    let before = pids();
+    let console = pooler.connect_as(&Login::new().database("pgskein"));
+    assert_eq!(console.query("RECONNECT shop"), Ok(vec![]));
+    wait_for("other servers", PATIENCE, || {
+        let now = pids();
+        now.len() == 3 && !now.iter().any(|pid| before.contains(pid))
+    });
+}
+
+#[test]
 fn orders_that_make_no_sense_are_refused_in_pgbouncers_words() {
     let postgres = Postgres::start();
     let databases = format!("shop = {}", postgres.address());
@@ -206,16 +221,16 @@ fn worker_that_does_not_answer_is_named() {
     assert_eq!(error.message, "database \"postgres\" is disabled");
 }
 
-/// The number of the client that has logged in as `user`.
-fn number_of(pooler: &Pooler, user: &str) -> u64 {
-    let log = pooler.log();
-    let mut lines = log.lines();
-    let line = lines.find(|line| line.contains(&format!("/{user}@")) && line.ends_with(": login"));
-    let line = line.unwrap_or_else(|| panic!("no login of {user}"));
-    let mut words = line.split(' ');
-    let number = words.find_map(|word| word.strip_prefix('c')?.parse().ok());
-    number.unwrap_or_else(|| panic!("no number in {line}"))
+/// The number of the client of this user.
+fn number_of(console: &Client, user: &str) -> String {
+    let rows = console.query("SHOW CLIENTS").unwrap();
+    let mut rows = rows.iter().map(|row| row.split('|').collect::<Vec<_>>());
+    let row = rows.find(|row| row[1] == user);
+    row.unwrap_or_else(|| panic!("no client of {user}"))[ID].to_owned()
 }
+
+/// Column of SHOW CLIENTS.
+const ID: usize = 20;
 
 /// The error that a command is answered with.
 fn refusal(console: &Client, command: &str) -> String {

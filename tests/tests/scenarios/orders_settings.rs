@@ -157,6 +157,39 @@ fn reload_closes_clients_and_servers_of_a_removed_database() {
     });
 }
 
+#[test]
+fn login_is_of_one_configuration() {
+    let postgres = Postgres::start();
+    let settings = format!("{SETTINGS}\nauth_type = plain\nadmin_users = plain_user");
+    let pooler = Pooler::start(&postgres, &settings);
+    let mut logins = ["plain_user", "scram_user"].map(|user| {
+        let mut wire = pooler.wire();
+        wire.send(&Login::new().user(user).packet());
+        assert_eq!(
+            wire.read_message().unwrap().tag,
+            b'R',
+            "a password is asked for"
+        );
+        wire
+    });
+    // One of them is given another password while both are asked for it.
+    pooler.write_file(
+        "users.txt",
+        "\"plain_user\" \"other\"\n\"scram_user\" \"secret\"\n",
+    );
+    pooler.reload_files();
+    let refused = logins[0].read_message().unwrap();
+    assert_eq!(refused.tag, b'E');
+    assert_eq!(refused.error().sqlstate, "57P03");
+    assert_eq!(
+        refused.error().message,
+        "configuration changed during the login"
+    );
+    logins[1].send_message(b'p', b"secret\0");
+    let welcome = logins[1].read_message().unwrap();
+    assert_eq!((welcome.tag, welcome.body), (b'R', vec![0, 0, 0, 0]));
+}
+
 /// The value of a setting.
 fn value(console: &Client, name: &str) -> String {
     let rows = console.query("SHOW CONFIG").unwrap();

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::ledger::WorkerId;
 use pgskein_protocol::key::Slot;
@@ -249,4 +251,59 @@ fn refuses_without_telling_the_workers() {
     assert_eq!(orders.version(), 0);
     let refused = Outcome::Refused(OrderError::NotPaused);
     assert_eq!(orders.poll_answer(now), Some((7, refused)));
+}
+
+proptest! {
+    /// Whatever is ordered, done and lost, everybody who asks and stays is
+    /// answered once.
+    #[test]
+    fn answers_everybody_once(steps in proptest::collection::vec((0..9_u8, 0..4_u8), 1..60)) {
+        let (mut orders, now) = (Orders::default(), Instant::now());
+        let (mut asked, mut gone, mut answered) = (0, BTreeSet::new(), Vec::new());
+        let names = ["a", "b"];
+        for (step, choice) in steps {
+            let name = names[usize::from(choice) % 2];
+            let scope = if choice < 2 { Scope::All } else { database(name) };
+            let order = match step {
+                0 => Order::Pause(scope),
+                1 => Order::Resume(scope),
+                2 => Order::Kill(scope),
+                3 => Order::Suspend,
+                4 => Order::WaitClose(scope),
+                5 => Order::KillClient(1),
+                6 => {
+                    for version in 0..=orders.version() {
+                        orders.applied(worker(choice % 2 + 1), version, true);
+                    }
+                    continue;
+                }
+                7 => {
+                    orders.worker_died(worker(choice % 2 + 1));
+                    continue;
+                }
+                _ => {
+                    let leaver = asked / 2;
+                    if let Some(next) = orders.askers_gone(|asker| *asker == leaver) {
+                        give(&mut orders, &next, u8::MAX, None);
+                    }
+                    gone.insert(leaver);
+                    continue;
+                }
+            };
+            give(&mut orders, &order, asked, None);
+            asked += 1;
+            let state = orders.state().clone();
+            let mut bytes = Vec::new();
+            state.encode(&mut bytes);
+            prop_assert_eq!(RuntimeState::decode(&bytes), Some(state));
+            answered.extend(std::iter::from_fn(|| orders.poll_answer(now)));
+        }
+        orders.worker_died(worker(1));
+        orders.worker_died(worker(2));
+        answered.extend(std::iter::from_fn(|| orders.poll_answer(now)));
+        for asker in 0..asked {
+            let answers = answered.iter().filter(|(whom, _)| *whom == asker).count();
+            prop_assert!(answers == 1 || answers == 0 && gone.contains(&asker), "{asker}: {answers}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use pgskein_pool::pools::Pool;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{Report, write};
 
@@ -19,7 +20,12 @@ impl Worker {
         let now = self.now;
         let due = |session: &Session| {
             let at = session.since + patience;
-            session.state == SessionState::Waiting && last_sweep < at && at <= now
+            let pool = self.pools.get(session.pool);
+            session.state == SessionState::Waiting
+                && last_sweep < at
+                && at <= now
+                // Who waits for the end of a pause does not lack a server.
+                && !pool.is_some_and(Pool::is_paused)
         };
         let clients: Vec<ClientId> = self.clients.ids(|client| client.session().is_some_and(due));
         for id in clients {

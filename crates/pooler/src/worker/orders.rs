@@ -167,7 +167,7 @@ impl Worker {
                 server.retire.take_if(|retire| *retire == Retire::Paused);
             }
         }
-        for id in resumed {
+        for id in paused.into_iter().chain(resumed) {
             self.wish(id);
         }
         match (before.is_suspended(), self.orders.state.is_suspended()) {

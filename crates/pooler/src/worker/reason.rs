@@ -107,6 +107,8 @@ pub(super) enum Reason {
     DatabaseRemoved,
     /// Its database was configured anew, and it keeps its server for ever.
     DatabaseChanged,
+    /// It was logging in by what a new configuration has changed.
+    LoginOutdated,
     /// Its database is disabled.
     DatabaseDisabled(String),
     /// The console has closed it.
@@ -160,7 +162,7 @@ impl Reason {
             | Self::TooManyOfDatabase
             | Self::TooManyOfUser
             | Self::QueryWaitTimeout => "53300",
-            Self::ShuttingDown | Self::DatabaseDisabled(_) => "57P03",
+            Self::ShuttingDown | Self::DatabaseDisabled(_) | Self::LoginOutdated => "57P03",
             Self::DrainDeadline
             | Self::ServerShuttingDown
             | Self::DatabaseRemoved
@@ -226,6 +228,7 @@ impl Reason {
             }
             Self::DatabaseRemoved => "database removed",
             Self::DatabaseChanged => "database configuration changed",
+            Self::LoginOutdated => "configuration changed during the login",
             Self::DatabaseDisabled(name) => {
                 return Cow::Owned(format!("database \"{name}\" is disabled"));
             }

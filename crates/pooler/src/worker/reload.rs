@@ -5,6 +5,8 @@ use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::runtime::FromWorker;
 
 use super::Worker;
+use super::client::Stage;
+use super::login::Step;
 use super::reason::{Reason, ServerReason};
 use super::server::{Retire, ServerState};
 use super::watch::resets_always;
@@ -41,6 +43,7 @@ impl Worker {
         // has said so.
         config.keep_restart_settings(&self.config.settings);
         let old = std::mem::replace(&mut self.config, config);
+        self.refuse_outdated_logins(&old);
         self.config_version = version;
         self.old_hosts.forget();
         crate::logging::apply(&self.config.settings);
@@ -51,6 +54,21 @@ impl Worker {
         self.count_present();
         log::info!("configuration {version} in effect");
         self.tell_supervisor(&ToSupervisor::Runtime(FromWorker::Committed { version }));
+    }
+
+    /// Refuses those who are proving by what is no longer true who they are: a
+    /// login is of one configuration.
+    fn refuse_outdated_logins(&mut self, old: &Config) {
+        let new = &self.config;
+        let changed = old.settings.auth_type != new.settings.auth_type;
+        let outdated = self.clients.ids(|client| match &client.stage {
+            Stage::Login(login) => {
+                let proving = !matches!(login.step, Step::Startup | Step::Greeting);
+                proving && (changed || old.auth.get(&login.user) != new.auth.get(&login.user))
+            }
+            _ => false,
+        });
+        self.close_waiting(outdated, &Reason::LoginOutdated);
     }
 
     fn reconfigure_pools(&mut self, old: &Config) {

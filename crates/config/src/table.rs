@@ -197,11 +197,12 @@ settings! {
         /// with, as in `psql - 10.0.0.7:51834`; without a name it is `app`.
         application_name_add_host: Flag = "0", Now, Supported;
 
-        /// How long an entry that was made from `*` is kept without use.
-        autodb_idle_timeout: Seconds = "3600", Now, OnlyDefault;
+        /// How long a pool without any connection is kept whose database was made from `*`. 0 keeps
+        /// it for ever.
+        autodb_idle_timeout: Seconds = "3600", Now, Supported;
 
         /// How long a pool without any connection is kept. 0 keeps it for ever.
-        pool_idle_timeout: Seconds = "0", Now, OnlyDefault;
+        pool_idle_timeout: Seconds = "0", Now, Supported;
 
         /// How long a server connection of a dead worker goes on counting towards the limits.
         lease_linger: Seconds = "5", Now, Supported;

@@ -13,6 +13,7 @@ mod demand;
 mod pause;
 mod recall;
 mod trouble;
+mod unused;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -106,6 +107,10 @@ pub struct Pool {
     recall: Option<Recall>,
     trouble: Trouble,
     retired_at: Option<Instant>,
+    /// Since when it was seen without a client and a server.
+    unused_since: Option<Instant>,
+    /// It was removed, and its place is free for another.
+    vacant: bool,
 }
 
 impl Pool {
@@ -130,6 +135,8 @@ impl Pool {
             recall: None,
             trouble: Trouble::default(),
             retired_at: None,
+            unused_since: None,
+            vacant: false,
         }
     }
 
@@ -323,6 +330,8 @@ pub struct Pools {
     numbers: HashMap<PoolKey, u32>,
     /// The pools of dedicated servers, by the pool that they come from.
     dedicated: HashMap<PoolId, PoolId>,
+    /// Places of pools that were removed.
+    vacant: Vec<PoolId>,
 }
 
 impl Pools {
@@ -331,10 +340,9 @@ impl Pools {
         if let Some(&number) = self.numbers.get(key) {
             return PoolId(number);
         }
-        let number = u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
-        self.pools.push(Pool::new(key.clone(), settings()));
-        self.numbers.insert(key.clone(), number);
-        PoolId(number)
+        let id = self.insert(Pool::new(key.clone(), settings()));
+        self.numbers.insert(key.clone(), id.0);
+        id
     }
 
     /// The pool with this name, if there is one.
@@ -356,12 +364,14 @@ impl Pools {
 
     /// All pools with their ids.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (PoolId, &mut Pool)> {
-        (0u32..).map(PoolId).zip(self.pools.iter_mut())
+        let pools = (0u32..).map(PoolId).zip(self.pools.iter_mut());
+        pools.filter(|(_, pool)| !pool.vacant)
     }
 
     /// All pools.
     pub fn iter(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
-        (0u32..).map(PoolId).zip(self.pools.iter())
+        let pools = (0u32..).map(PoolId).zip(self.pools.iter());
+        pools.filter(|(_, pool)| !pool.vacant)
     }
 }
 

@@ -54,6 +54,16 @@ impl Welcomes {
         self.size = self.known.values().map(Vec::len).sum();
     }
 
+    /// A worker does not care about a pool any more.
+    pub fn stop_asking(&mut self, worker: WorkerId, pool: &PoolKey) {
+        if let Some(asking) = self.asking.get_mut(pool) {
+            asking.retain(|other| *other != worker);
+            if asking.is_empty() {
+                self.asking.remove(pool);
+            }
+        }
+    }
+
     /// A worker has died: it asks for nothing any more.
     pub fn on_death(&mut self, worker: WorkerId) {
         self.asking.retain(|_, asking| {
@@ -109,6 +119,19 @@ mod tests {
         assert_eq!(welcomes.ask(worker(1), &pool("b")), b"y");
         welcomes.on_death(worker(1));
         assert_eq!(welcomes.keep(&pool("a"), b"x"), []);
+    }
+
+    #[test]
+    fn forgets_who_asks_no_more() {
+        let mut welcomes = Welcomes::default();
+        for slot in [1, 2] {
+            welcomes.ask(worker(slot), &pool("a"));
+        }
+        welcomes.stop_asking(worker(1), &pool("a"));
+        assert_eq!(welcomes.keep(&pool("a"), b"x"), [worker(2)]);
+        welcomes.ask(worker(1), &pool("b"));
+        welcomes.stop_asking(worker(1), &pool("b"));
+        assert!(welcomes.asking.is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use pgskein_tests as harness;
 
 mod authentication;
+mod bursts;
 mod cancel;
 mod cancel_races;
 mod client_leaves;
@@ -39,6 +40,7 @@ mod parameters;
 mod parameters_refused;
 mod pgbench;
 mod postgresql_18;
+mod postgresql_down;
 mod prepared;
 mod prepared_pgbench;
 mod prepared_talk;
@@ -67,5 +69,6 @@ mod supervisor_death;
 mod timeouts;
 mod unlucky;
 mod unlucky_copy;
+mod unused_pools;
 mod welcome;
 mod worker_death;

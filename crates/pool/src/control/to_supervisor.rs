@@ -77,6 +77,11 @@ pub enum ToSupervisor {
         /// The lease.
         lease: LeaseId,
     },
+    /// The pool was not used for long and is gone here.
+    Unused {
+        /// The pool.
+        pool: PoolKey,
+    },
     /// A client asks for a place under the limits of its database and user.
     Claim {
         /// Its number in the group's one sequence.
@@ -206,6 +211,7 @@ impl ToSupervisor {
                 put_lease(out, *lease);
                 put_bytes(out, message.as_bytes());
             }),
+            Self::Unused { pool } => put_frame(out, 46, |out| put_pool(out, pool)),
             Self::Claim {
                 client,
                 database,
@@ -307,6 +313,9 @@ impl ToSupervisor {
                 45 => Self::TooMany {
                     lease: lease(octets)?,
                     message: octets.text()?,
+                },
+                46 => Self::Unused {
+                    pool: pool(octets)?,
                 },
                 22 => Self::Claim {
                     client: octets.u64()?,

@@ -143,17 +143,17 @@ impl Pools {
     }
 
     /// The pool of the dedicated servers that come from `source`.
-    fn dedicated(&mut self, source: PoolId) -> PoolId {
+    pub(super) fn dedicated(&mut self, source: PoolId) -> PoolId {
         if let Some(&id) = self.dedicated.get(&source) {
             return id;
         }
-        let id = PoolId(u32::try_from(self.pools.len()).unwrap_or(u32::MAX));
-        if let Some(from) = self.get(source) {
-            let mut pool = Pool::new(from.key.clone(), dedicated_settings(from.settings));
-            pool.source = Some(source);
-            self.pools.push(pool);
-            self.dedicated.insert(source, id);
-        }
+        let Some(from) = self.get(source) else {
+            return source;
+        };
+        let mut pool = Pool::new(from.key.clone(), dedicated_settings(from.settings));
+        pool.source = Some(source);
+        let id = self.insert(pool);
+        self.dedicated.insert(source, id);
         id
     }
 }

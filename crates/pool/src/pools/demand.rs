@@ -101,6 +101,11 @@ impl Pool {
         ask
     }
 
+    /// The ledger knows of no client of the pool, and of nothing that it wants.
+    pub(super) fn told_nothing(&self) -> bool {
+        self.told.wanted == 0 && !self.told.in_use
+    }
+
     /// The ledger has granted one of the servers that were asked for.
     pub(super) fn was_granted_one(&mut self) {
         self.told.wanted = self.told.wanted.saturating_sub(1);

@@ -57,6 +57,13 @@ impl Pool {
         (now.saturating_duration_since(*at) < retry).then_some(failure)
     }
 
+    /// The failure that is told to who needs a server now: nothing is tried,
+    /// and no server is there that may come free. Under a PAUSE, clients wait.
+    pub fn hopeless_failure(&self, retry: Duration, now: Instant) -> Option<&Failure> {
+        let failure = self.failure(retry, now)?;
+        (self.held <= self.opening && !self.paused).then_some(failure)
+    }
+
     /// Forgets past failures, so that the next attempt is made at once.
     pub fn forget_failure(&mut self) {
         self.trouble = Trouble::default();

@@ -104,6 +104,7 @@ impl Supervisor {
             ToSupervisor::Dedicated { lease } => self.ledger.dedicated(id, lease),
             ToSupervisor::Closing { lease } => self.ledger.closing(id, lease),
             ToSupervisor::Returned { lease } => self.ledger.returned(id, lease, self.now),
+            ToSupervisor::Unused { pool } => self.welcomes.stop_asking(id, &pool),
             ToSupervisor::Claim {
                 client,
                 database,

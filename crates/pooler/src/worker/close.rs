@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use log::Level;
 use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::pools::Failure;
 use pgskein_pool::slab::{ClientId, ServerId};
@@ -320,7 +321,8 @@ impl Worker {
             _ => settings.log_disconnections,
         };
         if wanted {
-            log::info!(
+            log::log!(
+                reason.level(),
                 "c{} {}: closed: {}, age={}s",
                 client.number,
                 self.client_name(client),
@@ -333,10 +335,14 @@ impl Worker {
     }
 
     fn log_closed_server(&self, id: ServerId, reason: &ServerReason) {
-        if self.config.settings.log_disconnections
-            && let Some(server) = self.servers.get(id)
-        {
-            log::info!(
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        // Whoever waits for it wants to know why it does not come.
+        let failed = server.is_opening() && reason.is_failure();
+        if failed || self.config.settings.log_disconnections {
+            log::log!(
+                if failed { Level::Warn } else { Level::Info },
                 "s{} {}: closed: {}, age={}s",
                 server.number,
                 self.server_name(server),

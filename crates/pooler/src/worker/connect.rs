@@ -58,6 +58,11 @@ impl Addresses {
     pub(super) fn forget(&mut self) {
         self.known.clear();
     }
+
+    /// Forgets a pool that is gone.
+    pub(super) fn forget_pool(&mut self, pool: PoolId) {
+        self.turns.remove(&pool);
+    }
 }
 
 impl Worker {

@@ -121,6 +121,21 @@ impl Worker {
         }
     }
 
+    /// Whether a client that has to wait for a server is told what keeps servers
+    /// from being opened.
+    ///
+    /// Who has waited when that went wrong goes on waiting: a server that is
+    /// started anew costs it time, and no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::ServerFailed`] when there is no server, and none is tried soon.
+    pub(super) fn check_hope(&self, pool_id: PoolId) -> Result<(), Reason> {
+        let pool = self.pools.get(pool_id);
+        let failure = pool.and_then(|pool| pool.hopeless_failure(self.login_retry(), self.now));
+        failure.map_or(Ok(()), |failure| Err(Reason::login_failing(failure)))
+    }
+
     /// Refuses the clients that waited for the pool's first server.
     pub(super) fn refuse_greeting(&mut self, pool_id: PoolId) {
         let retry = self.login_retry();

@@ -1,4 +1,4 @@
-//! Idle: servers that nobody uses, and how long they are kept.
+//! Idle: servers and pools that nobody uses, and how long they are kept.
 //!
 //! Where `min_pool_size` is set, how many of a pool are open is known to the
 //! ledger only, so it is asked before the last ones are closed.
@@ -80,14 +80,7 @@ impl Worker {
         if !self.pools.iter().any(has_minimum) {
             return;
         }
-        let clients = self.clients.iter();
-        let used: HashSet<PoolId> = clients
-            .filter_map(|(_, client)| match &client.stage {
-                Stage::Session(session) => Some(session.pool),
-                Stage::Login(login) => login.pool,
-                _ => None,
-            })
-            .collect();
+        let used = self.pools_with_clients();
         let mut news = Vec::new();
         for (id, pool) in self.pools.iter_mut() {
             if let Some(in_use) = pool.poll_in_use(used.contains(&id)) {
@@ -98,5 +91,45 @@ impl Worker {
         for message in news {
             self.tell_supervisor(&message);
         }
+    }
+
+    /// Removes pools that nobody has used for long.
+    pub(super) fn sweep_pools(&mut self) {
+        let settings = &self.config.settings;
+        let (all, auto) = (settings.pool_idle_timeout, settings.autodb_idle_timeout);
+        let never = all.is_zero() && auto.is_zero();
+        // Without a supervisor its leases are kept for it.
+        if never || self.control.is_none() || !self.pools.any_unused() {
+            return;
+        }
+        let used = self.pools_with_clients();
+        let databases = &self.config.databases;
+        let timeout = |pool: &Pool| {
+            let auto = Some(auto).filter(|_| !databases.contains_key(&pool.key.database));
+            let set = [Some(all), auto].into_iter().flatten();
+            let shortest = set.filter(|timeout| !timeout.is_zero()).min();
+            shortest.unwrap_or_default()
+        };
+        let has_client = |id| used.contains(&id);
+        for (id, pool) in self.pools.remove_unused(has_client, timeout, self.now) {
+            log::debug!("{}: unused for long and removed", pool.key);
+            self.warned.remove(&id);
+            self.count_removed(&pool);
+            self.addresses.forget_pool(id);
+            if let Some(welcome) = pool.welcome {
+                self.parameters.release(welcome.parameters);
+            }
+            self.tell_supervisor(&ToSupervisor::Unused { pool: pool.key });
+        }
+    }
+
+    fn pools_with_clients(&self) -> HashSet<PoolId> {
+        let clients = self.clients.iter();
+        let pools = clients.filter_map(|(_, client)| match &client.stage {
+            Stage::Session(session) => Some(session.pool),
+            Stage::Login(login) => login.pool,
+            _ => None,
+        });
+        pools.collect()
     }
 }

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use log::Level;
 use pgskein_pool::pools::Failure;
 
 use super::server::Retire;
@@ -182,6 +183,16 @@ impl Reason {
         })
     }
 
+    /// How the log calls it: what a client is told that it did not ask for is a
+    /// warning, unless an operator has asked for it.
+    pub(super) fn level(&self) -> Level {
+        match self {
+            Self::ShuttingDown | Self::DrainDeadline | Self::ServerShuttingDown => Level::Info,
+            _ if self.sqlstate().is_some() => Level::Warn,
+            _ => Level::Info,
+        }
+    }
+
     /// Text for the client and the log.
     pub(super) fn text(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
@@ -301,6 +312,19 @@ impl ServerReason {
             sqlstate: TOO_MANY_CONNECTIONS.to_owned(),
             message,
         }
+    }
+
+    /// Whether something has gone wrong, and nobody of us has closed it.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost
+                | Self::SocketFailed(_)
+                | Self::ConnectTimeout
+                | Self::LoginFailed { .. }
+                | Self::OwnQueryFailed
+                | Self::Protocol(_)
+        )
     }
 
     /// Whether PostgreSQL takes no more connections for now.

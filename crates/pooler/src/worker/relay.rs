@@ -410,7 +410,7 @@ impl Worker {
                     self.run_own(server, OwnQuery::Check);
                 }
                 self.wish(pool_id);
-                Ok(false)
+                self.check_hope(pool_id).map(|()| false)
             }
         }
     }

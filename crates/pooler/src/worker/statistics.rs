@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pgskein_pool::control::ToSupervisor;
-use pgskein_pool::pools::PoolId;
+use pgskein_pool::pools::{Pool, PoolId};
 use pgskein_pool::slab::ServerId;
 use pgskein_pool::statistics::{Counters, Report, Totals, Traffic};
 use pgskein_protocol::TransactionStatus;
@@ -16,6 +16,8 @@ use super::tables::CONSOLE;
 pub(super) struct Counting {
     /// What consoles have done.
     pub console: Counters,
+    /// What pools have done that were removed.
+    removed: Totals,
     /// What the supervisor was told last, and when.
     told: Option<(Totals, Instant)>,
 }
@@ -53,6 +55,14 @@ impl Worker {
         }
     }
 
+    /// A pool is removed; what it has done stays counted.
+    pub(super) fn count_removed(&mut self, pool: &Pool) {
+        let counters = pool.statistics.counters();
+        if counters != Counters::default() {
+            self.counting.removed.add(&pool.key.database, &counters);
+        }
+    }
+
     /// Counts what a client leaves unfinished on its server.
     pub(super) fn count_unfinished(&mut self, server: ServerId) {
         let Some(server) = self.servers.get(server) else {
@@ -79,7 +89,7 @@ impl Worker {
 
     /// What has been counted of each database.
     fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+        let mut totals = self.counting.removed.clone();
         if self.counting.console != Counters::default() {
             totals.add(CONSOLE, &self.counting.console);
         }

@@ -41,6 +41,7 @@ impl Worker {
         self.sweep_errands();
         self.make_way();
         self.tell_use();
+        self.sweep_pools();
         self.report_now_and_then();
         let waiting: usize = self
             .pools

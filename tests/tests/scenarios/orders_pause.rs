@@ -28,7 +28,7 @@ fn pause_waits_for_transactions_of_every_worker() {
     clients[1].query("commit").unwrap();
     clients[2].query("commit").unwrap();
     assert_eq!(paused.wait(), Ok(vec![]));
-    assert_eq!(postgres.connections(), 0);
+    wait_none(&postgres);
     pooler.wait_waiting_clients(1);
     let second = clients[1].start_query("select 2");
     // Who has just come gets in, and waits like the others.
@@ -62,7 +62,7 @@ fn postgresql_restarts_in_a_pause_without_an_error_for_anybody() {
         let console = console(&pooler, 2);
         for _ in 0..2 {
             assert_eq!(console.query("PAUSE"), Ok(vec![]));
-            assert_eq!(postgres.connections(), 0);
+            wait_none(&postgres);
             postgres.crash();
             postgres.start_again();
             assert_eq!(console.query("RESUME"), Ok(vec![]));
@@ -75,14 +75,14 @@ fn postgresql_restarts_in_a_pause_without_an_error_for_anybody() {
 }
 
 #[test]
-fn pgbench_notices_nothing_of_pauses() {
+fn pgbench_notices_nothing_of_pauses_nor_of_a_restart_in_one() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let stop = Stop::default();
     thread::scope(|scope| {
         let _guard = stop.guard();
         let stop = &stop;
-        let pooler = &pooler;
+        let (pooler, postgres) = (&pooler, &postgres);
         let pauses = scope.spawn(move || {
             let console = console(pooler, 1);
             let witnesses = [1, 2, 3].map(|worker| pooler.connect_to_worker(worker));
@@ -91,6 +91,10 @@ fn pgbench_notices_nothing_of_pauses() {
                 for (pause, resume) in [("PAUSE", "RESUME"), ("PAUSE postgres", "RESUME postgres")]
                 {
                     assert_eq!(console.query(pause), Ok(vec![]));
+                    if pauses == 0 {
+                        postgres.crash();
+                        postgres.start_again();
+                    }
                     assert_eq!(console.query(resume), Ok(vec![]));
                     for witness in &witnesses {
                         assert_eq!(witness.value("select 1"), "1");
@@ -128,7 +132,7 @@ fn pause_of_one_database_leaves_others_alone_and_outlives_resume() {
     }
     assert_eq!(console.query("PAUSE shop"), Ok(vec![]), "once more");
     assert_eq!(console.query("PAUSE"), Ok(vec![]));
-    assert_eq!(postgres.connections(), 0);
+    wait_none(&postgres);
     assert_eq!(refusal(&console, "PAUSE"), "already suspended/paused");
     assert_eq!(refusal(&console, "PAUSE bank"), "already suspended/paused");
     assert_eq!(refusal(&console, "KILL"), "already suspended/paused");
@@ -156,6 +160,7 @@ fn paused_pool_is_not_filled_to_its_minimum() {
     wait_for("the minimum", PATIENCE, || postgres.connections() == 3);
     let console = pooler.connect_as(&Login::new().database("pgskein"));
     assert_eq!(console.query("PAUSE"), Ok(vec![]));
+    wait_none(&postgres);
     let filled = || postgres.connections() > 0;
     assert!(!within(Duration::from_secs(1), filled));
     assert_eq!(console.query("RESUME"), Ok(vec![]));
@@ -219,7 +224,7 @@ fn session_mode_is_paused_when_clients_have_gone() {
         client.close();
     }
     assert_eq!(paused.wait(), Ok(vec![]));
-    assert_eq!(postgres.connections(), 0);
+    wait_none(&postgres);
 }
 
 #[test]
@@ -256,10 +261,13 @@ fn pause_stays_when_its_console_is_gone() {
     let _gone = first.start_query("PAUSE");
     pooler.wait_log("PAUSE command issued");
     first.reset();
+    // By the same way as the other order, and behind it, to all workers.
+    let second = console(&pooler, 1);
+    assert_eq!(second.query("ENABLE postgres"), Ok(vec![]));
     client.query("commit").unwrap();
     let answer = client.start_query("select 1");
     pooler.wait_waiting_clients(1);
-    assert_eq!(console(&pooler, 2).query("RESUME"), Ok(vec![]));
+    assert_eq!(second.query("RESUME"), Ok(vec![]));
     assert_eq!(answer.wait(), Ok(vec!["1".to_owned()]));
 }
 
@@ -298,6 +306,14 @@ fn query_wait_timeout_goes_on_in_a_pause() {
     assert_eq!(pooler.console("PAUSE"), [""; 0]);
     assert_eq!(client.query("select 1"), Err(SqlState("53300")));
     assert_eq!(client.last_error().unwrap().message, "query_wait_timeout");
+}
+
+/// Waits until the last server is gone: one that does not close its side within
+/// a second is no longer waited for.
+fn wait_none(postgres: &Postgres) {
+    wait_for("the last server to be gone", PATIENCE, || {
+        postgres.connections() == 0
+    });
 }
 
 /// The error that a command is answered with.

@@ -131,7 +131,9 @@ fn reload_retires_servers_of_all_workers_whose_database_has_moved() {
         assert_eq!(client.value(port), new.port().to_string());
     }
     assert_eq!(waiting.wait(), Ok(vec![]));
-    assert_eq!(old.connections(), 0);
+    wait_for("the old servers to be gone", PATIENCE, || {
+        old.connections() == 0
+    });
 }
 
 #[test]

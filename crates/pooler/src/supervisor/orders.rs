@@ -100,7 +100,13 @@ impl Supervisor {
     }
 
     fn order(&mut self, order: &Order, asker: Asker) {
-        if self.shuts_servers() && matches!(order, Order::Resume(_)) {
+        let hopeless = match order {
+            Order::Resume(_) => self.shuts_servers(),
+            // Clients could not leave.
+            Order::Suspend => self.is_draining(),
+            _ => false,
+        };
+        if hopeless {
             return self.orders.refuse(asker, OrderError::ShuttingDown);
         }
         let workers = self.workers.values();

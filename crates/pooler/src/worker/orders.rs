@@ -191,13 +191,16 @@ impl Worker {
 
     /// Whether nothing is left to be waited for.
     fn is_done(&self, order: &Order) -> bool {
-        let servers = |scope: &Scope, matters: fn(Option<Retire>) -> bool| {
-            let mut servers = self.servers.iter();
-            servers.any(|(_, server)| self.covers(scope, server.pool) && matters(server.retire))
-        };
+        let mut servers = self.servers.iter().map(|(_, server)| server);
         match order {
-            Order::Pause(scope) | Order::Kill(scope) => !servers(scope, |_| true),
-            Order::WaitClose(scope) => !servers(scope, |retire| retire == Some(Retire::Changed)),
+            // A part of what was paused may be served again by now.
+            Order::Pause(scope) | Order::Kill(scope) => !servers.any(|server| {
+                let pool = self.pools.get(server.pool);
+                pool.is_some_and(|pool| pool.is_paused() && scope.covers(&pool.key.database))
+            }),
+            Order::WaitClose(scope) => !servers.any(|server| {
+                server.retire == Some(Retire::Changed) && self.covers(scope, server.pool)
+            }),
             Order::Suspend => self.stands_still(),
             _ => true,
         }

@@ -11,15 +11,10 @@ use crate::worker::reason::Reason;
 impl Worker {
     /// Has the group carry out an order; the console waits for that.
     pub(super) fn give_order(&mut self, id: ClientId, order: Order) -> Result<(), Reason> {
-        let suspends = order == Order::Suspend;
         let words = order.to_string();
         let tag = order.verb().to_owned();
         let request = self.next_request;
-        self.ask_supervisor(id, &words, tag, FromWorker::Order { request, order })?;
-        if suspends {
-            self.orders.suspended_by.get_or_insert((id, request));
-        }
-        Ok(())
+        self.ask_supervisor(id, &words, tag, FromWorker::Order { request, order })
     }
 
     /// Has the group give a setting another value.
@@ -48,9 +43,8 @@ impl Worker {
         let Some((id, tag)) = self.orders.asked.remove(&request) else {
             return;
         };
-        if outcome.is_err() {
-            let refused = |asked: &mut (ClientId, u64)| asked.1 == request;
-            self.orders.suspended_by.take_if(refused);
+        if outcome.is_ok() && tag == Order::Suspend.verb() && self.orders.state().is_suspended() {
+            self.orders.suspended_by = Some((id, request));
         }
         if let Some(console) = self.console_mut(id) {
             console.state = State::Listening;
@@ -74,7 +68,6 @@ impl Worker {
                 .take_if(its)
                 .map(|(_, request)| request),
         );
-        requests.dedup();
         for request in requests {
             self.orders.asked.remove(&request);
             let message = FromWorker::Gone { request };

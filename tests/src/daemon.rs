@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use nix::sys::signal::Signal;
 
@@ -17,6 +18,8 @@ use crate::wait::{PATIENCE, wait_for};
 pub struct Daemon {
     supervisor: Process,
     pidfile: PathBuf,
+    /// Its workers, once their supervisor was killed.
+    orphans: Mutex<Vec<Process>>,
 }
 
 impl Daemon {
@@ -35,7 +38,22 @@ impl Daemon {
         Self {
             supervisor: Process(pid()),
             pidfile,
+            orphans: Mutex::default(),
         }
+    }
+
+    /// Its workers.
+    pub fn workers(&self) -> Vec<Process> {
+        self.supervisor.children()
+    }
+
+    /// Kills the supervisor alone.
+    pub fn orphan(&self) {
+        *self.orphans.lock().unwrap() = self.workers();
+        self.supervisor.kill();
+        wait_for("the supervisor's end", PATIENCE, || {
+            !self.supervisor.is_alive()
+        });
     }
 
     /// Ends it in order.
@@ -48,9 +66,11 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        for child in self.supervisor.children() {
+        // First the one who would replace the others.
+        let children = self.supervisor.children();
+        self.supervisor.kill();
+        for child in self.orphans.lock().unwrap().iter().chain(&children) {
             child.kill();
         }
-        self.supervisor.kill();
     }
 }

@@ -46,8 +46,9 @@ settings! {
         /// and replaced. 0 means never, for when a debugger is to stop one.
         worker_hang_timeout: Seconds = "30", Now, Supported;
 
-        /// How long workers go on serving after their supervisor has died.
-        orphan_timeout: Seconds = "3600", Now, OnlyDefault;
+        /// How long workers whose supervisor has died go on serving and accepting, unless another
+        /// one is started in their place. Then they drain, at once if it is 0.
+        orphan_timeout: Seconds = "3600", Now, Supported;
     }
 
     "Where clients connect" {

@@ -36,6 +36,9 @@ pub enum PeerRequest<'a> {
         /// The table.
         topic: Topic,
     },
+    /// Join the group of a new supervisor, unless there is one already. After
+    /// [`PeerAnswer::Joined`] the connection is the worker's control link.
+    Join,
 }
 
 /// What the other process says to a request.
@@ -54,6 +57,11 @@ pub enum PeerAnswer<'a> {
     Rows(&'a [u8]),
     /// There are no more rows.
     End,
+    /// The worker has joined; its reports follow as control messages.
+    Joined {
+        /// Its process id.
+        pid: u32,
+    },
     /// The request's code is not one of ours.
     Unsupported {
         /// The code as it was received.
@@ -96,6 +104,7 @@ impl<'a> PeerRequest<'a> {
             CANCEL => Self::cancel(body),
             DRAIN => Self::drain(body),
             CONSOLE => Self::console(body),
+            JOIN => Octets(body).end().map(|()| Self::Join),
             _ => return Err(PeerError::Unsupported { code }),
         };
         match request {
@@ -115,6 +124,7 @@ impl<'a> PeerRequest<'a> {
             }),
             Self::Drain(order) => put_packet(out, DRAIN, |out| order.encode(out)),
             Self::Console { topic } => put_packet(out, CONSOLE, |out| out.push(topic.code())),
+            Self::Join => put_packet(out, JOIN, |_| {}),
         }
     }
 
@@ -161,6 +171,9 @@ impl<'a> PeerAnswer<'a> {
             OBEYED => Self::Obeyed,
             ROWS => Self::Rows(std::mem::take(&mut octets.0)),
             END => Self::End,
+            JOINED => Self::Joined {
+                pid: octets.u32().map_err(|Truncated| PeerError::Body { code })?,
+            },
             UNSUPPORTED => Self::Unsupported {
                 code: octets.u32().map_err(|Truncated| PeerError::Body { code })?,
             },
@@ -181,6 +194,9 @@ impl<'a> PeerAnswer<'a> {
             Self::Obeyed => put_packet(out, OBEYED, |_| {}),
             Self::Rows(piece) => put_packet(out, ROWS, |out| out.extend_from_slice(piece)),
             Self::End => put_packet(out, END, |_| {}),
+            Self::Joined { pid } => put_packet(out, JOINED, |out| {
+                out.extend_from_slice(&pid.to_be_bytes());
+            }),
             Self::Unsupported { code } => put_packet(out, UNSUPPORTED, |out| {
                 out.extend_from_slice(&code.to_be_bytes());
             }),
@@ -234,12 +250,14 @@ const MAX_SECRET: usize = 256;
 const CANCEL: u32 = 0x706b_0101;
 const DRAIN: u32 = 0x706b_0201;
 const CONSOLE: u32 = 0x706b_0301;
+const JOIN: u32 = 0x706b_0401;
 const FOUND: u32 = 0x706b_8101;
 const UNKNOWN: u32 = 0x706b_8201;
 const DONE: u32 = 0x706b_8301;
 const OBEYED: u32 = 0x706b_8401;
 const ROWS: u32 = 0x706b_8501;
 const END: u32 = 0x706b_8601;
+const JOINED: u32 = 0x706b_8701;
 const UNSUPPORTED: u32 = 0x706b_ff01;
 
 #[cfg(test)]
@@ -276,6 +294,7 @@ mod tests {
                 },
                 b"\0\0\0\x09\x70\x6b\x03\x01\x03",
             ),
+            (PeerRequest::Join, b"\0\0\0\x08\x70\x6b\x04\x01"),
         ]
     }
 
@@ -298,6 +317,10 @@ mod tests {
             (PeerAnswer::Obeyed, b"\0\0\0\x08\x70\x6b\x84\x01"),
             (PeerAnswer::Rows(b"abc"), b"\0\0\0\x0b\x70\x6b\x85\x01abc"),
             (PeerAnswer::End, b"\0\0\0\x08\x70\x6b\x86\x01"),
+            (
+                PeerAnswer::Joined { pid: 4711 },
+                b"\0\0\0\x0c\x70\x6b\x87\x01\0\0\x12\x67",
+            ),
             (
                 PeerAnswer::Unsupported { code: 0x706b_0501 },
                 b"\0\0\0\x0c\x70\x6b\xff\x01\x70\x6b\x05\x01",

@@ -73,10 +73,19 @@ impl Link {
     ///
     /// The error of `fcntl(2)`.
     pub(crate) fn new(socket: UnixStream) -> io::Result<Self> {
+        Self::after(socket, Vec::new())
+    }
+
+    /// The same, when the first bytes of its frames were read already.
+    ///
+    /// # Errors
+    ///
+    /// The error of `fcntl(2)`.
+    pub(crate) fn after(socket: UnixStream, inbox: Vec<u8>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
-            inbox: Vec::new(),
+            inbox,
             arrived: VecDeque::new(),
             outbox: VecDeque::new(),
         })

@@ -97,6 +97,14 @@ pub(crate) fn listen_for_peers(path: &Path) -> io::Result<UnixListener> {
     Ok(socket.into())
 }
 
+/// A worker whose supervisor is dead, and where it listens for peers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Orphan {
+    pub path: PathBuf,
+    pub slot: Slot,
+    pub generation: u32,
+}
+
 /// Peer sockets of workers in the folder, whoever made them.
 pub(crate) fn peer_sockets(runtime_dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(runtime_dir).into_iter().flatten().flatten();
@@ -108,13 +116,47 @@ pub(crate) fn peer_sockets(runtime_dir: &Path) -> Vec<PathBuf> {
     sockets.map(|entry| entry.path()).collect()
 }
 
-/// Whether workers of a supervisor that is dead still serve their clients.
+/// Workers of a dead supervisor that still serve; sockets that nobody listens
+/// on are removed.
 ///
 /// Only whoever holds the lock of the folder may ask.
-pub(crate) fn orphans(runtime_dir: &Path) -> bool {
-    peer_sockets(runtime_dir)
-        .iter()
-        .any(|path| UnixStream::connect(path).is_ok())
+pub(crate) fn orphans(runtime_dir: &Path) -> Vec<Orphan> {
+    let found = peer_sockets(runtime_dir).into_iter();
+    let living = found.filter_map(|path| {
+        let name = path.file_name()?.to_str()?;
+        let (slot, generation) = name
+            .strip_prefix("worker.")?
+            .strip_suffix(".sock")?
+            .split_once('.')?;
+        let slot = Slot::new(slot.parse().ok()?)?;
+        let generation = generation.parse().ok()?;
+        let dead = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        if connect_to_peer(&path).is_err_and(dead) {
+            let _gone_either_way = fs::remove_file(&path);
+            return None;
+        }
+        Some(Orphan {
+            path,
+            slot,
+            generation,
+        })
+    });
+    living.collect()
+}
+
+/// Connects to a peer socket; an error of the kind `WouldBlock` means that its
+/// queue is full.
+///
+/// The socket does not block.
+///
+/// # Errors
+///
+/// The error of the system call that failed.
+pub(crate) fn connect_to_peer(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
 }
 
 /// Where the folder may be, best first.
@@ -201,7 +243,16 @@ mod tests {
         let new = listen_for_peers(&path).unwrap();
         std::os::unix::net::UnixStream::connect(&path).unwrap();
         assert!(new.accept().is_ok());
-        assert_eq!(peer_sockets(&folder), [path]);
+        assert_eq!(peer_sockets(&folder), std::slice::from_ref(&path));
+        let orphan = Orphan {
+            path: path.clone(),
+            slot: Slot::new(2).unwrap(),
+            generation: 1,
+        };
+        assert_eq!(orphans(&folder), [orphan]);
+        drop(new);
+        assert_eq!(orphans(&folder), []);
+        assert!(!path.exists());
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -31,6 +31,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use pgskein_protocol::key::Slot;
 
@@ -119,6 +120,25 @@ impl Scoreboard {
         Ok(Self { words, fd })
     }
 
+    /// The scoreboard of another group, which it has sent.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` when it is of another version; the error of `fstat(2)` or
+    /// `mmap(2)`.
+    pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
+        let length = fstat(&fd)?.st_size;
+        if usize::try_from(length) != Ok(WORDS * size_of::<u64>()) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let words = shared_memory::map(&fd, WORDS)?;
+        let header = words.iter().map(|word| word.load(Ordering::Relaxed));
+        if header.take(HEADER.len()).ne(HEADER) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(Self { words, fd })
+    }
+
     /// A second handle to the same memory, for a child.
     ///
     /// # Errors
@@ -146,6 +166,19 @@ impl Scoreboard {
         self.words
             .get(LAST_ID)
             .map_or(0, |word| word.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The last id that was taken.
+    pub(crate) fn last_id(&self) -> u64 {
+        let last = self.words.get(LAST_ID);
+        last.map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// Has the sequence go on after `last`, if it is not there yet.
+    pub(crate) fn skip_ids(&self, last: u64) {
+        if let Some(word) = self.words.get(LAST_ID) {
+            word.fetch_max(last, Ordering::Relaxed);
+        }
     }
 
     /// Marks a worker as gone; for the supervisor after it was reaped.
@@ -422,9 +455,24 @@ mod tests {
     }
 
     #[test]
-    fn counts_ids_from_1() {
+    fn counts_ids_from_1_or_on_from_those_of_another_group() {
         let board = Scoreboard::create().unwrap();
         assert_eq!([board.next_id(), board.next_id()], [1, 2]);
+        board.skip_ids(9);
+        board.skip_ids(8);
+        assert_eq!((board.last_id(), board.next_id()), (9, 10));
+    }
+
+    #[test]
+    fn opens_what_another_process_has_made_and_nothing_else() {
+        let board = Scoreboard::create().unwrap();
+        let opened = Scoreboard::open(board.fd.try_clone().unwrap()).unwrap();
+        board.next_id();
+        assert_eq!(opened.last_id(), 1);
+        board.words[0].store(1, Ordering::Relaxed);
+        assert!(Scoreboard::open(board.fd.try_clone().unwrap()).is_err());
+        let (other, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(Scoreboard::open(other.into()).is_err());
     }
 
     fn load(word: &AtomicU64) -> u64 {

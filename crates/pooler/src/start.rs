@@ -25,7 +25,7 @@ use self::error::StartError;
 use self::pidfile::Pidfile;
 use self::unix_socket::UnixSocket;
 use crate::logging;
-use crate::runtime_dir::{RuntimeDir, listen_for_peers, orphans, supervisor_socket_path};
+use crate::runtime_dir::{Orphan, RuntimeDir, listen_for_peers, orphans, supervisor_socket_path};
 use crate::scoreboard::Scoreboard;
 
 /// What a supervisor begins with.
@@ -41,6 +41,8 @@ pub(crate) struct Foundation {
     /// The supervisor's own peer socket.
     pub peer: UnixListener,
     pub scoreboard: Scoreboard,
+    /// Workers of a dead supervisor that serve in the same place.
+    pub orphans: Vec<Orphan>,
 }
 
 impl Foundation {
@@ -72,8 +74,10 @@ impl Foundation {
 
         let runtime_dir = RuntimeDir::lock(runtime_dir)?;
         let slots = slots(settings);
-        let listeners = listen::listen(settings, slots.len())?;
-        let unix = UnixSocket::listen(settings, orphans(runtime_dir.path()))?;
+        let orphans = orphans(runtime_dir.path());
+        let orphaned = !orphans.is_empty();
+        let listeners = listen::listen(settings, slots.len(), orphaned)?;
+        let unix = UnixSocket::listen(settings, orphaned)?;
         log_listeners(listeners.first(), unix.as_ref());
         let peer = listen_for_peers(&supervisor_socket_path(runtime_dir.path()))
             .map_err(StartError::system("listen on supervisor.sock"))?;
@@ -88,6 +92,7 @@ impl Foundation {
             unix,
             peer,
             scoreboard,
+            orphans,
             config,
         })
     }

@@ -7,6 +7,7 @@ mod adopt;
 mod backoff;
 mod broadcast;
 mod drain;
+mod elders;
 mod fork;
 mod hang;
 mod hear;
@@ -47,7 +48,7 @@ use self::reload::{Asker, Reloads};
 use self::signals::Signals;
 use self::statistics::Statistics;
 use crate::link::Link;
-use crate::runtime_dir::{RuntimeDir, supervisor_socket_path};
+use crate::runtime_dir::{Orphan, RuntimeDir, supervisor_socket_path};
 use crate::scoreboard::{Cell, Scoreboard};
 use crate::start::Foundation;
 use crate::start::daemon::Daemon;
@@ -98,6 +99,10 @@ pub(crate) struct Supervisor {
     /// Where to say that the group serves.
     daemon: Option<Daemon>,
     ever_ready: bool,
+    /// Workers of the last supervisor, until they have joined.
+    orphans: Vec<Orphan>,
+    /// They were asked to leave, if there are any.
+    elders_told: bool,
 }
 
 /// A slot with its listeners, whoever accepts from them.
@@ -126,6 +131,8 @@ struct Worker {
     /// `None` once it is closed.
     link: Option<Link>,
     cell: Cell,
+    /// Another supervisor has started it.
+    elder: bool,
     started: Instant,
     /// `None` until it is ready.
     ready_since: Option<Instant>,
@@ -165,6 +172,7 @@ impl Supervisor {
             .map_err(StartError::system("draw random bytes"))?;
         let now = Instant::now();
         let places = foundation.slots.into_iter();
+        let generation = elders::generation_beside(&foundation.orphans);
         Ok(Self {
             poll,
             now,
@@ -181,7 +189,7 @@ impl Supervisor {
             peer: foundation.peer,
             scoreboard: foundation.scoreboard,
             places: places
-                .map(|(slot, listeners)| (slot, Place::new(listeners, now)))
+                .map(|(slot, listeners)| (slot, Place::new(listeners, generation, now)))
                 .collect(),
             workers: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -199,6 +207,8 @@ impl Supervisor {
             kill_at: None,
             daemon: None,
             ever_ready: false,
+            orphans: foundation.orphans,
+            elders_told: false,
         })
     }
 
@@ -212,6 +222,8 @@ impl Supervisor {
         self.renew_limits();
         let slots = self.places.len();
         log::info!("starting: version={VERSION} workers={slots}");
+        let orphans = std::mem::take(&mut self.orphans);
+        self.gather_elders(orphans);
         let served = self.serve();
         if let Err(error) = &served {
             self.kill_all();
@@ -342,6 +354,10 @@ impl Supervisor {
         let Some(worker) = self.workers.get_mut(&token) else {
             return;
         };
+        if worker.elder {
+            log::debug!("worker {}: control link: {why}", worker.id.slot);
+            return self.bury_elder(token);
+        }
         if let Some(link) = worker.link.take() {
             log::debug!("worker {}: control link: {why}", worker.id.slot);
             let fd = link.as_raw_fd();
@@ -364,8 +380,9 @@ impl Supervisor {
         }
     }
 
+    /// Kills every worker of this supervisor; elders serve on.
     fn kill_all(&mut self) {
-        for worker in self.workers.values() {
+        for worker in self.workers.values().filter(|worker| !worker.elder) {
             let _dead_already = kill(worker.pid, Signal::SIGKILL);
         }
     }
@@ -389,10 +406,10 @@ impl Supervisor {
 }
 
 impl Place {
-    fn new(listeners: Vec<TcpListener>, now: Instant) -> Self {
+    fn new(listeners: Vec<TcpListener>, generation: u32, now: Instant) -> Self {
         Self {
             listeners,
-            generation: 1,
+            generation,
             worker: None,
             vacant_since: Some(now),
             adopter: None,

@@ -66,6 +66,7 @@ mod statistics;
 mod statistics_group;
 mod statistics_log;
 mod supervisor_death;
+mod takeover;
 mod timeouts;
 mod unlucky;
 mod unlucky_copy;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::drain_order::{DrainKind, DrainOrder};
+use crate::ledger::{Report as Holding, ReportedServer};
 use crate::runtime::{FromSupervisor, FromWorker, Order, RuntimeState, Scope};
 use crate::statistics::{Counters, Report, Totals};
 
@@ -112,6 +113,34 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
                 topic: Topic::Pools,
             },
             b"\0\0\0\x0c\x01\x1a\0\0\0\0\0\0\0\x01\x02\x03",
+        ),
+        (
+            ToSupervisor::Lease(Holding {
+                lease: LEASE,
+                pool: pool(),
+                dedicated: true,
+                server: ReportedServer::Held(Some(backend())),
+            }),
+            b"\0\0\0\x32\x01\x32\0\0\0\0\0\0\0\0\x07\0\0\0\x02\
+              \0\0\0\x04shop\0\0\0\x03bob\x01\x04\
+              \0\0\0\x02/s\0\0\x12\x67\0\0\0\x04\x01\x02\x03\x04",
+        ),
+        (
+            ToSupervisor::Lease(Holding {
+                lease: LEASE,
+                pool: pool(),
+                dedicated: false,
+                server: ReportedServer::Opening,
+            }),
+            b"\0\0\0\x20\x01\x32\0\0\0\0\0\0\0\0\x07\0\0\0\x02\
+              \0\0\0\x04shop\0\0\0\x03bob\0\x01",
+        ),
+        (
+            ToSupervisor::Reported {
+                last_id: 258,
+                last_lease: 7,
+            },
+            b"\0\0\0\x13\x01\x33\0\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x07",
         ),
         (
             ToSupervisor::Left { client: 258 },
@@ -308,6 +337,7 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
             b"\0\0\0\x2c\x01\x48\x000123456789abcdef\x03\0\0\0\0\0\0\0\0\
               \0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02",
         ),
+        (ToWorker::Board, b"\0\0\0\x03\x01\x73\0"),
         (ToWorker::StopAccepting, b"\0\0\0\x03\x01\x49\0"),
         (ToWorker::Exit, b"\0\0\0\x03\x01\x4a\0"),
         (ToWorker::ReopenLog, b"\0\0\0\x03\x01\x4c\0"),

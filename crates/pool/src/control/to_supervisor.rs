@@ -7,7 +7,8 @@ use super::{
     put_frame, put_lease, put_number, put_pool, read_frame, slot, topic,
 };
 use crate::console::Topic;
-use crate::octets::{put_bytes, put_duration};
+use crate::ledger::{self, ReportedServer};
+use crate::octets::{Octets, Truncated, put_bytes, put_duration};
 use crate::runtime::FromWorker;
 use crate::statistics::Report;
 
@@ -30,6 +31,16 @@ pub enum ToSupervisor {
         pool: PoolKey,
         /// It has.
         in_use: bool,
+    },
+    /// A lease that a worker holds which has joined the group, see
+    /// [`PeerRequest::Join`](crate::peer::PeerRequest::Join).
+    Lease(ledger::Report),
+    /// All leases are reported.
+    Reported {
+        /// Last number of a client or server that it knows of.
+        last_id: u64,
+        /// Number of the last lease that it was granted.
+        last_lease: u64,
     },
     /// The lease's server has logged in.
     Held {
@@ -223,6 +234,14 @@ impl ToSupervisor {
                 user,
             } => put_frame(out, 23, |out| put_claim(out, *client, database, user)),
             Self::Left { client } => put_number(out, 24, *client),
+            Self::Lease(report) => put_frame(out, 50, |out| put_report(out, report)),
+            Self::Reported {
+                last_id,
+                last_lease,
+            } => put_frame(out, 51, |out| {
+                out.extend_from_slice(&last_id.to_be_bytes());
+                out.extend_from_slice(&last_lease.to_be_bytes());
+            }),
             Self::Wanted { pool, demand } => put_frame(out, 18, |out| {
                 put_pool(out, pool);
                 out.extend_from_slice(&demand.wanted.to_be_bytes());
@@ -334,6 +353,11 @@ impl ToSupervisor {
                     request: octets.u64()?,
                     topic: topic(octets)?,
                 },
+                50 => Self::Lease(report(octets)?),
+                51 => Self::Reported {
+                    last_id: octets.u64()?,
+                    last_lease: octets.u64()?,
+                },
                 18 => Self::Wanted {
                     pool: pool(octets)?,
                     demand: Demand {
@@ -347,4 +371,34 @@ impl ToSupervisor {
             }))
         })
     }
+}
+
+fn put_report(out: &mut Vec<u8>, report: &ledger::Report) {
+    put_lease(out, report.lease);
+    put_pool(out, &report.pool);
+    out.push(u8::from(report.dedicated));
+    match &report.server {
+        ReportedServer::Opening => out.push(1),
+        ReportedServer::Held(None) => out.push(2),
+        ReportedServer::Closing => out.push(3),
+        ReportedServer::Held(Some(backend)) => {
+            out.push(4);
+            put_backend(out, backend);
+        }
+    }
+}
+
+fn report(octets: &mut Octets<'_>) -> Result<ledger::Report, Truncated> {
+    Ok(ledger::Report {
+        lease: lease(octets)?,
+        pool: pool(octets)?,
+        dedicated: octets.u8()? != 0,
+        server: match octets.u8()? {
+            1 => ReportedServer::Opening,
+            2 => ReportedServer::Held(None),
+            3 => ReportedServer::Closing,
+            4 => ReportedServer::Held(Some(backend(octets)?)),
+            _ => return Err(Truncated),
+        },
+    })
 }

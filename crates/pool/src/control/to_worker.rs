@@ -116,6 +116,8 @@ pub enum ToWorker {
         /// Its address.
         host: String,
     },
+    /// Use this scoreboard from now on; it comes along as a descriptor.
+    Board,
     /// What servers of the pool report at their login.
     Welcome {
         /// The pool.
@@ -181,6 +183,7 @@ impl ToWorker {
                 out.extend_from_slice(&request.to_be_bytes());
                 put_bytes(out, rows);
             }),
+            Self::Board => put_frame(out, 115, |_| {}),
             Self::Welcome { pool, burst } => put_frame(out, 85, |out| {
                 put_pool(out, pool);
                 put_bytes(out, burst);
@@ -262,6 +265,7 @@ impl ToWorker {
                     },
                 },
                 76 => Self::ReopenLog,
+                115 => Self::Board,
                 85 => Self::Welcome {
                     pool: pool(octets)?,
                     burst: octets.bytes()?.to_vec(),

@@ -115,11 +115,21 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Takes note of a worker that another supervisor has started; it gets
+    /// nothing before [`Ledger::adopt`] has its report.
+    ///
+    /// It knows of leases up to number `last_lease`; none of those numbers is
+    /// given out again.
+    pub fn join(&mut self, worker: WorkerId, last_lease: u64) {
+        self.awaited.insert(worker);
+        self.last_id = self.last_id.max(last_lease);
+    }
+
     /// Takes what a worker reports that it holds in place of what the book
     /// says about it.
     ///
     /// It is the answer to what the worker was asked after the last
-    /// [`Ledger::decode`], and not to anything before.
+    /// [`Ledger::decode`] or [`Ledger::join`], and not to anything before.
     pub fn adopt(
         &mut self,
         worker: WorkerId,
@@ -146,6 +156,11 @@ impl Ledger {
             }
         }
         for report in reports.into_values() {
+            if self.leases.contains_key(&report.lease.id) {
+                // Of a group that went on without this worker: it goes on
+                // uncounted.
+                continue;
+            }
             self.book.enter(&report.pool, limits(&report.pool));
             let lease = Lease {
                 epoch: report.lease.epoch,

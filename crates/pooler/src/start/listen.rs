@@ -13,7 +13,8 @@ use crate::sys::socket::defer_accept;
 
 /// Listeners of all slots, those of one slot together.
 ///
-/// They share each address by SO_REUSEPORT and do not block.
+/// They share each address by SO_REUSEPORT and do not block. With `orphaned`
+/// workers of a dead supervisor may still listen there, who keep their clients.
 ///
 /// # Errors
 ///
@@ -22,9 +23,10 @@ use crate::sys::socket::defer_accept;
 pub(crate) fn listen(
     settings: &Settings,
     slots: usize,
+    orphaned: bool,
 ) -> Result<Vec<Vec<TcpListener>>, StartError> {
     let addresses = addresses(&settings.listen_addr, settings.listen_port)?;
-    if !settings.so_reuseport {
+    if !settings.so_reuseport && !orphaned {
         for address in &addresses {
             probe(address)?;
         }
@@ -149,7 +151,12 @@ mod tests {
 
     #[test]
     fn binds_each_address_once_for_each_slot() {
-        let listeners = listen(&settings(&["127.0.0.1", "127.0.0.1"], free_port()), 3).unwrap();
+        let listeners = listen(
+            &settings(&["127.0.0.1", "127.0.0.1"], free_port()),
+            3,
+            false,
+        )
+        .unwrap();
         let counts: Vec<usize> = listeners.iter().map(Vec::len).collect();
         assert_eq!(counts, [1, 1, 1]);
     }
@@ -164,25 +171,26 @@ mod tests {
     #[test]
     fn rejects_an_address_in_use_even_by_a_group_of_the_same_user() {
         let port = free_port();
-        let _first = listen(&settings(&["127.0.0.1"], port), 2).unwrap();
-        let error = listen(&settings(&["127.0.0.1"], port), 2).unwrap_err();
+        let _first = listen(&settings(&["127.0.0.1"], port), 2, false).unwrap();
+        let error = listen(&settings(&["127.0.0.1"], port), 2, false).unwrap_err();
         assert!(matches!(error, StartError::AddressInUse { .. }), "{error}");
         let shared = Settings {
             so_reuseport: true,
             ..settings(&["127.0.0.1"], port)
         };
-        assert!(listen(&shared, 1).is_ok());
+        assert!(listen(&shared, 1, false).is_ok());
+        assert!(listen(&settings(&["127.0.0.1"], port), 2, true).is_ok());
     }
 
     #[test]
     fn names_what_cannot_be_resolved() {
-        let error = listen(&settings(&["no.such.host.invalid"], 1), 1).unwrap_err();
+        let error = listen(&settings(&["no.such.host.invalid"], 1), 1, false).unwrap_err();
         assert_eq!(error.to_string(), "cannot resolve no.such.host.invalid");
     }
 
     #[test]
     fn makes_no_listener_without_addresses() {
-        let listeners = listen(&settings(&[], 1), 2).unwrap();
+        let listeners = listen(&settings(&[], 1), 2, false).unwrap();
         assert_eq!(listeners.iter().map(Vec::len).sum::<usize>(), 0);
     }
 }

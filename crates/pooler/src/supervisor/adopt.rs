@@ -57,6 +57,7 @@ impl Supervisor {
                 daemon.succeed();
             }
         }
+        self.drain_elders();
     }
 
     /// The slot's own worker accepts, and nobody else has to.
@@ -131,7 +132,7 @@ mod tests {
     fn place() -> (Place, Instant) {
         let now = Instant::now();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        (Place::new(vec![listener], now), now)
+        (Place::new(vec![listener], 1, now), now)
     }
 
     #[test]

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use mio::Token;
 use pgskein_pool::drain_order::DrainOrder;
 use pgskein_pool::peer::{PeerAnswer, PeerRequest};
-use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Supervisor;
 use super::peers::fill;
-use crate::runtime_dir::peer_sockets;
+use crate::runtime_dir::{connect_to_peer, peer_sockets};
 
 /// One order on its way to one peer socket.
 #[derive(Debug)]
@@ -44,10 +43,7 @@ impl Broadcast {
 
     /// Connects and writes; an error of the kind `WouldBlock` means later.
     fn send(&self) -> io::Result<UnixStream> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.connect(&SockAddr::unix(&self.path)?)?;
-        let mut stream = UnixStream::from(socket);
+        let mut stream = connect_to_peer(&self.path)?;
         // A new connection takes a request whole.
         stream.write_all(&self.request)?;
         Ok(stream)

@@ -61,18 +61,14 @@ impl Supervisor {
         let title = self.title.as_ref();
         let pid = process::spawn(|| be_worker(setup, title))?;
         let fd = ours.as_raw_fd();
-        let incarnation = u32::try_from(token.0).unwrap_or(u32::MAX);
-        let id = WorkerId {
-            slot,
-            generation,
-            incarnation,
-        };
+        let id = Self::worker_id(slot, generation, token);
         log::debug!("worker {slot}: started, pid={pid}");
         let worker = Worker {
             id,
             pid,
             link: Some(ours),
             cell,
+            elder: false,
             started: self.now,
             ready_since: None,
             pulse: Pulse::default(),
@@ -121,6 +117,14 @@ impl Supervisor {
         if let Some(place) = self.places.get(&slot) {
             let path = peer_socket_path(self.runtime_dir.path(), slot, place.generation);
             let _gone_either_way = std::fs::remove_file(path);
+        }
+    }
+
+    pub(crate) fn worker_id(slot: Slot, generation: u32, token: Token) -> WorkerId {
+        WorkerId {
+            slot,
+            generation,
+            incarnation: u32::try_from(token.0).unwrap_or(u32::MAX),
         }
     }
 

@@ -195,7 +195,7 @@ impl Supervisor {
     fn fault(&self, token: Token) -> Option<Fault> {
         let worker = self.workers.get(&token)?;
         let settings = &self.config.settings;
-        if worker.kill_at.is_some() || self.hangs.victim.is_some() {
+        if worker.elder || worker.kill_at.is_some() || self.hangs.victim.is_some() {
             return None;
         }
         if worker.ready_since.is_none() {

@@ -103,6 +103,9 @@ impl Supervisor {
             }
             ToSupervisor::Dedicated { lease } => self.ledger.dedicated(id, lease),
             ToSupervisor::Closing { lease } => self.ledger.closing(id, lease),
+            ToSupervisor::Lease(_) | ToSupervisor::Reported { .. } => {
+                log::warn!("worker {}: reports without being asked", id.slot);
+            }
             ToSupervisor::Returned { lease } => self.ledger.returned(id, lease, self.now),
             ToSupervisor::Unused { pool } => self.welcomes.stop_asking(id, &pool),
             ToSupervisor::Claim {
@@ -152,7 +155,7 @@ impl Supervisor {
 
 /// The limits of a pool. One that is paused, or a group that drains, needs
 /// nothing beforehand.
-fn limits(
+pub(super) fn limits(
     config: &pgskein_config::Config,
     runtime: &RuntimeState,
     pool: &PoolKey,

@@ -59,9 +59,10 @@ impl Supervisor {
                 self.drain(order);
                 Some(PeerAnswer::Obeyed)
             }
-            Ok(Some((PeerRequest::Cancel { .. } | PeerRequest::Console { .. }, _))) => {
-                Some(PeerAnswer::Unknown)
-            }
+            Ok(Some((
+                PeerRequest::Cancel { .. } | PeerRequest::Console { .. } | PeerRequest::Join,
+                _,
+            ))) => Some(PeerAnswer::Unknown),
             Err(PeerError::Unsupported { code } | PeerError::Body { code }) => {
                 Some(PeerAnswer::Unsupported { code })
             }

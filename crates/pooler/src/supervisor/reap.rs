@@ -59,7 +59,7 @@ impl Supervisor {
     }
 
     /// Drops what is kept for the worker, apart from its slot.
-    fn forget(&mut self, token: Token, worker: &Worker) {
+    pub(super) fn forget(&mut self, token: Token, worker: &Worker) {
         if let Some(link) = &worker.link {
             let fd = link.as_raw_fd();
             let _closed_next = self.poll.registry().deregister(&mut SourceFd(&fd));

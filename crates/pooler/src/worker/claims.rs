@@ -105,6 +105,12 @@ impl Worker {
         }
     }
 
+    /// Has everybody counted by a supervisor that knows of nobody.
+    pub(super) fn count_all_present(&mut self) {
+        self.claims.counted.clear();
+        self.count_present();
+    }
+
     /// Has those counted who were here before their limit was set.
     pub(super) fn count_present(&mut self) {
         let mut present = Vec::new();

@@ -54,6 +54,11 @@ impl Addresses {
         (names.collect(), self.waiting.len())
     }
 
+    /// Leases of servers that wait for the address of their host.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (PoolId, LeaseId)> {
+        self.waiting.values().flatten().copied()
+    }
+
     /// Forgets all addresses, so that names are looked up again.
     pub(super) fn forget(&mut self) {
         self.known.clear();

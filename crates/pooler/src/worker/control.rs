@@ -146,6 +146,7 @@ impl Worker {
             ToWorker::Drain(order) => self.obey(order),
             ToWorker::StopAccepting => self.stop_accepting(),
             ToWorker::Exit => self.exit = Some(0),
+            ToWorker::Board => self.move_to_board(descriptors),
             ToWorker::ReopenLog => crate::logging::reopen(),
             ToWorker::Reloaded { request, outcome } => self.console_reloaded(request, outcome),
             ToWorker::Shown { request, rows } => self.on_shown(request, &rows),
@@ -173,21 +174,6 @@ impl Worker {
         let pool = self.pools.lookup(key).and_then(|id| self.pools.get_mut(id));
         if let Some(pool) = pool {
             pool.on_too_many(ServerReason::too_many_connections(message), self.now);
-        }
-    }
-
-    /// The supervisor is gone: serve who is there, then end.
-    fn orphaned(&mut self) {
-        if self.control.take().is_some() {
-            log::error!("the supervisor is gone: serving the clients that are left");
-            self.stop_asking();
-            for request in self.reloading.keys().copied().collect::<Vec<_>>() {
-                self.console_reloaded(request, Err("the supervisor is gone".to_owned()));
-            }
-            self.supervisor_silent();
-            self.refuse_claims();
-            self.forget_orders();
-            self.drain_as_orphan();
         }
     }
 }

@@ -117,18 +117,21 @@ impl Worker {
         }
     }
 
-    /// The supervisor is gone: drain without an order.
+    /// The supervisor has been gone for long: drain without an order.
     pub(super) fn drain_as_orphan(&mut self) {
-        if self.draining.is_none() {
-            self.obey(DrainOrder {
-                id: [0; 16],
-                kind: DrainKind::WaitForClients,
-                delay: Duration::ZERO,
-                timeout: Duration::ZERO,
-                kill_timeout: Duration::ZERO,
-            });
-        }
+        let settings = &self.config.settings;
+        self.obey(DrainOrder {
+            id: [0; 16],
+            kind: DrainKind::WaitForClients,
+            delay: Duration::ZERO,
+            timeout: settings.drain_timeout,
+            kill_timeout: settings.drain_kill_timeout,
+        });
         self.stop_accepting();
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.is_some()
     }
 
     /// Whether a client has come too late for a session.

@@ -24,6 +24,7 @@ mod idle;
 mod login;
 mod notices;
 mod orders;
+mod orphaned;
 mod orphans;
 mod peers;
 mod pqexec;
@@ -131,6 +132,8 @@ pub(crate) struct Worker {
     counting: Counting,
     /// Number of the last lease that was granted.
     last_lease: u64,
+    /// When the supervisor was lost, while there is none.
+    orphaned_at: Option<Instant>,
     /// Leases of servers that were lost after the supervisor was.
     spare_leases: Vec<(PoolId, LeaseId)>,
     /// The control link has something to read, or room to write.

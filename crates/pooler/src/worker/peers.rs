@@ -63,6 +63,7 @@ impl Worker {
                 self.answer_last(id, &PeerAnswer::Obeyed);
             }
             Ok(Some((PeerRequest::Console { topic }, _))) => self.say_rows(id, topic),
+            Ok(Some((PeerRequest::Join, _))) => self.join(id),
             Err(PeerError::Unsupported { code }) => {
                 self.answer_last(id, &PeerAnswer::Unsupported { code });
             }
@@ -78,12 +79,12 @@ impl Worker {
         self.answer_last(id, &PeerAnswer::Done);
     }
 
-    fn answer_last(&mut self, id: ErrandId, answer: &PeerAnswer<'_>) {
+    pub(super) fn answer_last(&mut self, id: ErrandId, answer: &PeerAnswer<'_>) {
         self.answer_peer(id, answer);
         self.end_errand(id, true);
     }
 
-    fn answer_peer(&mut self, id: ErrandId, answer: &PeerAnswer<'_>) {
+    pub(super) fn answer_peer(&mut self, id: ErrandId, answer: &PeerAnswer<'_>) {
         if let Some(errand) = self.errands.get_mut(id) {
             answer.encode(errand.outbox.buffer());
             if errand.outbox.flush(&mut errand.stream).is_err() {

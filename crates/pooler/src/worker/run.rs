@@ -107,6 +107,7 @@ impl Worker {
             claims: Claims::default(),
             counting: Counting::default(),
             last_lease: 0,
+            orphaned_at: None,
             spare_leases: Vec::new(),
             control_ready: true,
             peers_ready: true,

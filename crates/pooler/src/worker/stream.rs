@@ -75,6 +75,14 @@ impl Stream {
         }
     }
 
+    /// The unix socket, which was taken out of the event loop.
+    pub(super) fn into_unix(self) -> Option<std::os::unix::net::UnixStream> {
+        match self.socket {
+            Socket::Unix(socket) => Some(socket.into()),
+            Socket::Tcp(_) => None,
+        }
+    }
+
     /// Registers for both directions, once and for all.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;

@@ -61,6 +61,7 @@ impl Worker {
         for pool in wishing {
             self.wish(pool);
         }
+        self.orphan_due();
         self.drain_turn();
     }
 

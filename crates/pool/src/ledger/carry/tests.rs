@@ -206,3 +206,50 @@ fn returns_orphans_when_their_time_is_over() {
     ledger.on_time(now + LINGER);
     assert_eq!(ledger.used(&pool()), 3);
 }
+
+fn report(id: u64) -> Report {
+    Report {
+        lease: lease(id),
+        pool: pool(),
+        dedicated: false,
+        server: ReportedServer::Held(backend()),
+    }
+}
+
+#[test]
+fn counts_what_a_worker_of_another_supervisor_brings_along() {
+    let now = now();
+    let mut ledger = Ledger::new();
+    ledger.join(worker(1), 9);
+    ledger.adopt(worker(1), vec![report(5), report(7)], |_| limits(), now);
+    assert_eq!(ledger.used(&pool()), 2);
+    // Nobody gets a lease of a number that it may still hear of.
+    ledger.worker_ready(worker(2));
+    let demand = Demand {
+        wanted: 3,
+        oldest_wait: Duration::ZERO,
+        last_lease: 0,
+    };
+    ledger.wanted(worker(2), &pool(), demand, limits(), now);
+    let actions: Vec<_> = std::iter::from_fn(|| ledger.poll_action(now)).collect();
+    let granted = actions.iter().filter_map(|action| match action {
+        crate::ledger::LedgerAction::Grant { lease, .. } => Some(lease.id),
+        _ => None,
+    });
+    assert_eq!(granted.collect::<Vec<_>>(), [10, 11]);
+    ledger.returned(worker(1), lease(5), now);
+    assert_eq!(ledger.used(&pool()), 3);
+}
+
+#[test]
+fn ignores_a_lease_that_somebody_else_has() {
+    let now = now();
+    let mut ledger = Ledger::new();
+    for slot in [1, 2] {
+        ledger.join(worker(slot), 7);
+        ledger.adopt(worker(slot), vec![report(7)], |_| limits(), now);
+    }
+    assert_eq!(ledger.used(&pool()), 1);
+    ledger.returned(worker(2), lease(7), now);
+    assert_eq!(ledger.used(&pool()), 1);
+}

@@ -1,0 +1,251 @@
+//! A new group beside workers whose supervisor has died takes over.
+
+use std::fs;
+use std::thread;
+
+use crate::harness::{
+    Daemon, Descriptor, Login, PATIENCE, Pgskein, Pooler, Postgres, Process, Signal, SqlState,
+    Stop, wait_for,
+};
+
+const SETTINGS: &str = "workers = 2\npool_mode = transaction";
+
+#[test]
+fn orphans_are_drained_once_the_workers_of_a_new_group_accept() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let clients = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    clients[0].query("begin").unwrap();
+    let orphans = orphan(&pooler);
+    let daemon = Daemon::start(&pooler);
+    for client in &clients {
+        client.wait_parameter("disconnect_requested", "on");
+        assert_eq!(client.value("select 'works on'"), "works on");
+    }
+    wait_left_port(&orphans, &pooler);
+    assert_eq!(pooler.connect().value("select 'new'"), "new");
+    assert_eq!(generations(&pooler), ["1.1", "1.2", "2.1", "2.2"]);
+
+    clients[0].query("commit").unwrap();
+    for client in clients {
+        client.close();
+    }
+    wait_for("the orphans to end", PATIENCE, || {
+        orphans.iter().all(|orphan| !orphan.is_alive())
+    });
+    wait_for("their sockets to be removed", PATIENCE, || {
+        peer_sockets(&pooler) == ["worker.1.2.sock", "worker.2.2.sock"]
+    });
+    assert_eq!(generations(&pooler), ["1.2", "2.2"]);
+    daemon.stop();
+    assert_eq!(pooler.leftovers(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn nobody_is_refused_while_a_new_group_takes_over() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        let _guard = stop.guard();
+        for _ in 0..2 {
+            let (pooler, stop) = (&pooler, &stop);
+            scope.spawn(move || {
+                while !stop.is_set() {
+                    let client = pooler.connect();
+                    assert_eq!(client.query("select 1"), Ok(vec!["1".to_owned()]));
+                    client.close();
+                }
+            });
+        }
+        let orphans = orphan(&pooler);
+        let daemon = Daemon::start(&pooler);
+        wait_left_port(&orphans, &pooler);
+        wait_for("the orphans to end", PATIENCE, || {
+            orphans.iter().all(|orphan| !orphan.is_alive())
+        });
+        stop.set();
+        drop(daemon);
+    });
+}
+
+#[test]
+fn servers_of_orphans_count_towards_the_limits() {
+    let postgres = Postgres::start();
+    let settings = format!("{SETTINGS}\ndefault_pool_size = 3");
+    let pooler = Pooler::start(&postgres, &settings);
+    let old = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    for client in &old {
+        client.query("begin").unwrap();
+    }
+    let orphans = orphan(&pooler);
+    let daemon = Daemon::start(&pooler);
+    wait_left_port(&orphans, &pooler);
+    let third = pooler.connect();
+    third.query("begin").unwrap();
+    let fourth = pooler.connect();
+    let query = fourth.start_query("select 'served'");
+    pooler.wait_waiting_clients(1);
+    assert_eq!(postgres.connections(), 3);
+
+    let [first, second] = old;
+    first.query("commit").unwrap();
+    assert_eq!(query.wait(), Ok(vec!["served".to_owned()]));
+    assert!(postgres.connections() <= 3);
+    // An orphan gets a server again as well.
+    third.query("commit").unwrap();
+    assert_eq!(first.value("select 'served too'"), "served too");
+    second.query("commit").unwrap();
+    daemon.stop();
+}
+
+#[test]
+fn idle_servers_of_orphans_are_given_up_for_the_new_group() {
+    let postgres = Postgres::start();
+    let settings = format!("{SETTINGS}\ndefault_pool_size = 1");
+    let pooler = Pooler::start(&postgres, &settings);
+    let old = pooler.connect_to_worker(1);
+    let orphans = orphan(&pooler);
+    let daemon = Daemon::start(&pooler);
+    wait_left_port(&orphans, &pooler);
+    let new = pooler.connect();
+    for _ in 0..3 {
+        assert_eq!(new.value("select 'new'"), "new");
+        assert_eq!(old.value("select 'old'"), "old");
+        assert!(postgres.connections() <= 1);
+    }
+    daemon.stop();
+}
+
+#[test]
+fn cancel_reaches_a_client_of_an_orphan_through_the_new_group() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let clients = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    let queries = clients.each_ref().map(|client| client.start_long_query());
+    let orphans = orphan(&pooler);
+    let daemon = Daemon::start(&pooler);
+    wait_left_port(&orphans, &pooler);
+    for (client, query) in clients.iter().zip(queries) {
+        client.cancel();
+        assert_eq!(query.wait(), Err(SqlState("57014")));
+    }
+    daemon.stop();
+}
+
+#[test]
+fn limit_of_clients_counts_those_of_orphans() {
+    let postgres = Postgres::start();
+    let settings = format!("{SETTINGS}\nmax_db_client_connections = 2");
+    let pooler = Pooler::start(&postgres, &settings);
+    let old = pooler.connect_to_worker(1);
+    let orphans = orphan(&pooler);
+    let daemon = Daemon::start(&pooler);
+    wait_left_port(&orphans, &pooler);
+    let _new = pooler.connect();
+    let refused = pooler.try_connect(&Login::new()).unwrap_err();
+    assert_eq!(refused.sqlstate, "53300");
+    old.close();
+    wait_for("a place", PATIENCE, || {
+        pooler.try_connect(&Login::new()).is_ok()
+    });
+    daemon.stop();
+}
+
+#[test]
+fn third_group_takes_over_from_two_generations_of_orphans() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\ndefault_pool_size = 4"));
+    let first = pooler.connect_to_worker(1);
+    first.query("begin").unwrap();
+    let orphans = orphan(&pooler);
+    let second_group = Daemon::start(&pooler);
+    wait_left_port(&orphans, &pooler);
+    let second = pooler.connect();
+    second.query("begin").unwrap();
+    let more = second_group.workers();
+    second_group.orphan();
+
+    let third_group = Daemon::start(&pooler);
+    second.wait_parameter("disconnect_requested", "on");
+    wait_left_port(&more, &pooler);
+    let third = pooler.connect();
+    for client in [&first, &second, &third] {
+        assert_eq!(client.value("select 'served'"), "served");
+    }
+    assert!(postgres.connections() <= 4);
+    drop((first, second));
+    wait_for("all orphans to end", PATIENCE, || {
+        orphans.iter().chain(&more).all(|orphan| !orphan.is_alive())
+    });
+    third_group.stop();
+}
+
+#[test]
+fn living_group_is_respected_with_a_clear_error() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let client = pooler.connect();
+    let ini = pooler.ini();
+    let run = || Pgskein::run(&[ini.to_str().unwrap()]).refused();
+    let pid = pooler.supervisor().0;
+    let said = run();
+    assert!(
+        said.contains(&format!("running already: process {pid} in")),
+        "{said}"
+    );
+
+    pooler.write_settings(&format!("{SETTINGS}\npidfile ="));
+    let said = run();
+    assert!(said.contains("another pgskein uses the folder"), "{said}");
+
+    let elsewhere = pooler.socket_folder().join("run");
+    let elsewhere = elsewhere.display();
+    pooler.write_settings(&format!("{SETTINGS}\npidfile =\nruntime_dir = {elsewhere}"));
+    let said = run();
+    assert!(
+        said.contains(&format!("address 127.0.0.1:{} is in use", pooler.port())),
+        "{said}"
+    );
+
+    assert_eq!(client.value("select 'untouched'"), "untouched");
+    assert_eq!(pooler.connect().value("select 'served'"), "served");
+}
+
+/// Kills the supervisor; gives its workers.
+fn orphan(pooler: &Pooler) -> Vec<Process> {
+    let workers = pooler.workers().into_values().collect();
+    pooler.signal(Signal::SIGKILL);
+    pooler.wait_exit(PATIENCE);
+    workers
+}
+
+/// Waits until none of them listens on the port any more.
+fn wait_left_port(orphans: &[Process], pooler: &Pooler) {
+    let listener = Descriptor::TcpListener(pooler.port());
+    wait_for("the orphans to leave the port", PATIENCE, || {
+        let listens = |orphan: &Process| orphan.descriptors().contains(&listener);
+        !orphans.iter().any(listens)
+    });
+}
+
+/// Slot and generation of every worker that the console shows, sorted.
+fn generations(pooler: &Pooler) -> Vec<String> {
+    let rows = pooler.console("SHOW WORKERS");
+    let mut found: Vec<String> = rows
+        .iter()
+        .map(|row| row.split('|').collect::<Vec<_>>())
+        .filter(|columns| !columns.contains(&"dead"))
+        .map(|columns| format!("{}.{}", columns[2], columns[3]))
+        .collect();
+    found.sort();
+    found
+}
+
+fn peer_sockets(pooler: &Pooler) -> Vec<String> {
+    let entries = fs::read_dir(pooler.runtime_folder()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut found: Vec<String> = names.filter(|name| name.starts_with("worker.")).collect();
+    found.sort();
+    found
+}

@@ -29,6 +29,7 @@ main() {
             missing+=(python3-psycopg python3-psycopg2 python3-asyncpg python3-pg8000)
         # What Debian splits off from Python, to install further packages with.
         system_python_has ensurepip || missing+=(python3-venv)
+        have_pgbouncer || missing+=(pgbouncer)
         have node || missing+=(nodejs)
         have npm || missing+=(npm)
         ;;

@@ -20,6 +20,7 @@ mod carry;
 mod lease;
 mod minimum;
 mod orphans;
+mod overview;
 mod plan;
 mod refusals;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use self::action::LedgerAction;
 use self::book::{Book, Recall};
 pub use self::carry::{CarryError, Report, ReportedServer};
 use self::lease::{Lease, LeaseState};
+pub use self::overview::PoolShare;
 use self::plan::Plan;
 use crate::control::{Backend, Demand, LeaseId, PoolKey};
 

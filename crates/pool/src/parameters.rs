@@ -62,6 +62,26 @@ impl Parameters {
         self.keep(ParametersId(0))
     }
 
+    /// Number of sets in use.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Whether no set is in use; the empty one always is.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// Bytes that all sets take, twice over: they are found by number and by
+    /// value.
+    pub fn bytes(&self) -> usize {
+        let set = |values: &Values| {
+            let bytes = values.iter().flatten().map(|value| value.len());
+            size_of_val(&**values) + bytes.sum::<usize>()
+        };
+        2 * self.numbers.keys().map(set).sum::<usize>()
+    }
+
     /// The position of `name` among the tracked ones, whatever its case.
     pub fn position(&self, name: &[u8]) -> Option<usize> {
         self.names

@@ -93,6 +93,58 @@ impl<'a> Bind<'a> {
     }
 }
 
+/// What follows the names in Bind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BindTail<'a> {
+    /// How many values of parameters it brings.
+    pub parameters: u16,
+    /// Formats of the columns of the result, big-endian: none for text, one for
+    /// all, or one for each.
+    pub formats: &'a [[u8; 2]],
+}
+
+impl<'a> BindTail<'a> {
+    /// Reads what follows the names in the body of Bind.
+    pub fn parse(rest: &'a [u8]) -> Option<Self> {
+        let (formats, rest) = read::short(rest)?;
+        let (_, rest) = rest.split_at_checked(usize::from(formats) * 2)?;
+        let (parameters, mut rest) = read::short(rest)?;
+        for _ in 0..parameters {
+            let (length, values) = read::word(rest)?;
+            let length = if length == u32::MAX { 0 } else { length };
+            (_, rest) = values.split_at_checked(length as usize)?;
+        }
+        let (count, rest) = read::short(rest)?;
+        let (formats, []) = rest.as_chunks::<2>() else {
+            return None;
+        };
+        (formats.len() == usize::from(count)).then_some(Self {
+            parameters,
+            formats,
+        })
+    }
+}
+
+/// The portal that Execute runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Execute<'a> {
+    /// Its name.
+    pub portal: &'a [u8],
+    /// The most rows that are wanted; 0 for all.
+    pub limit: u32,
+}
+
+impl<'a> Execute<'a> {
+    /// Reads the body of Execute.
+    pub fn parse(body: &'a [u8]) -> Option<Self> {
+        let (portal, rest) = read::cstr(body)?;
+        match read::word(rest)? {
+            (limit, []) => Some(Self { portal, limit }),
+            _ => None,
+        }
+    }
+}
+
 /// What Describe and Close are about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Target<'a> {
@@ -132,6 +184,25 @@ mod tests {
 
     fn sasl(body: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
         SaslInitial::parse(body).map(|initial| (initial.mechanism, initial.data))
+    }
+
+    #[test]
+    fn reads_the_tail_of_bind_and_execute() {
+        let tail = b"\0\x01\0\x01\0\x02\0\0\0\x02ab\xff\xff\xff\xff\0\x01\0\x01";
+        let expected = BindTail {
+            parameters: 2,
+            formats: &[[0, 1]],
+        };
+        assert_eq!(BindTail::parse(tail), Some(expected));
+        for end in 0..tail.len() {
+            assert_eq!(BindTail::parse(&tail[..end]), None, "{end} bytes");
+        }
+        let execute = Execute {
+            portal: b"p",
+            limit: 7,
+        };
+        assert_eq!(Execute::parse(b"p\0\0\0\0\x07"), Some(execute));
+        assert_eq!(Execute::parse(b"p\0\0\0\0"), None);
     }
 
     #[test]

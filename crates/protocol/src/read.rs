@@ -18,6 +18,12 @@ pub(crate) fn word(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_be_bytes(*word), rest))
 }
 
+/// Splits a big-endian 16-bit word off `bytes`.
+pub(crate) fn short(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let (word, rest) = bytes.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*word), rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,8 +11,9 @@ mod frontend;
 pub use backend::{
     Column, Report, authentication_cleartext, authentication_md5, authentication_ok,
     authentication_sasl, authentication_sasl_continue, authentication_sasl_final, backend_key_data,
-    close_complete, command_complete, data_row, empty_query, error, go_away, negotiate, notice,
-    parameter_status, parse_complete, ready_for_query, row_description,
+    bind_complete, close_complete, command_complete, data_row, empty_query, error, go_away,
+    negotiate, no_data, no_parameters, notice, parameter_status, parse_complete, portal_suspended,
+    ready_for_query, row_description,
 };
 pub use frontend::{
     CancelError, bind_names, cancel_request, close_statement, copy_fail, describe_statement, parse,

@@ -115,6 +115,126 @@ fn a_worker_that_hangs_is_named_and_the_others_are_shown() {
 }
 
 #[test]
+fn databases_and_users_count_connections_of_all_workers() {
+    let postgres = Postgres::start();
+    let settings = "workers = 3\npool_mode = transaction\nmax_db_connections = 9";
+    let pooler = Pooler::start(&postgres, settings);
+    let clients: Vec<Client> = [1, 2, 2, 3, 3, 3]
+        .map(|worker| pooler.connect_to_worker(worker))
+        .into();
+    for client in &clients[..4] {
+        client.query("begin").unwrap();
+    }
+    let console = console(&pooler, 3);
+    let number = |row: &BTreeMap<String, String>, column: &str| row[column].parse::<u32>().unwrap();
+    for (command, clients_column) in [
+        ("SHOW DATABASES", "current_client_connections"),
+        ("SHOW USERS", "current_client_connections"),
+    ] {
+        let table = wait_for_table(&console, command, |table| {
+            let ours = table.iter().find(|row| row["name"] == "postgres");
+            ours.is_some_and(|row| number(row, clients_column) == 6)
+        });
+        let ours = table.iter().find(|row| row["name"] == "postgres").unwrap();
+        let servers = table_of(&console, "SHOW SERVERS").len();
+        assert!(servers >= 4);
+        assert_eq!(
+            number(ours, "current_connections"),
+            u32::try_from(servers).unwrap()
+        );
+    }
+    let databases = table_of(&console, "SHOW DATABASES");
+    let ours = databases
+        .iter()
+        .find(|row| row["name"] == "postgres")
+        .unwrap();
+    assert_eq!(ours["max_connections"], "9");
+    assert_eq!(ours["port"], postgres.port().to_string());
+    assert_eq!(
+        (ours["paused"].as_str(), ours["disabled"].as_str()),
+        ("0", "0")
+    );
+    console.query("DISABLE postgres").unwrap();
+    let databases = table_of(&console, "SHOW DATABASES");
+    let ours = databases
+        .iter()
+        .find(|row| row["name"] == "postgres")
+        .unwrap();
+    assert_eq!(ours["disabled"], "1");
+}
+
+#[test]
+fn leases_are_those_of_the_ledger() {
+    let postgres = Postgres::start();
+    let settings = "workers = 2\npool_mode = transaction\ndefault_pool_size = 2";
+    let pooler = Pooler::start(&postgres, settings);
+    // Both workers use one server, and one client waits.
+    let busy = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    for client in &busy {
+        client.query("begin").unwrap();
+    }
+    let waiting = pooler.connect_to_worker(2);
+    let answer = waiting.start_query("select 7");
+    let console = console(&pooler, 1);
+    let table = wait_for_table(&console, "SHOW LEASES", |table| {
+        let held = table.iter().all(|row| row["held"] == "1");
+        let wanted: Vec<_> = table.iter().map(|row| row["waiting"].as_str()).collect();
+        table.len() == 2 && held && wanted == ["0", "1"]
+    });
+    for (row, worker) in table.iter().zip(["1", "2"]) {
+        assert_eq!(
+            (row["database"].as_str(), row["worker"].as_str()),
+            ("postgres", worker)
+        );
+        assert_eq!(row["pool_size"], "2");
+    }
+    let pools = table_of(&console, "SHOW POOLS");
+    let ours = pools
+        .iter()
+        .find(|row| row["database"] == "postgres")
+        .unwrap();
+    assert_eq!(
+        (ours["cl_waiting"].as_str(), ours["cl_active"].as_str()),
+        ("1", "2")
+    );
+    busy[0].query("commit").unwrap();
+    assert_eq!(answer.wait().unwrap(), ["7"]);
+}
+
+#[test]
+fn state_tells_what_holds_and_by_which_configuration() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
+    let consoles = [1, 2].map(|worker| console(&pooler, worker));
+    let state = |console: &Client| -> BTreeMap<String, String> {
+        let rows = rows_of(console, "SHOW STATE");
+        rows.into_iter()
+            .map(|row| (row[0].clone(), row[1].clone()))
+            .collect()
+    };
+    for console in &consoles {
+        let state = state(console);
+        assert_eq!(
+            (state["active"].as_str(), state["paused"].as_str()),
+            ("yes", "no")
+        );
+        assert_eq!(state["config_version"], "1");
+    }
+    consoles[0].query("PAUSE").unwrap();
+    consoles[1].query("RELOAD").unwrap();
+    for console in &consoles {
+        let state = state(console);
+        assert_eq!(
+            (state["active"].as_str(), state["paused"].as_str()),
+            ("no", "yes")
+        );
+        assert_eq!(state["config_version"], "2");
+    }
+    consoles[1].query("RESUME").unwrap();
+    assert_eq!(state(&consoles[0])["active"], "yes");
+}
+
+#[test]
 fn lists_count_each_thing_once() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 4\npool_mode = transaction");

@@ -12,6 +12,8 @@ mod cancel_races;
 mod client_leaves;
 mod client_limits;
 mod console;
+mod console_columns;
+mod console_drivers;
 mod console_rights;
 mod console_tables;
 mod copy;

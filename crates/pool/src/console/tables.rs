@@ -4,8 +4,11 @@
 //!
 //! Source: PgBouncer documentation, "usage", "Admin console".
 
+pub(super) mod databases;
 pub(super) mod latency;
+pub(super) mod leases;
 pub(super) mod lists;
 pub(super) mod pools;
 pub(super) mod sockets;
+pub(super) mod state;
 pub(super) mod stats;

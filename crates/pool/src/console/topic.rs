@@ -48,6 +48,30 @@ topics! {
     Pools = 3, "POOLS", tables::pools::POOLS;
     /// How many there are of what.
     Lists = 4, "LISTS", tables::lists::LISTS;
+    /// Clients and servers, with what is in their buffers.
+    Sockets = 5, "SOCKETS", tables::sockets::SOCKETS;
+    /// Those of them that have something to do.
+    ActiveSockets = 6, "ACTIVE_SOCKETS", tables::sockets::ACTIVE_SOCKETS;
+    /// Databases.
+    Databases = 7, "DATABASES", tables::databases::DATABASES;
+    /// Users.
+    Users = 8, "USERS", tables::databases::USERS;
+    /// Other hosts that cancels are forwarded to.
+    Peers = 9, "PEERS", tables::databases::PEERS;
+    /// Connections to other hosts.
+    PeerPools = 10, "PEER_POOLS", tables::databases::PEER_POOLS;
+    /// Whether the group serves, and by which configuration.
+    State = 11, "STATE", tables::state::STATE;
+    /// What memory is used for.
+    Mem = 12, "MEM", tables::state::MEM;
+    /// Hosts whose addresses are known.
+    DnsHosts = 13, "DNS_HOSTS", tables::state::DNS_HOSTS;
+    /// Zones of names.
+    DnsZones = 14, "DNS_ZONES", tables::state::DNS_ZONES;
+    /// Descriptors.
+    Fds = 15, "FDS", tables::sockets::FDS;
+    /// Who may hold which servers.
+    Leases = 16, "LEASES", tables::leases::LEASES;
     /// What was counted of each database, and averages.
     Stats = 40, "STATS", tables::stats::STATS;
     /// What was counted of each database.

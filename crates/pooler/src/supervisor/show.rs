@@ -1,10 +1,12 @@
 //! Show: what only the supervisor knows of the console's tables.
 
 use mio::Token;
-use pgskein_pool::console::{Row, Topic, encode_rows};
+use pgskein_pool::console::{Row, Topic, Value, encode_rows};
 use pgskein_pool::control::ToWorker;
+use pgskein_pool::ledger::PoolShare;
 
 use super::Supervisor;
+use crate::worker::state_rows;
 
 impl Supervisor {
     /// Answers a worker whose console asks for a table.
@@ -21,15 +23,31 @@ impl Supervisor {
 
     fn rows_of(&self, topic: Topic) -> Vec<Row> {
         match topic {
-            Topic::Clients
-            | Topic::Servers
-            | Topic::Pools
-            | Topic::Lists
-            | Topic::Stats
-            | Topic::StatsTotals
-            | Topic::StatsAverages
-            | Topic::Totals
-            | Topic::Latency => Vec::new(),
+            Topic::State => state_rows(self.orders.state().activity, self.config_version),
+            Topic::Leases => self.ledger.overview().iter().map(lease_row).collect(),
+            // The workers know all there is to know.
+            _ => Vec::new(),
         }
     }
+}
+
+/// The row of what one worker has of one pool.
+fn lease_row(share: &PoolShare) -> Row {
+    vec![
+        Value::text(share.pool.database.as_str()),
+        Value::text(share.pool.user.as_str()),
+        share
+            .worker
+            .map_or(Value::Null, |slot| Value::number(slot.get())),
+        Value::number(share.limits.pool_size),
+        Value::number(share.limits.reserve_pool_size),
+        Value::number(share.opening),
+        Value::number(share.held),
+        Value::number(share.dedicated),
+        Value::number(share.closing),
+        Value::number(share.orphaned),
+        Value::number(share.wanted),
+        Value::number(share.oldest_wait.as_micros()),
+        Value::number(share.recalled),
+    ]
 }

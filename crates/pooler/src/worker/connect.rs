@@ -59,6 +59,18 @@ impl Addresses {
         self.waiting.values().flatten().copied()
     }
 
+    /// The hosts with their addresses, and how long these still hold.
+    pub(super) fn known(&self, now: Instant) -> impl Iterator<Item = (&str, Duration, &[IpAddr])> {
+        self.known.iter().filter_map(move |(host, known)| {
+            let left = known.until.checked_duration_since(now)?;
+            Some((
+                host.as_str(),
+                left,
+                known.addresses.as_ref().ok()?.as_slice(),
+            ))
+        })
+    }
+
     /// Forgets all addresses, so that names are looked up again.
     pub(super) fn forget(&mut self) {
         self.known.clear();

@@ -52,6 +52,7 @@ mod watch;
 mod welcome;
 
 pub(crate) use run::run;
+pub(crate) use tables::state_rows;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -271,6 +271,16 @@ impl Outbox {
         self.bytes.is_empty()
     }
 
+    /// How much was written of what had to wait, and how much is left, in bytes.
+    pub(super) fn progress(&self) -> (usize, usize) {
+        (self.written, self.bytes.len() - self.written)
+    }
+
+    /// Bytes of memory that it owns.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The buffer to append messages to; [`Outbox::flush`] writes them.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes

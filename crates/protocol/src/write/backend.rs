@@ -20,13 +20,15 @@ pub struct Report<'a> {
     pub hint: Option<&'a str>,
 }
 
-/// A column of a result that pgskein makes itself; values are text.
+/// A column of a result that pgskein makes itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Column<'a> {
     /// The name in the heading.
     pub name: &'a str,
     /// The oid of the type in `pg_type`, such as 25 for text.
     pub type_oid: u32,
+    /// Whether its values are in binary format, not in text.
+    pub binary: bool,
 }
 
 /// Appends ErrorResponse.
@@ -125,7 +127,7 @@ pub fn command_complete(out: &mut Vec<u8>, command_tag: &str) {
     });
 }
 
-/// Appends RowDescription: columns of no table, in text format.
+/// Appends RowDescription: columns of no table.
 pub fn row_description(out: &mut Vec<u8>, columns: &[Column<'_>]) {
     message(out, tag::ROW_DESCRIPTION, |out| {
         out.extend_from_slice(&count(columns.len()));
@@ -136,7 +138,7 @@ pub fn row_description(out: &mut Vec<u8>, columns: &[Column<'_>]) {
             out.extend_from_slice(&column.type_oid.to_be_bytes());
             out.extend_from_slice(&type_len(column.type_oid).to_be_bytes());
             out.extend_from_slice(&(-1_i32).to_be_bytes()); // type modifier
-            out.extend_from_slice(&[0; 2]); // text format
+            out.extend_from_slice(&i16::from(column.binary).to_be_bytes());
         }
     });
 }
@@ -160,6 +162,28 @@ pub fn data_row(out: &mut Vec<u8>, values: &[Option<&[u8]>]) {
 /// Appends ParseComplete.
 pub fn parse_complete(out: &mut Vec<u8>) {
     message(out, tag::PARSE_COMPLETE, |_| {});
+}
+
+/// Appends BindComplete.
+pub fn bind_complete(out: &mut Vec<u8>) {
+    message(out, tag::BIND_COMPLETE, |_| {});
+}
+
+/// Appends the ParameterDescription of a statement without parameters.
+pub fn no_parameters(out: &mut Vec<u8>) {
+    message(out, tag::PARAMETER_DESCRIPTION, |out| {
+        out.extend_from_slice(&[0; 2]);
+    });
+}
+
+/// Appends NoData.
+pub fn no_data(out: &mut Vec<u8>) {
+    message(out, tag::NO_DATA, |_| {});
+}
+
+/// Appends PortalSuspended.
+pub fn portal_suspended(out: &mut Vec<u8>) {
+    message(out, tag::PORTAL_SUSPENDED, |_| {});
 }
 
 /// Appends CloseComplete.
@@ -273,17 +297,19 @@ mod tests {
             Column {
                 name: "a",
                 type_oid: 25,
+                binary: false,
             },
             Column {
                 name: "b",
                 type_oid: 23,
+                binary: true,
             },
         ];
         assert_eq!(
             written(|out| row_description(out, &columns)),
             b"T\0\0\0\x2e\0\x02\
               a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0\
-              b\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0"
+              b\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\x01"
         );
         assert_eq!(
             written(|out| data_row(out, &[Some(b"x"), None])),

@@ -34,6 +34,8 @@ pub(super) enum Action {
     ShowParameter(&'static Parameter),
     /// Say that a parameter of the session stays as it is.
     IgnoreSet,
+    /// Say yes, with this tag, to what drivers send as a matter of course.
+    Nod(&'static str),
     /// Have the supervisor read the configuration again.
     Reload,
     /// Have the group drain.
@@ -60,6 +62,8 @@ pub(super) enum Own {
     Version,
     /// The workers of the group.
     Workers,
+    /// The number that those ask for who want to know whether somebody is here.
+    One,
 }
 
 /// A parameter of the session that drivers ask for or set unasked.
@@ -88,15 +92,27 @@ pub(super) enum Refusal {
 pub(super) static COMMANDS: &[Command] = &[
     own("SHOW HELP", Own::Help),
     own("SHOW CONFIG", Own::Config),
-    show("SHOW LISTS", Topic::Lists),
+    show("SHOW DATABASES", Topic::Databases),
+    show("SHOW USERS", Topic::Users),
     show("SHOW POOLS", Topic::Pools),
     show("SHOW CLIENTS", Topic::Clients),
     show("SHOW SERVERS", Topic::Servers),
+    show("SHOW SOCKETS", Topic::Sockets),
+    show("SHOW ACTIVE_SOCKETS", Topic::ActiveSockets),
+    order("SHOW FDS", Action::Show(Topic::Fds)),
+    show("SHOW PEERS", Topic::Peers),
+    show("SHOW PEER_POOLS", Topic::PeerPools),
     show("SHOW STATS", Topic::Stats),
     show("SHOW STATS_TOTALS", Topic::StatsTotals),
     show("SHOW STATS_AVERAGES", Topic::StatsAverages),
     show("SHOW TOTALS", Topic::Totals),
     show("SHOW LATENCY", Topic::Latency),
+    show("SHOW LISTS", Topic::Lists),
+    show("SHOW STATE", Topic::State),
+    show("SHOW LEASES", Topic::Leases),
+    show("SHOW MEM", Topic::Mem),
+    show("SHOW DNS_HOSTS", Topic::DnsHosts),
+    show("SHOW DNS_ZONES", Topic::DnsZones),
     own("SHOW VERSION", Own::Version),
     own("SHOW WORKERS", Own::Workers),
     order("RELOAD", Action::Reload),
@@ -145,19 +161,18 @@ fn find_command(words: &[String]) -> Option<(Rights, Result<Action, Refusal>)> {
     if let Some(order) = order_words::find(words) {
         return Some((Rights::Admin, order.map(Action::Order)));
     }
-    let command = COMMANDS.iter().find(|command| command.is(words))?;
-    Some((command.needs, Ok(command.action.clone())))
-}
-
-impl Command {
-    fn is(&self, words: &[String]) -> bool {
-        self.words.split(' ').count() == words.len()
-            && self
-                .words
-                .split(' ')
-                .zip(words)
-                .all(|(ours, theirs)| ours.eq_ignore_ascii_case(theirs))
+    if let Some((_, action)) = CHATTER.iter().find(|(chatter, _)| are(words, chatter)) {
+        return Some((Rights::Stats, Ok(action.clone())));
     }
+    let mut words = words.to_vec();
+    if let [first, _] = words.as_mut_slice()
+        && first.eq_ignore_ascii_case("select")
+    {
+        // PgBouncer takes either.
+        "show".clone_into(first);
+    }
+    let command = COMMANDS.iter().find(|command| are(&words, command.words))?;
+    Some((command.needs, Ok(command.action.clone())))
 }
 
 impl Parameter {
@@ -185,6 +200,12 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Whether these are the words of a command.
+fn are(words: &[String], command: &str) -> bool {
+    let alike = |(ours, theirs): (&str, &String)| ours.eq_ignore_ascii_case(theirs);
+    command.split(' ').count() == words.len() && command.split(' ').zip(words).all(alike)
+}
+
 const fn show(words: &'static str, topic: Topic) -> Command {
     Command {
         words,
@@ -209,8 +230,44 @@ const fn order(words: &'static str, action: Action) -> Command {
     }
 }
 
-/// What PgBouncer answers drivers.
+/// What drivers and pools of applications send as a matter of course. Nothing
+/// has to be done for it: the console has no transactions and no state.
+static CHATTER: &[(&str, Action)] = &[
+    ("SELECT 1", Action::ShowOwn(Own::One)),
+    ("BEGIN", Action::Nod("BEGIN")),
+    ("BEGIN WORK", Action::Nod("BEGIN")),
+    ("BEGIN TRANSACTION", Action::Nod("BEGIN")),
+    ("START TRANSACTION", Action::Nod("START TRANSACTION")),
+    ("COMMIT", Action::Nod("COMMIT")),
+    ("COMMIT TRANSACTION", Action::Nod("COMMIT")),
+    ("END", Action::Nod("COMMIT")),
+    ("ROLLBACK", Action::Nod("ROLLBACK")),
+    ("ROLLBACK TRANSACTION", Action::Nod("ROLLBACK")),
+    ("ABORT", Action::Nod("ROLLBACK")),
+    ("RESET ALL", Action::Nod("RESET")),
+    ("DISCARD ALL", Action::Nod("DISCARD ALL")),
+    ("DEALLOCATE ALL", Action::Nod("DEALLOCATE ALL")),
+    (
+        "SHOW TRANSACTION ISOLATION LEVEL",
+        Action::ShowParameter(&ISOLATION),
+    ),
+];
+
+static ISOLATION: Parameter = Parameter {
+    name: "transaction_isolation",
+    value: "read committed",
+};
+
+/// What PgBouncer answers drivers, and what some others ask or set.
 static PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "application_name",
+        value: "",
+    },
+    Parameter {
+        name: "extra_float_digits",
+        value: "1",
+    },
     Parameter {
         name: "client_encoding",
         value: "UTF-8",
@@ -255,7 +312,8 @@ mod tests {
     #[test]
     fn lets_stats_users_only_look() {
         for command in COMMANDS {
-            let expected = if command.words.starts_with("SHOW ") {
+            let secret = command.words == "SHOW FDS";
+            let expected = if command.words.starts_with("SHOW ") && !secret {
                 Ok(Some(command.action.clone()))
             } else {
                 Err(Refusal::AdminNeeded)
@@ -274,6 +332,16 @@ mod tests {
             let set = find("set TimeZone to 'UTC'", rights);
             assert_eq!(set, Ok(Some(Action::IgnoreSet)));
         }
+    }
+
+    #[test]
+    fn nods_at_what_drivers_send_as_a_matter_of_course() {
+        for (words, action) in CHATTER {
+            assert_eq!(find(words, Rights::Stats), Ok(Some(action.clone())));
+        }
+        assert_eq!(admin("-- ping"), Ok(None));
+        let commented = admin("/* app */ select pools -- now");
+        assert_eq!(commented, Ok(Some(Action::Show(Topic::Pools))));
     }
 
     #[test]

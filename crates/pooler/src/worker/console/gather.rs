@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use pgskein_pool::console::{From, Merged, Row, RowReader, Table, Topic};
+use pgskein_pool::console::{From, Row, RowReader, Table, Topic};
 use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::slab::{ClientId, ErrandId};
 use pgskein_protocol::key::Slot;
@@ -114,11 +114,7 @@ impl Worker {
             return;
         }
         self.end_gathering(&gathering);
-        let showing = gathering.into_showing();
-        if let Some(console) = self.console_mut(id) {
-            console.state = State::Showing(Box::new(showing));
-        }
-        self.wake_client(id);
+        self.show(id, gathering.into_showing());
     }
 
     /// Takes what a sibling says next; `ended` when that was everything.
@@ -329,8 +325,7 @@ impl Gathering {
                 )),
             }
         }
-        let table = self.topic.table();
-        Showing::new(table, Merged::new(table), rows, notices)
+        Showing::merged(self.topic.table(), rows, notices)
     }
 }
 

@@ -7,26 +7,32 @@
 
 mod answers;
 mod commands;
+mod extended;
 mod gather;
 mod order_words;
 mod orders;
+mod own;
 mod show;
 mod statement;
+mod values;
 
 pub(super) use self::answers::greeting;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use pgskein_pool::console::Value;
 use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::drain_order::DrainKind;
 use pgskein_pool::slab::ClientId;
-use pgskein_protocol::tag::frontend as tag;
-use pgskein_protocol::{Frame, frontend};
+use pgskein_protocol::tag::{backend, frontend as tag};
+use pgskein_protocol::{Frame, TransactionStatus, frontend, write};
 
 use self::answers::Failure;
 use self::commands::{Action, Own, Refusal};
+use self::extended::Extended;
 use self::gather::Gathering;
 use self::show::Showing;
+use self::values::Formats;
 use super::Worker;
 use super::client::{Client, Stage};
 use super::reason::Reason;
@@ -43,6 +49,10 @@ pub(super) struct Console {
     user: String,
     rights: Rights,
     state: State,
+    /// How its last command is answered.
+    reply: Reply,
+    /// What it has prepared.
+    extended: Extended,
 }
 
 /// What a user of the console may do.
@@ -67,6 +77,47 @@ pub(in crate::worker) enum State {
     Showing(Box<Showing>),
 }
 
+/// How a command is answered.
+#[derive(Debug)]
+enum Reply {
+    /// With its heading and ReadyForQuery.
+    Simple,
+    /// With the rows alone; the client asks for the rest by itself.
+    Extended {
+        /// The portal that is run.
+        portal: Vec<u8>,
+        /// The formats of its columns.
+        formats: Formats,
+        /// The most rows that are wanted; 0 for all.
+        limit: u32,
+    },
+}
+
+impl Reply {
+    /// The formats of the columns.
+    fn formats(&self) -> &Formats {
+        match self {
+            Self::Simple => Formats::TEXT,
+            Self::Extended { formats, .. } => formats,
+        }
+    }
+
+    /// The most rows that are wanted; 0 for all.
+    fn limit(&self) -> u32 {
+        match self {
+            Self::Simple => 0,
+            Self::Extended { limit, .. } => *limit,
+        }
+    }
+
+    /// Appends what ends an answer.
+    fn close(&self, out: &mut Vec<u8>) {
+        if matches!(self, Self::Simple) {
+            write::ready_for_query(out, TransactionStatus::Idle);
+        }
+    }
+}
+
 impl Console {
     /// A console that has just logged in as `user`.
     pub(super) fn new(user: String, rights: Rights) -> Self {
@@ -74,6 +125,8 @@ impl Console {
             user,
             rights,
             state: State::Listening,
+            reply: Reply::Simple,
+            extended: Extended::default(),
         }
     }
 
@@ -176,6 +229,9 @@ impl Worker {
         let failure = match frame.tag {
             tag::QUERY => {
                 let text = frontend::query(frame.body).ok_or_else(bad_packet)?;
+                if let Some(console) = self.console_mut(id) {
+                    console.reply = Reply::Simple;
+                }
                 return self.obey_command(id, &String::from_utf8_lossy(text));
             }
             tag::TERMINATE => return Err(Reason::Terminated),
@@ -185,7 +241,7 @@ impl Worker {
             | tag::EXECUTE
             | tag::CLOSE
             | tag::SYNC
-            | tag::FLUSH => Failure::ExtendedProtocol,
+            | tag::FLUSH => return self.take_extended(id, frame),
             tag => Failure::UnknownMessage(tag),
         };
         self.answer_console(id, |out| answers::failed(out, &failure))?;
@@ -211,9 +267,14 @@ impl Worker {
                 self.gather(id, topic);
                 Ok(())
             }
-            Action::ShowOwn(topic) => self.show_console(id, topic),
+            Action::ShowOwn(own) => self.show_own(id, own),
             Action::ShowParameter(parameter) => {
-                self.answer_console(id, |out| answers::parameter(out, parameter))
+                let rows = vec![vec![Value::from(parameter.value)]];
+                self.show(id, Showing::of(parameter.columns(), rows, "SHOW"));
+                Ok(())
+            }
+            Action::Nod(command_tag) => {
+                self.answer_console(id, |out| answers::done(out, command_tag))
             }
             Action::IgnoreSet => self.answer_console(id, answers::set_ignored),
             Action::Reload => self.ask_for_reload(id),
@@ -223,19 +284,23 @@ impl Worker {
         }
     }
 
-    fn show_console(&mut self, id: ClientId, topic: Own) -> Result<(), Reason> {
-        let mut out = Vec::new();
-        match topic {
-            Own::Help => answers::help(&mut out),
-            Own::Config => answers::config(&mut out, &self.config.settings),
-            Own::Version => answers::version(&mut out),
+    fn show_own(&mut self, id: ClientId, own: Own) -> Result<(), Reason> {
+        let Some(columns) = own.columns() else {
+            return self.answer_console(id, answers::help);
+        };
+        let (rows, command_tag) = match own {
+            Own::Help => (Vec::new(), "SHOW"),
+            Own::Config => (own::config(&self.config.settings), "SHOW"),
+            Own::Version => (own::version(), "SHOW"),
+            Own::One => (vec![vec![Value::Number(1)]], "SELECT 1"),
             Own::Workers => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
                 let now_unix = now.map_or(0, |age| age.as_secs());
-                answers::workers(&mut out, self.scoreboard.cells(), now_unix);
+                (own::workers(self.scoreboard.cells(), now_unix), "SHOW")
             }
-        }
-        self.send_to_console(id, &out)
+        };
+        self.show(id, Showing::of(columns, rows, command_tag));
+        Ok(())
     }
 
     fn ask_for_reload(&mut self, id: ClientId) -> Result<(), Reason> {
@@ -276,7 +341,11 @@ impl Worker {
         self.answer_console(id, |out| answers::failed(out, &Failure::Refused(refusal)))
     }
 
-    /// Sends the answer that `write` writes.
+    fn refuse_console(&mut self, id: ClientId, failure: &Failure) -> Result<(), Reason> {
+        self.answer_console(id, |out| answers::failed(out, failure))
+    }
+
+    /// Sends the answer that `write` writes, to the end of the command.
     fn answer_console(
         &mut self,
         id: ClientId,
@@ -284,6 +353,13 @@ impl Worker {
     ) -> Result<(), Reason> {
         let mut out = Vec::new();
         write(&mut out);
+        if let Some(console) = self.console_mut(id) {
+            // Nothing comes before an error.
+            if out.first() == Some(&backend::ERROR) {
+                console.failed();
+            }
+            console.reply.close(&mut out);
+        }
         self.send_to_console(id, &out)
     }
 

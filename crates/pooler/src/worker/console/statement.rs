@@ -23,6 +23,7 @@ pub(super) enum Statement {
 impl Statement {
     /// Reads one statement, or `None` when it has none of the forms.
     pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = without_comments(text)?;
         let text = text.trim_matches(SPACE);
         let text = text.strip_suffix(';').unwrap_or(text);
         let tokens = tokens(text)?;
@@ -97,6 +98,37 @@ fn tokens(text: &str) -> Option<Vec<Token>> {
     Some(tokens)
 }
 
+/// The text without comments of either kind; `None` if one has no end.
+fn without_comments(text: &str) -> Option<String> {
+    let mut rest = text;
+    let mut plain = String::new();
+    loop {
+        let at = rest.find(['\'', '"', '-', '/']).unwrap_or(rest.len());
+        let (before, from) = rest.split_at_checked(at)?;
+        plain.push_str(before);
+        rest = match from.chars().next() {
+            None => return Some(plain),
+            Some('-') if from.starts_with("--") => {
+                plain.push(' ');
+                from.split_once('\n').map_or("", |(_, behind)| behind)
+            }
+            Some('/') if from.starts_with("/*") => {
+                plain.push(' ');
+                from.split_once("*/")?.1
+            }
+            Some(quote @ ('\'' | '"')) => {
+                let (_, behind) = quoted(from, quote)?;
+                plain.push_str(from.strip_suffix(behind)?);
+                behind
+            }
+            Some(other) => {
+                plain.push(other);
+                from.get(1..)?
+            }
+        };
+    }
+}
+
 /// Splits a quoted string off `text`, which begins with its quote; a doubled
 /// quote stands for one.
 fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
@@ -148,6 +180,16 @@ mod tests {
         for text in ["", ";", " \n ; "] {
             assert_eq!(Statement::parse(text), Some(Statement::Empty), "{text:?}");
         }
+    }
+
+    #[test]
+    fn leaves_comments_out() {
+        for text in ["-- ping", "/* ping */", "-- a\n;--b"] {
+            assert_eq!(Statement::parse(text), Some(Statement::Empty), "{text:?}");
+        }
+        let kill = Statement::parse("kill/*--*/\"--a\" -- b");
+        assert_eq!(kill, command(&["kill", "--a"]));
+        assert_eq!(Statement::parse("kill /* a"), None);
     }
 
     #[test]

@@ -1,41 +1,20 @@
 //! SHOW CLIENTS: a row for each client that has a pool, and for consoles.
 
+use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use pgskein_pool::console::{Row, Value};
+use pgskein_pool::console::Row;
 use pgskein_pool::parameters::ParametersId;
 
 use super::clock::Clock;
+use super::sockets::{Buffers, Connection, Form, Link, Side};
 use crate::worker::Worker;
-use crate::worker::client::{Carrier, Client, Origin, SessionState, Stage};
+use crate::worker::client::{Carrier, Client, Origin, Rest, SessionState, Stage};
 use crate::worker::login::Login;
 use crate::worker::stream::Stream;
 
 /// The name of the console as a database.
 pub(in crate::worker) const CONSOLE: &str = "pgbouncer";
-
-/// What a row says of a connection, whichever side it is on.
-#[derive(Debug)]
-pub(super) struct Connection<'a> {
-    pub kind: &'static str,
-    pub user: &'a str,
-    pub database: &'a str,
-    pub replication: String,
-    pub state: &'static str,
-    pub place: (String, u16),
-    pub local: (String, u16),
-    pub connected: Instant,
-    pub requested: Instant,
-    /// Since when it waits.
-    pub waits: Option<Instant>,
-    pub close_needed: bool,
-    pub ptr: String,
-    pub link: String,
-    pub remote_pid: u32,
-    pub application_name: String,
-    pub prepared_statements: usize,
-    pub number: u64,
-}
 
 /// What a client is doing, as far as its stage tells.
 struct Doing<'a> {
@@ -44,7 +23,7 @@ struct Doing<'a> {
     state: &'static str,
     replication: Option<String>,
     waits: Option<Instant>,
-    link: Option<String>,
+    link: Option<Link>,
     parameters: Option<ParametersId>,
     prepared: usize,
 }
@@ -52,7 +31,7 @@ struct Doing<'a> {
 impl Worker {
     /// The row of a client; none for one that has not logged in yet, or is
     /// being closed.
-    pub(super) fn client_row(&self, client: &Client, clock: &Clock) -> Option<Row> {
+    pub(super) fn client_row(&self, client: &Client, form: Form, clock: &Clock) -> Option<Row> {
         let doing = self.doing(client)?;
         let listen_port = self.config.settings.listen_port;
         let (place, local) = match client.origin {
@@ -66,11 +45,12 @@ impl Worker {
             Origin::Unix { pid: Some(pid), .. } => u32::try_from(pid).unwrap_or(0),
             _ => 0,
         };
+        let rest = client.session().map_or(Rest::None, |session| session.rest);
         let connection = Connection {
-            kind: "C",
+            side: Side::Client,
             user: doing.user,
             database: doing.database,
-            replication: doing.replication.unwrap_or_else(|| "none".to_owned()),
+            replication: doing.replication,
             state: doing.state,
             place,
             local,
@@ -78,56 +58,15 @@ impl Worker {
             requested: client.heard,
             waits: doing.waits,
             close_needed: false,
-            ptr: format!("c{}", client.number),
-            link: doing.link.unwrap_or_default(),
+            link: doing.link,
             remote_pid,
-            application_name: self.application_name(doing.parameters),
+            parameters: doing.parameters,
             prepared_statements: doing.prepared,
             number: client.number,
+            descriptor: client.stream.as_raw_fd(),
+            buffers: Buffers::of(client.inbox.len(), rest, client.outbox.progress()),
         };
-        Some(self.connection_row(&connection, clock))
-    }
-
-    /// The row of a connection.
-    pub(super) fn connection_row(&self, connection: &Connection<'_>, clock: &Clock) -> Row {
-        let waits = connection.waits.unwrap_or(clock.now());
-        let waited = clock.now().saturating_duration_since(waits);
-        vec![
-            Value::from(connection.kind),
-            Value::from(connection.user),
-            Value::from(connection.database),
-            Value::text(connection.replication.as_str()),
-            Value::from(connection.state),
-            Value::text(connection.place.0.as_str()),
-            Value::number(connection.place.1),
-            Value::text(connection.local.0.as_str()),
-            Value::number(connection.local.1),
-            Value::text(clock.text(connection.connected)),
-            Value::text(clock.text(connection.requested)),
-            Value::number(waited.as_secs()),
-            Value::number(waited.subsec_micros()),
-            Value::number(u8::from(connection.close_needed)),
-            Value::text(connection.ptr.as_str()),
-            Value::text(connection.link.as_str()),
-            Value::number(connection.remote_pid),
-            // Connections are not encrypted.
-            Value::from(""),
-            Value::text(connection.application_name.as_str()),
-            Value::number(connection.prepared_statements),
-            Value::number(connection.number),
-            Value::number(self.slot.get()),
-        ]
-    }
-
-    /// The `application_name` among the values of a set.
-    pub(super) fn application_name(&self, parameters: Option<ParametersId>) -> String {
-        let mut values = parameters
-            .into_iter()
-            .flat_map(|id| self.parameters.values(id));
-        let value = values.find(|(name, _)| *name == "application_name");
-        value.map_or_else(String::new, |(_, value)| {
-            String::from_utf8_lossy(value).into_owned()
-        })
+        self.connection_row(&connection, form, clock)
     }
 
     fn doing<'a>(&'a self, client: &'a Client) -> Option<Doing<'a>> {
@@ -144,7 +83,7 @@ impl Worker {
         match &client.stage {
             Stage::Login(login) => login.pool.map(|_| Doing {
                 waits: Some(client.heard),
-                replication: login.replication.as_ref().map(|own| own.mode().to_string()),
+                replication: login_mode(login),
                 ..named(&login.user, &login.database, "waiting")
             }),
             Stage::Console(console) => Some(named(console.user(), CONSOLE, "active")),
@@ -161,7 +100,10 @@ impl Worker {
                         (
                             "active",
                             None,
-                            server.map(|server| format!("s{}", server.number)),
+                            server.map(|server| Link {
+                                number: server.number,
+                                descriptor: server.stream.as_raw_fd(),
+                            }),
                         )
                     }
                 };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pgskein_pool::console::{Row, Value};
 
+use super::clients::CONSOLE;
 use crate::worker::Worker;
 use crate::worker::client::Stage;
 
@@ -15,8 +16,8 @@ impl Worker {
             .ids(|client| matches!(client.stage, Stage::Login(_)));
         let (hosts, asked) = self.addresses.counts();
         let lists = [
-            ("databases", Value::Names(self.database_names())),
-            ("users", Value::Names(self.user_names())),
+            ("databases", names(self.database_names().chain([CONSOLE]))),
+            ("users", names(self.user_names())),
             ("peers", Value::Names(self.peer_names())),
             ("pools", Value::Names(self.pool_names())),
             // Peers are not connected to yet.
@@ -48,28 +49,6 @@ impl Worker {
         rows.collect()
     }
 
-    /// The databases that clients can ask for by name, and those that were made
-    /// from `*`.
-    fn database_names(&self) -> BTreeSet<Box<str>> {
-        let entries = self
-            .config
-            .databases
-            .keys()
-            .map(|name| name.as_str().into());
-        let pools = self.pools.iter();
-        let made = pools.map(|(_, pool)| pool.key.database.as_str().into());
-        entries.chain(made).collect()
-    }
-
-    fn user_names(&self) -> BTreeSet<Box<str>> {
-        let config = &self.config;
-        let names = config.auth.keys().chain(config.users.keys());
-        let names = names.map(|name| name.as_str().into());
-        let pools = self.pools.iter();
-        let made = pools.map(|(_, pool)| pool.key.user.as_str().into());
-        names.chain(made).collect()
-    }
-
     fn peer_names(&self) -> BTreeSet<Box<str>> {
         let peers = self.config.peers.keys();
         peers.map(|peer| peer.to_string().into()).collect()
@@ -81,4 +60,8 @@ impl Worker {
         let names = pools.map(|(_, pool)| pool.key.to_string().into());
         names.chain(["pgbouncer/pgbouncer".into()]).collect()
     }
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> Value {
+    Value::Names(names.map(Into::into).collect())
 }

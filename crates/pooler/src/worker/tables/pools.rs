@@ -52,7 +52,15 @@ impl Worker {
             .map(|(id, pool)| {
                 let counts = counts.get(&id).copied().unwrap_or_default();
                 let wait = pool.longest_wait(self.now).unwrap_or_default();
-                row(&pool.key, counts, wait, pool.settings.pool_mode.as_str())
+                let database = self.config.database(&pool.key.database);
+                let balanced = database.is_some_and(|database| database.hosts.len() > 1);
+                let mut row = row(&pool.key, counts, wait, pool.settings.pool_mode.as_str());
+                row.push(if balanced {
+                    Value::from("round-robin")
+                } else {
+                    Value::Null
+                });
+                row
             })
             .collect();
         let consoles = self
@@ -66,7 +74,9 @@ impl Worker {
             database: CONSOLE.to_owned(),
             user: CONSOLE.to_owned(),
         };
-        rows.push(row(&console, counts, Duration::ZERO, "statement"));
+        let mut row = row(&console, counts, Duration::ZERO, "statement");
+        row.push(Value::Null);
+        rows.push(row);
         rows
     }
 
@@ -126,6 +136,7 @@ fn pool_of(client: &Client) -> Option<(PoolId, bool)> {
     }
 }
 
+/// A row without its last column.
 fn row(pool: &PoolKey, counts: Counts, wait: Duration, mode: &str) -> Row {
     vec![
         Value::number(wait.as_micros()),
@@ -145,6 +156,5 @@ fn row(pool: &PoolKey, counts: Counts, wait: Duration, mode: &str) -> Row {
         Value::Null,
         Value::Null,
         Value::from(mode),
-        Value::from("round-robin"),
     ]
 }

@@ -1,13 +1,16 @@
 //! SHOW SERVERS: a row for each connection to PostgreSQL.
 
+use std::collections::HashMap;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Instant;
 
 use pgskein_pool::console::Row;
 use pgskein_pool::slab::ServerId;
 
-use super::clients::{Connection, local_place, login_mode, unix_place};
+use super::clients::{local_place, login_mode, unix_place};
 use super::clock::Clock;
+use super::sockets::{Buffers, Connection, Form, Link, Side};
 use crate::worker::Worker;
 use crate::worker::client::{Carrier, Stage};
 use crate::worker::server::{OwnQuery, Retire, Server, ServerState, Target};
@@ -19,6 +22,7 @@ impl Worker {
         &self,
         server: &Server,
         idle: Option<Instant>,
+        form: Form,
         clock: &Clock,
     ) -> Option<Row> {
         let state = self.server_state(server, idle)?;
@@ -35,13 +39,15 @@ impl Worker {
             Some(client) => client.heard,
             None => idle.unwrap_or(server.opened),
         };
+        let link = client.map(|client| Link {
+            number: client.number,
+            descriptor: client.stream.as_raw_fd(),
+        });
         let connection = Connection {
-            kind: "S",
+            side: Side::Server,
             user: &pool.key.user,
             database: &pool.key.database,
-            replication: self
-                .replication_of(server)
-                .unwrap_or_else(|| "none".to_owned()),
+            replication: self.replication_of(server),
             state,
             place,
             local,
@@ -49,14 +55,15 @@ impl Worker {
             requested,
             waits: None,
             close_needed: server.retire == Some(Retire::Changed),
-            ptr: format!("s{}", server.number),
-            link: client.map_or_else(String::new, |client| format!("c{}", client.number)),
+            link,
             remote_pid: server.key.as_ref().map_or(0, |(pid, _)| *pid),
-            application_name: self.application_name(Some(server.parameters)),
+            parameters: Some(server.parameters),
             prepared_statements: server.known.len(),
             number: server.number,
+            descriptor: server.stream.as_raw_fd(),
+            buffers: Buffers::of(server.inbox.len(), server.rest, server.outbox.progress()),
         };
-        Some(self.connection_row(&connection, clock))
+        self.connection_row(&connection, form, clock)
     }
 
     /// What a server is doing, in PgBouncer's words; none for one that was told
@@ -83,7 +90,7 @@ impl Worker {
     }
 
     /// Since when each idle server is.
-    pub(super) fn idle_since(&self) -> std::collections::HashMap<ServerId, Instant> {
+    pub(super) fn idle_since(&self) -> HashMap<ServerId, Instant> {
         self.pools
             .iter()
             .flat_map(|(_, pool)| pool.idle())

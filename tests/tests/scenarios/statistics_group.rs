@@ -40,6 +40,34 @@ fn totals_keep_what_a_killed_worker_has_counted() {
 }
 
 #[test]
+fn totals_keep_what_a_pool_has_counted_that_was_removed() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(
+        &postgres,
+        "workers = 2\npool_mode = transaction\nautodb_idle_timeout = 1\n\
+         server_idle_timeout = 1",
+    );
+    let client = pooler.connect_to_worker_as(1, &Login::new().database("template1"));
+    client.value("select 1");
+    let console = console(&pooler, 2);
+    let row = || {
+        let rows = console.table("SHOW STATS_TOTALS");
+        let mut found = rows
+            .into_iter()
+            .filter(|row| row["database"] == "template1");
+        found.next().expect("a row of the database")
+    };
+    let before = row();
+    assert_eq!(before["query_count"], "1");
+    client.close();
+    wait_for("the pool to be removed", PATIENCE, || {
+        let pools = console.table("SHOW POOLS");
+        !pools.iter().any(|row| row["database"] == "template1")
+    });
+    assert_eq!(row(), before);
+}
+
+#[test]
 fn totals_never_go_back_while_workers_are_killed_under_load() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
@@ -136,13 +164,14 @@ fn distributions_are_those_of_the_running_and_the_last_period() {
     );
     let client = pooler.connect_to_worker(2);
     let console = console(&pooler, 1);
-    wait_for("a row of the pool", PATIENCE, || {
+    wait_for("a query to be counted", PATIENCE, || {
         client.value("select 1");
         let rows = console.table("SHOW LATENCY");
-        rows.iter().any(|row| row["kind"] == "query")
+        let mut rows = rows.iter();
+        rows.any(|row| row["kind"] == "query" && row["count"] != "0")
     });
     // Two periods later nothing is left of it.
-    wait_for("the rows to go", PATIENCE, || {
+    wait_for("the counts to go", PATIENCE, || {
         let rows = console.table("SHOW LATENCY");
         rows.iter().all(|row| row["count"] == "0")
     });

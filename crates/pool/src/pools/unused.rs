@@ -62,10 +62,11 @@ impl Pools {
     }
 
     fn remove(&mut self, id: PoolId) -> Option<Pool> {
-        let pool = self.vacate(id)?;
+        let mut pool = self.vacate(id)?;
         self.numbers.remove(&pool.key);
-        if let Some(dedicated) = self.dedicated.remove(&id) {
-            self.vacate(dedicated);
+        let dedicated = self.dedicated.remove(&id);
+        if let Some(dedicated) = dedicated.and_then(|id| self.vacate(id)) {
+            pool.statistics.take_over(&dedicated.statistics);
         }
         Some(pool)
     }

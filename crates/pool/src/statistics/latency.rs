@@ -105,6 +105,24 @@ impl PoolStatistics {
         self.traffic.binds += traffic.binds;
     }
 
+    /// Takes over the counters of a pool that is removed together with this one.
+    pub fn take_over(&mut self, other: &Self) {
+        self.server_assignments += other.server_assignments;
+        self.client_logins += other.client_logins;
+        self.unfinished.0 += other.unfinished.0;
+        self.unfinished.1 += other.unfinished.1;
+        self.on_traffic(&other.traffic);
+        for (own, other) in [
+            (&mut self.single, &other.single),
+            (&mut self.query, &other.query),
+            (&mut self.transaction, &other.transaction),
+            (&mut self.wait, &other.wait),
+        ] {
+            own.count += other.count;
+            own.sum += other.sum;
+        }
+    }
+
     /// A new period begins: of what happened before the last one nothing is
     /// kept but the counters.
     pub fn on_period(&mut self) {
@@ -288,6 +306,33 @@ mod tests {
         let counters = pool.counters();
         assert_eq!((counters.queries, counters.transactions), (1, 2));
         assert_eq!((counters.query_time, counters.transaction_time), (0, 0));
+    }
+
+    #[test]
+    fn takes_over_every_counter_of_another_pool() {
+        let mut pool = PoolStatistics::default();
+        let start = Instant::now();
+        pool.on_assigned();
+        pool.on_login();
+        pool.on_waited(start, start + ms(1));
+        pool.on_answered(start, start, start + ms(3), true);
+        pool.on_answered(start, start + ms(1), start + ms(3), false);
+        pool.on_answered(start, start + ms(4), start + ms(5), true);
+        pool.on_unfinished(true);
+        pool.on_traffic(&Traffic {
+            received: 1,
+            sent: 2,
+            client_parses: 3,
+            server_parses: 4,
+            binds: 5,
+        });
+        let mut other = PoolStatistics::default();
+        other.take_over(&pool);
+        assert_eq!(other.counters(), pool.counters());
+        other.take_over(&pool);
+        let twice = pool.counters().to_array().map(|counter| 2 * counter);
+        assert_eq!(other.counters().to_array(), twice);
+        assert!(twice.iter().all(|counter| *counter > 0));
     }
 
     #[test]

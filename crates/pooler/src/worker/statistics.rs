@@ -94,7 +94,11 @@ impl Worker {
             totals.add(CONSOLE, &self.counting.console);
         }
         for (_, pool) in self.pools.iter() {
-            totals.add(&pool.key.database, &pool.statistics.counters());
+            let counters = pool.statistics.counters();
+            // Whatever a client may have named is no database yet.
+            if counters != Counters::default() {
+                totals.add(&pool.key.database, &counters);
+            }
         }
         for (_, server) in self.servers.iter() {
             if let Some(pool) = self.pools.get(server.pool) {

@@ -1,4 +1,4 @@
-//! SHOW LATENCY: three rows for each pool that was used lately.
+//! SHOW LATENCY: three rows for each pool.
 
 use pgskein_pool::console::{Row, Value};
 use pgskein_pool::statistics::LatencyKind;
@@ -8,13 +8,11 @@ use crate::worker::Worker;
 impl Worker {
     /// The rows of all pools.
     pub(super) fn latency_rows(&self) -> Vec<Row> {
-        let pools = self.pools.iter().flat_map(|(_, pool)| {
-            LatencyKind::ALL.into_iter().filter_map(move |kind| {
+        let mut rows = Vec::new();
+        for (_, pool) in self.pools.iter() {
+            for kind in LatencyKind::ALL {
                 let latency = pool.statistics.latency(kind);
-                if latency.counts.is_empty() {
-                    return None;
-                }
-                Some(vec![
+                rows.push(vec![
                     Value::Counts(latency.counts),
                     Value::text(pool.key.database.as_str()),
                     Value::text(pool.key.user.as_str()),
@@ -26,9 +24,9 @@ impl Worker {
                     Value::Null,
                     Value::Null,
                     Value::number(latency.max),
-                ])
-            })
-        });
-        pools.collect()
+                ]);
+            }
+        }
+        rows
     }
 }

@@ -32,6 +32,8 @@ main() {
         have_pgbouncer || missing+=(pgbouncer)
         have node || missing+=(nodejs)
         have npm || missing+=(npm)
+        # It checks the unit, and needs no running systemd for that.
+        have systemd-analyze || missing+=(systemd)
         ;;
     bench)
         have python3 || missing+=(python3)

@@ -15,6 +15,7 @@ mod orders;
 mod peers;
 mod reap;
 mod reload;
+mod service;
 mod show;
 mod signals;
 mod statistics;
@@ -45,6 +46,7 @@ use self::drain::Drain;
 use self::hang::{Hangs, Pulse};
 use self::peers::PeerConnection;
 use self::reload::{Asker, Reloads};
+use self::service::Service;
 use self::signals::Signals;
 use self::statistics::Statistics;
 use crate::link::Link;
@@ -99,6 +101,8 @@ pub(crate) struct Supervisor {
     /// Where to say that the group serves.
     daemon: Option<Daemon>,
     ever_ready: bool,
+    /// Who has started the group and wants to know how it is.
+    service: Option<Service>,
     /// Workers of the last supervisor, until they have joined.
     orphans: Vec<Orphan>,
     /// They were asked to leave, if there are any.
@@ -207,6 +211,7 @@ impl Supervisor {
             kill_at: None,
             daemon: None,
             ever_ready: false,
+            service: Service::find(now),
             orphans: foundation.orphans,
             elders_told: false,
         })
@@ -286,6 +291,7 @@ impl Supervisor {
         self.ledger.on_time(self.now);
         self.pass_on_leases();
         self.statistics_due();
+        self.service_due();
     }
 
     /// When [`Supervisor::on_time`] has something to do, if ever.
@@ -310,6 +316,7 @@ impl Supervisor {
             .chain(self.kill_at)
             .chain(self.start_deadline())
             .chain(look)
+            .chain(self.service_deadline())
             .chain(Some(self.statistics.book.next_deadline()))
             .min()
     }

@@ -57,6 +57,7 @@ mod replication_programs;
 mod replication_streams;
 mod rust_postgres;
 mod server_versions;
+mod service_manager;
 mod session_state;
 mod session_state_choices;
 mod session_state_probe;

@@ -71,11 +71,7 @@ impl Supervisor {
 
     /// Asks the elders to leave once every slot has a worker of this group.
     pub(crate) fn drain_elders(&mut self) {
-        let ready = |token: Option<Token>| {
-            let worker = token.and_then(|token| self.workers.get(&token));
-            worker.is_some_and(|worker| worker.ready_since.is_some())
-        };
-        if self.elders_told || !self.places.values().all(|place| ready(place.worker)) {
+        if self.elders_told || !self.all_ready() {
             return;
         }
         self.elders_told = true;

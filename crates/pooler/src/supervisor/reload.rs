@@ -90,6 +90,11 @@ impl Reloads {
         current.or(committing)
     }
 
+    /// Whether workers are waited for.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.current.is_some() || self.committing.is_some()
+    }
+
     /// A worker has died: it is not waited for.
     pub(crate) fn on_death(&mut self, token: Token) {
         if let Some(reload) = &mut self.current {
@@ -188,6 +193,7 @@ impl Supervisor {
             answer.askers.push(*asker);
             self.reloads.asked.pop_front();
         }
+        self.service_reloads();
         match files::read(self.sources.main()) {
             Ok((sources, mut config)) => {
                 let kept = self.keep_running(&mut config);

@@ -34,6 +34,34 @@ fn transactions_and_queries_are_counted_exactly_whichever_worker_is_asked() {
 }
 
 #[test]
+fn session_and_statement_mode_count_alike() {
+    let postgres = Postgres::start();
+    for (mode, assignments) in [("session", 1), ("statement", 6)] {
+        let settings = format!("workers = 2\npool_mode = {mode}\nstats_period = 3600");
+        let pooler = Pooler::start(&postgres, &settings);
+        let client = pooler.connect_to_worker(2);
+        let console = console(&pooler, 1);
+        let before = stats(&console);
+        for _ in 0..5 {
+            client.value("select 1");
+        }
+        let refused = client.query("begin").is_err();
+        assert_eq!(refused, mode == "statement");
+        client.close();
+        // A transaction that its client leaves open counts once it has left.
+        wait_for("the last transaction", PATIENCE, || {
+            since(&before, &stats(&console))["total_xact_count"] == 6
+        });
+        let counted = since(&before, &stats(&console));
+        assert_eq!(counted["total_query_count"], 6, "{mode}");
+        assert_eq!(
+            counted["total_server_assignment_count"], assignments,
+            "{mode}"
+        );
+    }
+}
+
+#[test]
 fn every_transaction_of_pgbench_is_counted() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);

@@ -46,7 +46,7 @@ fn nobody_is_refused_while_a_new_group_takes_over() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let stop = Stop::default();
-    thread::scope(|scope| {
+    let daemon = thread::scope(|scope| {
         let _guard = stop.guard();
         for _ in 0..2 {
             let (pooler, stop) = (&pooler, &stop);
@@ -65,8 +65,9 @@ fn nobody_is_refused_while_a_new_group_takes_over() {
             orphans.iter().all(|orphan| !orphan.is_alive())
         });
         stop.set();
-        drop(daemon);
+        daemon
     });
+    daemon.stop();
 }
 
 #[test]

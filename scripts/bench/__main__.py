@@ -5,6 +5,7 @@ import signal
 import sys
 
 import instructions
+import limits
 import load
 import memory
 import report
@@ -16,6 +17,7 @@ PARTS = {
     "instructions": instructions.measure,
     "calls": syscalls.measure,
     "memory": memory.measure,
+    "limits": limits.measure,
 }
 
 

@@ -102,20 +102,20 @@ class Bench:
         if self.unprivileged:
             shutil.chown(path, "postgres", "postgres")
 
-    def start(self, kind, mode="transaction", workers=1, callgrind_out=None):
+    def start(self, kind, mode="transaction", workers=1, callgrind_out=None, settings=None):
         """Starts a pooler of this kind, `pgskein` or `pgbouncer`."""
-        return Pooler(self, kind, mode, workers, callgrind_out)
+        return Pooler(self, kind, mode, workers, callgrind_out, settings or {})
 
 
 class Pooler:
     """A running pooler."""
 
-    def __init__(self, bench, kind, mode, workers, callgrind_out):
+    def __init__(self, bench, kind, mode, workers, callgrind_out, more):
         self.bench = bench
         self.port = free_port()
         self.folder = tempfile.mkdtemp(prefix=f"{kind}-", dir=bench.folder)
         bench.give(self.folder)
-        ini = self.write_ini(kind, mode, workers)
+        ini = self.write_ini(kind, mode, workers, more)
         binary = bench.pgskein if kind == "pgskein" else bench.pgbouncer
         wrapper = []
         if callgrind_out:
@@ -139,7 +139,7 @@ class Pooler:
     def __exit__(self, *_):
         self.stop()
 
-    def write_ini(self, kind, mode, workers):
+    def write_ini(self, kind, mode, workers, more):
         settings = {
             "listen_addr": "127.0.0.1",
             "listen_port": self.port,
@@ -161,6 +161,7 @@ class Pooler:
         if kind == "pgskein":
             settings["workers"] = workers
             settings["runtime_dir"] = f"{self.folder}/run"
+        settings.update(more)
         lines = [f"{name} = {value}\n" for name, value in settings.items()]
         text = f"[databases]\n* = host=127.0.0.1 port={self.bench.port}\n[pgbouncer]\n"
         self.write("users.txt", '"postgres" ""\n')

@@ -18,6 +18,33 @@ fn crowded(seed: u64) -> Setup {
     let connect = random.number(1..8);
     let transaction = connect + 2 + random.number(0..60);
     let pool_size = random.number(1..12);
+    let clients = pool_size * 2 + random.number(1..80);
+    let slots = random.number(1..17);
+    let mut setup = one_pool(random, slots, pool_size, clients);
+    setup.connect = ms(connect)..ms(connect) + us(500);
+    setup.pools[0].transaction = ms(transaction)..ms(transaction) * 5 / 4;
+    setup
+}
+
+/// A pool that could serve all its clients, if they did not come in bursts.
+fn bursting(seed: u64) -> Setup {
+    let mut random = Random::new(seed);
+    let transaction = random.number(3..20);
+    let (slots, pool_size) = match seed % 3 {
+        0 => (3, 3),
+        _ => (random.number(2..9), random.number(1..7)),
+    };
+    let clients = pool_size * 13 + 1;
+    let mut setup = one_pool(random, slots, pool_size, clients);
+    // Nine tenths of what the pool can do at best.
+    let idle = ms(transaction) * BURST * 13 * 10 / 9;
+    setup.think = idle / 2..idle * 3 / 2;
+    setup.burst = BURST;
+    setup.pools[0].transaction = ms(transaction - 2)..ms(transaction + 2);
+    setup
+}
+
+fn one_pool(random: Random, slots: u32, pool_size: u32, clients: u32) -> Setup {
     let limits = Limits {
         pool_size,
         min_pool_size: 0,
@@ -35,17 +62,18 @@ fn crowded(seed: u64) -> Setup {
         limits,
         mode: PoolMode::Transaction,
         kept: false,
-        clients: pool_size * 2 + random.number(1..80),
+        clients,
         dedicated: 0,
-        transaction: ms(transaction)..ms(transaction) * 5 / 4,
+        transaction: ms(1)..ms(2),
     };
     Setup {
-        slots: u8::try_from(random.number(1..17)).unwrap(),
+        slots: u8::try_from(slots).unwrap(),
         pools: vec![pool],
         delay: us(20)..us(300),
-        connect: ms(connect)..ms(connect) + us(500),
+        connect: ms(2)..ms(4),
         goodbye: us(300)..ms(2),
         think: ms(0)..us(100),
+        burst: 1,
         max_connections: usize::MAX,
         troubled: ms(0),
         fails: 1_000_000,
@@ -82,3 +110,20 @@ fn lets_nobody_wait_much_longer_than_others() {
         assert!(opened <= count, "{opened} opened for {count} transactions");
     });
 }
+
+#[test]
+fn lets_nobody_wait_for_long_where_clients_come_in_bursts() {
+    for_each_seed(1, 60, |seed| {
+        let setup = bursting(seed);
+        let pool = setup.pools[0].clone();
+        let (slots, round) = (setup.slots, pool.transaction.end * BURST * 13);
+        let mut world = World::new(setup);
+        world.run_until(world.start + ms(1000) + round * 20);
+        let longest = world.longest_wait();
+        let most = round * 2 + ms(300);
+        assert!(longest <= most, "{longest:?} on {slots} workers, {pool:?}");
+    });
+}
+
+/// Transactions of a burst.
+const BURST: u32 = 5;

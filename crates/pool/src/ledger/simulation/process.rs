@@ -234,7 +234,11 @@ impl World {
     }
 
     pub(super) fn done(&mut self, worker: u32, id: ServerId) {
-        let think = self.random.time(&self.setup.think.clone());
+        let think = if self.random.once_in(self.setup.burst) {
+            self.random.time(&self.setup.think.clone())
+        } else {
+            ms(0)
+        };
         let leaves = self.setup.faults.is_some() && self.random.once_in(50);
         let Some((_, process)) = self.living(worker) else {
             return;

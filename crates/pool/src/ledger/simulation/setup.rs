@@ -22,8 +22,10 @@ pub(super) struct Setup {
     pub connect: Range<Duration>,
     /// How long a server takes to close its side.
     pub goodbye: Range<Duration>,
-    /// How long a client does nothing between two transactions.
+    /// How long a client does nothing between two bursts.
     pub think: Range<Duration>,
+    /// Transactions of a burst, about.
+    pub burst: u32,
     /// Most connections that PostgreSQL takes.
     pub max_connections: usize,
     /// When things no longer go wrong.
@@ -109,6 +111,7 @@ impl Setup {
             connect: ms(2)..ms(random.pick(&[4, 10, 60]).unwrap()),
             goodbye: us(300)..ms(random.pick(&[3, 30]).unwrap()),
             think: ms(0)..ms(random.pick(&[1, 30, 300]).unwrap()),
+            burst: random.pick(&[1, 1, 6]).unwrap(),
             max_connections: match random.number(0..6) {
                 // What nobody needs must not take all.
                 0 => (minimum + random.number(1..6)) as usize,

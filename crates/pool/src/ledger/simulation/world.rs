@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Ledger, LedgerAction, Limits, WorkerId};
 use super::check::{Ceilings, Lately};
-use super::process::{Down, Outcome, Process, Up};
+use super::process::{ClientState, Down, Outcome, Process, Up};
 use super::random::Random;
 use super::setup::{PoolSetup, Setup, ms};
 use crate::control::{LeaseId, PoolKey, ToSupervisor, ToWorker};
@@ -163,6 +163,17 @@ impl World {
             self.check();
         }
         self.now = until;
+    }
+
+    /// The longest time that a client has waited, or waits by now.
+    pub(super) fn longest_wait(&self) -> Duration {
+        let clients = self.processes.values().flat_map(|p| p.clients.iter());
+        let waiting = clients.filter_map(|(_, client)| match client.state {
+            ClientState::Waiting(since) | ClientState::Greeting(since) => Some(self.now - since),
+            ClientState::Idle | ClientState::Linked => None,
+        });
+        let longest = self.waits.iter().copied().chain(waiting).max();
+        longest.unwrap_or_default()
     }
 
     pub(super) fn after(&mut self, duration: Duration, what: What) {

@@ -156,6 +156,24 @@ fn counts_a_closing_server_until_it_is_gone() {
 }
 
 #[test]
+fn does_not_grant_again_what_a_worker_has_not_heard_of_yet() {
+    let mut fixture = Fixture::new(5);
+    let shop = pool("shop", "bob");
+    fixture.want(1, &shop, 1);
+    let (_, lease) = fixture.grants()[0];
+    let (limits, now) = (fixture.limits, fixture.now);
+    for (last_lease, granted) in [(lease.id - 1, 0), (lease.id, 1)] {
+        let demand = Demand {
+            wanted: 1,
+            oldest_wait: Duration::ZERO,
+            last_lease,
+        };
+        fixture.ledger.wanted(worker(1), &shop, demand, limits, now);
+        assert_eq!(fixture.grants().len(), granted);
+    }
+}
+
+#[test]
 fn ignores_late_and_repeated_messages() {
     let mut fixture = Fixture::new(2);
     let shop = pool("shop", "bob");

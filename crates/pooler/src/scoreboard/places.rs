@@ -32,8 +32,9 @@ impl Scoreboard {
     /// Gives the place of a client of this worker back.
     pub(crate) fn leave_place(&self, cell: Cell) {
         cell.words[CHANGING].store(1, Ordering::SeqCst);
-        cell.words[CLIENTS].fetch_sub(1, Ordering::SeqCst);
+        // In this order, so that whoever counts anew notices it.
         self.give_back(1);
+        cell.words[CLIENTS].fetch_sub(1, Ordering::SeqCst);
         cell.words[CHANGING].store(0, Ordering::SeqCst);
     }
 

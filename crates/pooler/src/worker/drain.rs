@@ -8,6 +8,7 @@
 //! can take. It may stay. At the timeout those are closed who are between two
 //! transactions and quiet, so that no error crosses a query on its way.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use pgskein_pool::drain_order::{DrainKind, DrainOrder};
@@ -35,6 +36,20 @@ pub(super) struct Draining {
     closed: Option<Instant>,
     /// The last client has left; the servers are being closed.
     ending: bool,
+    /// Beginning and end of turns that took long, a while ago at most: what was
+    /// heard in one may have come at its end.
+    slow_turns: BTreeMap<Instant, Instant>,
+}
+
+impl Draining {
+    /// Takes note of how long a turn took.
+    fn note_turn(&mut self, begun: Instant, ended: Instant) {
+        self.slow_turns
+            .retain(|_, end| ended.saturating_duration_since(*end) < A_WHILE);
+        if ended.saturating_duration_since(begun) > SLOW_TURN {
+            self.slow_turns.insert(begun, ended);
+        }
+    }
 }
 
 impl Worker {
@@ -99,6 +114,7 @@ impl Worker {
             since: self.now + order.delay,
             closed: known,
             ending: false,
+            slow_turns: BTreeMap::new(),
         });
         self.ticker.within(Duration::ZERO);
         for id in self.clients.ids(|client| client.session().is_some()) {
@@ -190,9 +206,11 @@ impl Worker {
 
     /// Closes who is left when a timeout is over; ends when nobody is left.
     pub(super) fn drain_turn(&mut self) {
-        let Some(draining) = &self.draining else {
+        let Some(draining) = &mut self.draining else {
             return;
         };
+        draining.note_turn(self.now, Instant::now());
+        let draining = &*draining;
         let order = draining.order;
         let waited = self.now.saturating_duration_since(draining.since);
         let over = |timeout: Duration| !timeout.is_zero() && waited >= timeout;
@@ -251,9 +269,12 @@ impl Worker {
             }),
             SessionState::Waiting | SessionState::Skipping => false,
         };
-        let quiet = self
-            .now
-            .saturating_duration_since(client.heard.max(session.turned));
+        let heard = client.heard.max(session.turned);
+        let slow_turns = self.draining.as_ref().map(|draining| &draining.slow_turns);
+        let heard = slow_turns
+            .and_then(|turns| turns.get(&heard))
+            .unwrap_or(&heard);
+        let quiet = self.now.saturating_duration_since(*heard);
         between
             && session.rest == Rest::None
             && client.inbox.is_empty()
@@ -305,6 +326,12 @@ fn draining_done(worker: &Worker) -> bool {
 
 /// A client is quiet when nothing was heard of it for this long, at least.
 const QUIET_MIN: Duration = Duration::from_millis(100);
+
+/// A turn that takes longer says little about when something was heard.
+const SLOW_TURN: Duration = Duration::from_millis(5);
+
+/// How long slow turns are remembered.
+const A_WHILE: Duration = Duration::from_secs(2);
 
 /// How often it is looked who is quiet.
 const QUIET_INTERVAL: Duration = Duration::from_millis(20);

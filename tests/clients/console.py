@@ -1,6 +1,7 @@
 """psycopg, asyncpg and pg8000 at the console, each in its own protocol."""
 
 import asyncio
+import decimal
 
 import asyncpg
 import pg8000
@@ -39,6 +40,9 @@ async def with_asyncpg():
         # One row, of a result that has more.
         first = await connection.fetchrow("SHOW LISTS")
         assert (first["list"], type(first["items"])) == ("databases", int), first
+        # Sums of the group are numeric.
+        totals = {row["name"]: row["value"] for row in await connection.fetch("SHOW TOTALS")}
+        assert isinstance(totals["total_query_count"], decimal.Decimal), totals
         workers = await connection.fetch("SHOW WORKERS")
         assert [row["worker"] for row in workers] == [1, 2], workers
         try:

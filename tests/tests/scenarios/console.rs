@@ -103,6 +103,19 @@ fn psql_works_on_both_names_of_the_console() {
 }
 
 #[test]
+fn psql_shows_tables_in_both_forms() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 2");
+    let psql = pooler.psql().user("postgres").database("pgbouncer");
+    let run = psql.script("psql_console.sql", &[]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    assert!(run.stdout.contains("pool_mode|statement\n"), "{run:?}");
+    let row = "pgbouncer|pgbouncer|1|0|0|0|0|0|0|0|0|0|0|0|0|statement|";
+    assert!(run.stdout.contains(row), "{run:?}");
+    assert!(run.stdout.contains("used_clients|"), "{run:?}");
+}
+
+#[test]
 fn wrong_commands_are_errors_and_the_session_lives() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 1");

@@ -202,6 +202,24 @@ fn leases_are_those_of_the_ledger() {
 }
 
 #[test]
+fn a_supervisor_that_hangs_is_named_and_workers_say_what_they_know() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 2\nconsole_timeout = 1");
+    let console = console(&pooler, 2);
+    let stopped = Stopped::new(pooler.supervisor());
+    let state = rows_of(&console, "SHOW STATE");
+    assert_eq!(state[0], ["active", "yes"]);
+    assert_eq!(rows_of(&console, "SHOW LEASES").len(), 0);
+    let named = "the supervisor did not answer within console_timeout";
+    assert_eq!(console.notices(), [named; 2]);
+    // Whatever the workers know among themselves needs nobody else.
+    assert_eq!(rows_of(&console, "SHOW LISTS").len(), 14);
+    drop(stopped);
+    assert_eq!(rows_of(&console, "SHOW STATE").len(), 4);
+    assert_eq!(console.notices().len(), 2);
+}
+
+#[test]
 fn state_tells_what_holds_and_by_which_configuration() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");

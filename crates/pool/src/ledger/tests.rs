@@ -2,6 +2,7 @@
 
 mod minimum;
 mod orphans;
+mod overview;
 mod recalls;
 mod refusals;
 

@@ -1,0 +1,6 @@
+-- What an operator types.
+\x
+show pools;
+\x
+show pools;
+select lists;

@@ -222,6 +222,23 @@ fn what_a_client_leaves_unfinished_counts_once() {
 }
 
 #[test]
+fn commands_of_consoles_are_counted_in_both_protocols() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let console = console(&pooler, 2);
+    let count = || {
+        let rows = console.table("SHOW STATS_TOTALS");
+        let row = rows.iter().find(|row| row["database"] == "pgbouncer");
+        row.expect("a row of the console")["query_count"].clone()
+    };
+    let before: u64 = count().parse().unwrap();
+    console.query("SHOW VERSION").unwrap();
+    console.execute("SHOW VERSION", &[]).unwrap();
+    // The question is one as well.
+    assert_eq!(count(), (before + 3).to_string());
+}
+
+#[test]
 fn columns_are_those_of_pgbouncer() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 1");

@@ -63,6 +63,12 @@ impl Worker {
         }
     }
 
+    /// Counts a command of a console.
+    pub(super) fn count_command(&mut self) {
+        self.counting.console.queries += 1;
+        self.counting.console.transactions += 1;
+    }
+
     /// Counts what a client leaves unfinished on its server.
     pub(super) fn count_unfinished(&mut self, server: ServerId) {
         let Some(server) = self.servers.get(server) else {

@@ -116,7 +116,9 @@ impl Worker {
             self.wake_client(id);
             return Ok(());
         }
-        match portal.statement.clone() {
+        let statement = portal.statement.clone();
+        self.count_command();
+        match statement {
             Some(action) => self.act_on_command(id, action),
             None => self.answer_console(id, super::answers::nothing),
         }

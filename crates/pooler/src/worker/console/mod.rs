@@ -252,8 +252,7 @@ impl Worker {
         let Some(rights) = self.console_mut(id).map(|console| console.rights) else {
             return Ok(());
         };
-        self.counting.console.queries += 1;
-        self.counting.console.transactions += 1;
+        self.count_command();
         match commands::find(text, rights) {
             Ok(None) => self.answer_console(id, answers::nothing),
             Ok(Some(action)) => self.act_on_command(id, action),

@@ -160,6 +160,23 @@ fn reload_closes_clients_and_servers_of_a_removed_database() {
 }
 
 #[test]
+fn worker_that_does_not_go_over_in_time_is_named_and_does_later() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\nconsole_timeout = 2"));
+    let (first, third) = (console(&pooler, 1), console(&pooler, 3));
+    let stopped = pooler.worker(3);
+    stopped.signal(Signal::SIGSTOP);
+    assert_eq!(first.query("SET query_wait_timeout = 7"), Ok(vec![]));
+    assert_eq!(
+        first.notices(),
+        ["worker 3 did not answer within console_timeout"]
+    );
+    assert_eq!(value(&first, "query_wait_timeout"), "7");
+    stopped.signal(Signal::SIGCONT);
+    assert_eq!(value(&third, "query_wait_timeout"), "7");
+}
+
+#[test]
 fn login_is_of_one_configuration() {
     let postgres = Postgres::start();
     let settings = format!("{SETTINGS}\nauth_type = plain\nadmin_users = plain_user");

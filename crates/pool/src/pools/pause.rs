@@ -4,22 +4,22 @@
 //! wait. Nothing is asked of the ledger until the pause is over.
 
 use super::Pool;
-use crate::slab::ServerId;
 
 impl Pool {
-    /// Lends no server from now on, and opens none; gives the idle servers,
-    /// which are to be closed. Others must not be given back by
-    /// [`Pool::free`], but be closed when they are free.
-    pub fn pause(&mut self) -> Vec<ServerId> {
+    /// Opens no server from now on, and lends none: the idle ones are to be
+    /// closed at once, and others when they are free, instead of being given
+    /// back by [`Pool::free`].
+    ///
+    /// What has failed says nothing about what there will be after the pause,
+    /// so nobody is refused for it.
+    pub fn pause(&mut self) {
         self.paused = true;
-        self.idle.iter().map(|(server, _)| *server).collect()
+        self.forget_failure();
     }
 
-    /// Lends servers again. What has failed before the pause says nothing about
-    /// what there is now.
+    /// Lends servers again.
     pub fn resume(&mut self) {
         self.paused = false;
-        self.forget_failure();
     }
 
     /// Whether no server is lent.
@@ -39,8 +39,8 @@ mod tests {
 
     use super::*;
     use crate::control::PoolKey;
-    use crate::pools::{Free, Request};
-    use crate::slab::{ClientId, Id};
+    use crate::pools::{Failure, Free, Request};
+    use crate::slab::{ClientId, Id, ServerId};
 
     #[test]
     fn wants_and_takes_nothing_until_it_is_resumed() {
@@ -53,7 +53,13 @@ mod tests {
         let (now, retry) = (Instant::now(), Duration::from_secs(1));
         let (client, server) = (ClientId::new(1, 0), ServerId::new(1, 0));
         assert_eq!(pool.free(server, now), Free::Idle);
-        assert_eq!(pool.pause(), [server]);
+        let failure = Failure {
+            sqlstate: "08006".to_owned(),
+            message: "connect failed".to_owned(),
+        };
+        pool.on_open_failed(Some(failure), now);
+        pool.pause();
+        assert_eq!(pool.failure(retry, now), None);
         pool.forget_idle(server);
         assert_eq!(pool.request(client, false, None, now), Request::Wait);
         assert_eq!(pool.poll_wanted(retry, now), None);

@@ -68,6 +68,8 @@ struct Committing {
     version: u64,
     answer: Answer,
     waiting_for: BTreeSet<Token>,
+    /// Who was too slow before.
+    slow: BTreeSet<Token>,
     /// When who has not gone over is no longer waited for.
     deadline: Option<Instant>,
 }
@@ -102,6 +104,7 @@ impl Reloads {
         }
         if let Some(reload) = &mut self.committing {
             reload.waiting_for.remove(&token);
+            reload.slow.remove(&token);
         }
     }
 }
@@ -243,13 +246,17 @@ impl Supervisor {
 
     fn prepare(&mut self, sources: Sources, config: Config, answer: Answer) {
         let last = self.reloads.last_version.max(self.config_version);
+        let patience = match self.config.settings.console_timeout {
+            Duration::ZERO => PATIENCE,
+            timeout => timeout,
+        };
         let reload = Reload {
             version: last + 1,
             sources,
             config,
             answer,
             waiting_for: self.worker_tokens().into_iter().collect(),
-            deadline: self.now + PATIENCE,
+            deadline: self.now + patience,
         };
         self.reloads.last_version = reload.version;
         self.tell_all(&reload.message());
@@ -265,8 +272,8 @@ impl Supervisor {
             waiting_for,
             ..
         } = reload;
-        for token in waiting_for {
-            if let Some(worker) = self.workers.get(&token) {
+        for token in &waiting_for {
+            if let Some(worker) = self.workers.get(token) {
                 log::warn!("worker {}: slow to prepare the config", worker.id.slot);
             }
         }
@@ -283,16 +290,20 @@ impl Supervisor {
         self.renew_limits();
         log::info!("config version {version} is in effect");
         let patience = self.config.settings.console_timeout;
+        let others = self.worker_tokens().into_iter();
         self.reloads.committing = Some(Committing {
             version,
             answer,
-            waiting_for: self.worker_tokens().into_iter().collect(),
+            waiting_for: others
+                .filter(|token| !waiting_for.contains(token))
+                .collect(),
+            slow: waiting_for,
             deadline: (!patience.is_zero()).then(|| self.now + patience),
         });
     }
 
     fn committed(&mut self, reload: Committing) {
-        let workers = reload.waiting_for.iter();
+        let workers = reload.waiting_for.union(&reload.slow);
         let workers = workers.filter_map(|token| self.workers.get(token));
         let silent: Vec<Slot> = workers.map(|worker| worker.id.slot).collect();
         let notices = [reload.answer.notice.as_str(), &silence(&silent)];
@@ -332,5 +343,6 @@ fn lines(findings: &[Finding]) -> String {
     lines.join("\n")
 }
 
-/// How long workers are waited for until they have prepared.
+/// How long workers are waited for until they have prepared, where
+/// `console_timeout` says nothing.
 const PATIENCE: Duration = Duration::from_secs(5);

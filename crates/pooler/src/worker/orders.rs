@@ -101,9 +101,7 @@ impl Worker {
         if let Some(pool) = self.pools.get_mut(id)
             && self.orders.state.is_paused(&pool.key.database)
         {
-            for server in pool.pause() {
-                debug_assert!(false, "{server:?} is idle in a new pool");
-            }
+            pool.pause();
         }
     }
 

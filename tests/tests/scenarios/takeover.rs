@@ -42,6 +42,28 @@ fn orphans_are_drained_once_the_workers_of_a_new_group_accept() {
 }
 
 #[test]
+fn what_is_paused_stays_so_in_a_new_group() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let client = pooler.connect_to_worker_as(1, &Login::new().database("template1"));
+    assert_eq!(client.value("select 1"), "1");
+    pooler.console("PAUSE template1");
+    pooler.console("DISABLE shop");
+    let orphans = orphan(&pooler);
+    let daemon = Daemon::start(&pooler);
+    wait_left_port(&orphans, &pooler);
+    let answer = client.start_query("select 2");
+    pooler.wait_waiting_clients(1);
+    let servers = "select count(*) from pg_stat_activity where datname = 'template1'";
+    assert_eq!(postgres.number(servers), 0);
+    let disabled = Login::new().database("shop");
+    assert_eq!(pooler.try_connect(&disabled).unwrap_err().sqlstate, "57P03");
+    pooler.console("RESUME template1");
+    assert_eq!(answer.wait(), Ok(vec!["2".to_owned()]));
+    daemon.stop();
+}
+
+#[test]
 fn nobody_is_refused_while_a_new_group_takes_over() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);

@@ -246,6 +246,13 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             b"\0\0\0\x0c\x01\x21\0\0\0\0\0\0\0\0\x09\x01",
         ),
         (
+            ToSupervisor::Runtime(FromWorker::State {
+                version: 9,
+                state: RuntimeState::default(),
+            }),
+            b"\0\0\0\x16\x01\x23\0\0\0\0\0\0\0\0\x09\x01\0\0\0\0\0\0\0\0\0\0",
+        ),
+        (
             ToSupervisor::Runtime(FromWorker::Committed { version: 9 }),
             b"\0\0\0\x0b\x01\x22\0\0\0\0\0\0\0\0\x09",
         ),

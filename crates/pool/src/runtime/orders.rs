@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use pgskein_protocol::key::Slot;
 
-use super::{Known, Order, OrderError, RuntimeState, Scope};
+use super::{Activity, Known, Order, OrderError, RuntimeState, Scope};
 use crate::ledger::WorkerId;
 
 /// The runtime state and the orders that change it; `A` is whoever asks.
@@ -108,6 +108,18 @@ impl<A: Clone + PartialEq> Orders<A> {
             found: false,
         });
         true
+    }
+
+    /// Takes over what held in a group whose supervisor has died, if that is
+    /// newer. Nothing stands still any more: whoever wanted that is gone.
+    pub fn inherit(&mut self, version: u64, state: RuntimeState) {
+        if version > self.version {
+            self.version = version;
+            self.state = state;
+            if self.state.is_suspended() {
+                self.state.activity = Activity::Active;
+            }
+        }
     }
 
     /// Refuses what was never an order.

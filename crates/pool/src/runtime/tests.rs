@@ -245,6 +245,17 @@ fn lets_the_group_go_on_when_who_suspended_it_is_gone() {
 }
 
 #[test]
+fn takes_over_the_newest_state_and_nothing_that_stands_still() {
+    let mut orders = Orders::<u8>::default();
+    orders.inherit(3, state(&[PAUSE]));
+    orders.inherit(2, RuntimeState::default());
+    assert!(orders.state().is_paused("a"));
+    assert_eq!(orders.version(), 3);
+    orders.inherit(4, state(&[Order::Disable("a".to_owned()), Order::Suspend]));
+    assert!(orders.state().is_disabled("a") && !orders.state().is_suspended());
+}
+
+#[test]
 fn refuses_without_telling_the_workers() {
     let (mut orders, now) = (Orders::default(), Instant::now());
     assert!(!give(&mut orders, &RESUME, 7, None));

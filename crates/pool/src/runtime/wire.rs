@@ -39,6 +39,13 @@ pub enum FromWorker {
         /// Version of the configuration.
         version: u64,
     },
+    /// What held when the supervisor was lost that this worker had.
+    State {
+        /// Version of the state.
+        version: u64,
+        /// The state.
+        state: RuntimeState,
+    },
 }
 
 /// What the supervisor says.
@@ -95,6 +102,11 @@ impl FromWorker {
                 out.extend_from_slice(&version.to_be_bytes());
                 34
             }
+            Self::State { version, state } => {
+                out.extend_from_slice(&version.to_be_bytes());
+                state.encode(&mut out);
+                35
+            }
         };
         (kind, out)
     }
@@ -120,6 +132,10 @@ impl FromWorker {
             },
             34 => Self::Committed {
                 version: octets.u64()?,
+            },
+            35 => Self::State {
+                version: octets.u64()?,
+                state: RuntimeState::take(octets)?,
             },
             _ => return Ok(None),
         }))

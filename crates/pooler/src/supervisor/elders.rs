@@ -25,7 +25,7 @@ use pgskein_pool::control::{ToSupervisor, ToWorker};
 use pgskein_pool::drain_order::{DrainKind, DrainOrder};
 use pgskein_pool::ledger::{Report, WorkerId};
 use pgskein_pool::peer::{PeerAnswer, PeerRequest};
-use pgskein_pool::runtime::{FromSupervisor, Order, Scope};
+use pgskein_pool::runtime::{FromSupervisor, FromWorker, Order, RuntimeState, Scope};
 
 use super::hang::Pulse;
 use super::hear::limits;
@@ -42,6 +42,8 @@ struct Joined {
     reports: Vec<Report>,
     last_id: u64,
     last_lease: u64,
+    /// What it was told to pause and the like, with its version.
+    runtime: (u64, RuntimeState),
 }
 
 /// The generation of a group beside these workers.
@@ -67,6 +69,14 @@ impl Supervisor {
                 ),
             }
         }
+        // What held goes on to hold, in the same way for all.
+        let state = FromSupervisor::Runtime {
+            version: self.orders.version(),
+            state: self.orders.state().clone(),
+            order: Order::Resume(Scope::All),
+        };
+        self.tell_all(&ToWorker::Runtime(state));
+        self.renew_limits();
     }
 
     /// Asks the elders to leave once every slot has a worker of this group.
@@ -153,6 +163,8 @@ impl Supervisor {
         self.scoreboard.skip_ids(joined.last_id);
         self.statistics.book.worker_ready(id);
         self.ledger.join(id, joined.last_lease);
+        let (version, state) = joined.runtime;
+        self.orders.inherit(version, state);
         let (config, runtime, now) = (&self.config, self.orders.state(), self.now);
         let limits = |pool: &_| limits(config, runtime, pool, false);
         self.ledger.adopt(id, joined.reports, limits, now);
@@ -163,13 +175,6 @@ impl Supervisor {
         let sources = self.sources.encode();
         self.tell(token, &ToWorker::Prepare { version, sources });
         self.tell(token, &ToWorker::Commit { version });
-        // What the last supervisor was told to pause is forgotten with it.
-        let resumed = FromSupervisor::Runtime {
-            version: self.orders.version(),
-            state: self.orders.state().clone(),
-            order: Order::Resume(Scope::All),
-        };
-        self.tell(token, &ToWorker::Runtime(resumed));
     }
 
     /// A cell for an elder, and whether that is on the scoreboard of the group.
@@ -231,6 +236,7 @@ fn join(orphan: &Orphan, deadline: Instant) -> io::Result<Joined> {
     let pid = Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?);
     let mut link = Link::after(stream, inbox)?;
     let mut reports = Vec::new();
+    let mut runtime = (0, RuntimeState::default());
     loop {
         let Some((frame, _)) = link.receive().map_err(io::Error::other)? else {
             wait(&link, deadline)?;
@@ -238,6 +244,9 @@ fn join(orphan: &Orphan, deadline: Instant) -> io::Result<Joined> {
         };
         match ToSupervisor::decode(&frame).map_err(io::Error::other)? {
             ToSupervisor::Lease(report) => reports.push(report),
+            ToSupervisor::Runtime(FromWorker::State { version, state }) => {
+                runtime = (version, state);
+            }
             ToSupervisor::Reported {
                 last_id,
                 last_lease,
@@ -248,6 +257,7 @@ fn join(orphan: &Orphan, deadline: Instant) -> io::Result<Joined> {
                     reports,
                     last_id,
                     last_lease,
+                    runtime,
                 });
             }
             other => return Err(io::Error::other(format!("it says {other:?}"))),

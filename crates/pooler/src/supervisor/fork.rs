@@ -107,7 +107,7 @@ impl Supervisor {
             config: self.config.clone(),
             old_hosts: self.old_hosts.clone(),
             statement_key: self.statement_key,
-            runtime: self.orders.state().clone(),
+            runtime: (self.orders.version(), self.orders.state().clone()),
             drain: self.drain.as_ref().map(|drain| drain.order),
             runtime_dir,
         })

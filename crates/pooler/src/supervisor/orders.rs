@@ -32,6 +32,8 @@ impl Supervisor {
             }
             FromWorker::Applied { version, found } => self.orders.applied(worker, version, found),
             FromWorker::Committed { version } => self.on_committed(token, version),
+            // It is taken over while a worker joins, and at no other time.
+            FromWorker::State { .. } => {}
         }
     }
 

@@ -22,6 +22,7 @@ use super::{Runnable, Worker};
 #[derive(Debug)]
 pub(super) struct Orders {
     state: RuntimeState,
+    version: u64,
     /// Orders that are not carried out here yet, with their versions.
     under_way: Vec<(u64, Order)>,
     /// Consoles that wait for an answer, by the number of their request, with
@@ -37,9 +38,10 @@ pub(super) struct Orders {
 
 impl Orders {
     /// What holds when the worker begins.
-    pub(super) fn new(state: RuntimeState) -> Self {
+    pub(super) fn new((version, state): (u64, RuntimeState)) -> Self {
         Self {
             state,
+            version,
             under_way: Vec::new(),
             asked: HashMap::new(),
             suspended_by: None,
@@ -71,6 +73,7 @@ impl Worker {
                 order,
             } => {
                 log::debug!("order {version}: {order}");
+                self.orders.version = version;
                 self.follow_state(state);
                 let found = self.begin(&order);
                 if self.is_done(&order) {
@@ -130,6 +133,15 @@ impl Worker {
             state.activity = Activity::Active;
             self.follow_state(state);
         }
+    }
+
+    /// Tells a new supervisor what holds.
+    pub(super) fn report_state(&mut self) {
+        let message = FromWorker::State {
+            version: self.orders.version,
+            state: self.orders.state.clone(),
+        };
+        self.tell_supervisor(&ToSupervisor::Runtime(message));
     }
 
     /// Puts a state into effect.

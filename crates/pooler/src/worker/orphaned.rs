@@ -83,6 +83,7 @@ impl Worker {
         for report in self.reports() {
             self.tell_supervisor(&ToSupervisor::Lease(report));
         }
+        self.report_state();
         self.tell_supervisor(&ToSupervisor::Reported {
             last_id: self.scoreboard.last_id(),
             last_lease: self.last_lease,

@@ -44,8 +44,8 @@ pub(crate) struct Setup {
     /// Secret from which the names of prepared statements on servers are made;
     /// the same in all workers.
     pub statement_key: [u8; 16],
-    /// What is paused, disabled or suspended.
-    pub runtime: RuntimeState,
+    /// What is paused, disabled or suspended, with its version.
+    pub runtime: (u64, RuntimeState),
     /// The drain in force, if one is.
     pub drain: Option<DrainOrder>,
     /// Folder of the group's peer sockets.

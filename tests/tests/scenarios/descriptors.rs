@@ -80,6 +80,8 @@ fn descriptors_of_clients_and_servers_are_closed_with_them() {
         client.cancel();
         query.wait().unwrap_err();
     }
+    // Its server cannot be closed for idleness while they are counted.
+    clients[0].query("begin").unwrap();
     let busy: usize = count(worker).values().sum();
     let idle: usize = expected_of_worker(&pooler, 1).values().sum();
     assert!(busy > idle + 20, "{:?}", count(worker));

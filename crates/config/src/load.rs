@@ -253,18 +253,18 @@ mod tests {
     fn rejects_what_is_not_built_but_accepts_its_default() {
         assert_eq!(
             problems(
-                "[pgskein]\npool_idle_timeout = 1\nauth_type = hba\nserver_tls_sslmode = require\n\
+                "[pgskein]\nproxy_protocol = 1\nauth_type = hba\nserver_tls_sslmode = require\n\
                  peer_id = 7\nclient_tls_sslmode = prefer\n"
             ),
             [
-                "a.ini:2: pool_idle_timeout: not supported yet",
+                "a.ini:2: proxy_protocol: not supported yet",
                 "a.ini:3: auth_type: hba is not supported yet",
                 "a.ini:4: server_tls_sslmode: require is not supported yet",
                 "a.ini:5: peer_id: not supported yet",
                 "a.ini:6: client_tls_sslmode: not supported yet",
             ]
         );
-        let text = "[pgskein]\nauth_type = any\npool_idle_timeout = 0\nmax_prepared_statements = 0\n\
+        let text = "[pgskein]\nauth_type = any\nproxy_protocol = 0\nmax_prepared_statements = 0\n\
                     client_tls_sslmode = disable\nserver_tls_sslmode = allow\n";
         assert_eq!(problems(text), [""; 0]);
     }

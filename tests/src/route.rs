@@ -9,11 +9,11 @@
 //! that run at the same time never need the same source port.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::process;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
-use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -138,10 +138,19 @@ pub fn free_port() -> u16 {
     panic!("no free port from {FIRST_PORT} on");
 }
 
+/// Whether no socket of this host has the port.
+///
+/// It is not tried out: a socket that is bound for a moment lives on in what
+/// another thread forks meanwhile, until that executes its program.
 fn is_free(port: u16) -> bool {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err()
-        && TcpListener::bind(address).is_ok()
+    let ending = format!(":{port:04X}");
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().all(|table| {
+        let sockets = fs::read_to_string(table).unwrap_or_default();
+        let mut local = sockets
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1));
+        !local.any(|address| address.ends_with(&ending))
+    })
 }
 
 /// A loopback address that nobody else in this run calls from.

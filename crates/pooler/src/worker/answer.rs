@@ -332,6 +332,7 @@ impl Worker {
     }
 
     /// Notes a ReadyForQuery behind which more answers are due.
+    #[inline(never)]
     fn ready_in_pipeline(&mut self, id: ClientId) {
         let Some(session) = session_of(&mut self.clients, id) else {
             return;
@@ -373,6 +374,7 @@ impl Worker {
     }
 
     /// A server has reported a parameter; true when its client wants to know.
+    #[inline(never)]
     fn parameter_reported(
         &mut self,
         id: ServerId,
@@ -406,6 +408,7 @@ impl Worker {
     }
 
     /// A query of ours in front of a client's first message has ended.
+    #[inline(never)]
     fn parameters_set(&mut self, client: ClientId, id: ServerId) {
         let (Some(session), Some(server)) = (
             session_of(&mut self.clients, client),
@@ -420,6 +423,7 @@ impl Worker {
     }
 
     /// A server has refused a query of ours.
+    #[inline(never)]
     fn own_query_refused(&mut self, id: ServerId, fields: &ErrorFields<'_>) {
         self.own_query_failed(id, fields);
         let client = self.servers.get(id).and_then(|server| server.client());

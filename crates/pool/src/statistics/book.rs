@@ -18,6 +18,8 @@ use crate::ledger::WorkerId;
 #[derive(Debug)]
 pub struct Book {
     workers: BTreeMap<WorkerId, Totals>,
+    /// Those of another group that have not reported yet.
+    elders: BTreeSet<WorkerId>,
     /// What workers have counted that are gone.
     gone: Totals,
     /// Those that are not complete, oldest first.
@@ -104,6 +106,7 @@ impl Book {
         };
         Self {
             workers: BTreeMap::new(),
+            elders: BTreeSet::new(),
             gone: Totals::default(),
             rounds: VecDeque::new(),
             last_round: 0,
@@ -125,8 +128,16 @@ impl Book {
         self.workers.entry(worker).or_default();
     }
 
+    /// A worker of another group can be asked from now on. What it has counted
+    /// there is part of the sums, and of no period.
+    pub fn elder_joined(&mut self, worker: WorkerId) {
+        self.worker_ready(worker);
+        self.elders.insert(worker);
+    }
+
     /// A worker has died; what it has counted stays.
     pub fn worker_died(&mut self, worker: WorkerId, now: Instant) {
+        self.elders.remove(&worker);
         if let Some(totals) = self.workers.remove(&worker) {
             self.gone.add_all(&totals);
         }
@@ -138,6 +149,10 @@ impl Book {
 
     /// A worker has reported.
     pub fn report(&mut self, worker: WorkerId, report: Report, now: Instant) {
+        if self.elders.remove(&worker) {
+            self.before.totals.add_all(&report.totals);
+            self.after.totals.add_all(&report.totals);
+        }
         self.workers.insert(worker, report.totals);
         for round in &mut self.rounds {
             // It has answered what it was asked before as well.
@@ -229,7 +244,7 @@ impl Book {
         let (counted, until) = if whole {
             (self.after.totals.since(&self.before.totals), self.after.at)
         } else {
-            (totals.clone(), now)
+            (totals.since(&self.before.totals), now)
         };
         Group {
             totals,

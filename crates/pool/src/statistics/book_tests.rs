@@ -164,3 +164,24 @@ fn takes_over_another_length() {
     book.on_length(Duration::ZERO);
     assert_eq!(book.next_deadline(), start + SHORTEST);
 }
+
+#[test]
+fn what_was_counted_in_another_group_is_of_no_period() {
+    let start = Instant::now();
+    let mut book = Book::new(PERIOD, start);
+    book.worker_ready(worker(1));
+    book.elder_joined(worker(2));
+    book.report(worker(1), report(0, 5), start);
+    book.report(worker(2), report(0, 1_000_000), start);
+    book.report(worker(2), report(0, 1_000_003), start + SOON);
+    let queries = |book: &Book, at| {
+        let group = book.group(at);
+        (group.totals.sum().queries, group.counted.sum().queries)
+    };
+    assert_eq!(queries(&book, start + SOON), (1_000_008, 8));
+
+    book.on_time(start + PERIOD);
+    book.report(worker(1), report(1, 6), start + PERIOD);
+    book.report(worker(2), report(1, 1_000_004), start + PERIOD);
+    assert_eq!(queries(&book, start + PERIOD), (1_000_010, 10));
+}

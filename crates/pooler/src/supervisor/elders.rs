@@ -59,10 +59,13 @@ impl Supervisor {
     /// servers are counted. One that does not answer is left alone.
     pub(crate) fn gather_elders(&mut self, orphans: Vec<Orphan>) {
         let deadline = Instant::now() + PATIENCE;
-        for orphan in orphans {
+        for (orphan, left) in orphans.iter().zip((1..=count(&orphans)).rev()) {
             let (slot, generation) = (orphan.slot, orphan.generation);
-            match join(&orphan, deadline) {
-                Ok(joined) => self.welcome_elder(&orphan, joined),
+            // One that does not answer leaves the others their part of the time.
+            let now = Instant::now();
+            let part = deadline.saturating_duration_since(now) / left;
+            match join(orphan, now + part) {
+                Ok(joined) => self.welcome_elder(orphan, joined),
                 Err(error) => log::warn!(
                     "worker {slot} of generation {generation}: does not join, \
                      its servers are not counted: {error}"
@@ -77,6 +80,9 @@ impl Supervisor {
         };
         self.tell_all(&ToWorker::Runtime(state));
         self.renew_limits();
+        // The waiting for them is no part of how long workers take to start.
+        self.now = Instant::now();
+        self.started = self.now;
     }
 
     /// Asks the elders to leave once every slot has a worker of this group.
@@ -160,8 +166,10 @@ impl Supervisor {
             kill_at: None,
         };
         self.workers.insert(token, worker);
-        self.scoreboard.skip_ids(joined.last_id);
-        self.statistics.book.worker_ready(id);
+        // Others that have not joined yet still count on in the old sequence.
+        self.scoreboard
+            .skip_ids(joined.last_id.saturating_add(IDS_APART));
+        self.statistics.book.elder_joined(id);
         self.ledger.join(id, joined.last_lease);
         let (version, state) = joined.runtime;
         self.orders.inherit(version, state);
@@ -265,6 +273,10 @@ fn join(orphan: &Orphan, deadline: Instant) -> io::Result<Joined> {
     }
 }
 
+fn count(orphans: &[Orphan]) -> u32 {
+    u32::try_from(orphans.len()).unwrap_or(u32::MAX)
+}
+
 /// Waits until there is something to read.
 fn wait(socket: &impl AsFd, deadline: Instant) -> io::Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
@@ -275,6 +287,9 @@ fn wait(socket: &impl AsFd, deadline: Instant) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Ids that are left out, so that none is given twice while orphans join.
+const IDS_APART: u64 = 1 << 20;
 
 /// How long orphans have to join, all of them together.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -320,7 +320,10 @@ fn draining_done(worker: &Worker) -> bool {
         .clients
         .iter()
         .all(|(_, client)| matches!(client.stage, Stage::Console(_)))
-        && worker.errands.is_empty()
+        && worker
+            .errands
+            .iter()
+            .all(|(_, errand)| errand.is_of_console())
         && worker.stalled.is_empty()
 }
 

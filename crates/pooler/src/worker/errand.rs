@@ -97,6 +97,13 @@ pub(super) struct Search {
     pub siblings: Vec<PathBuf>,
 }
 
+impl Errand {
+    /// Whether it is for a console, which keeps nobody alive.
+    pub(super) fn is_of_console(&self) -> bool {
+        matches!(self.kind, Kind::AskRows(_) | Kind::SayRows(_))
+    }
+}
+
 impl Worker {
     /// Sends a cancel request to a server.
     pub(super) fn cancel_server(&mut self, id: ServerId, purpose: Purpose) {

@@ -200,11 +200,11 @@ impl Worker {
         // but a connection that always has more does not keep the others from
         // being heard.
         for _ in 0..ROUNDS {
-            if self.runnable.is_empty() {
-                break;
-            }
             if self.orders.state().is_suspended() {
                 self.park();
+            }
+            if self.runnable.is_empty() {
+                break;
             }
             let mut round = std::mem::take(&mut self.spare_queue);
             std::mem::swap(&mut round, &mut self.runnable);

@@ -183,8 +183,10 @@ impl Plan {
                 room.awaited = true;
             }
         }
-        if (for_long / HOLD.as_millis()).is_multiple_of(2) {
-            self.look_again(Some(since + HOLD));
+        let turns = for_long / HOLD.as_millis();
+        if turns.is_multiple_of(2) {
+            let turns = u32::try_from(turns).unwrap_or(u32::MAX - 1);
+            self.look_again(Some(since + HOLD * (turns + 1)));
             for room in held {
                 if let Some(room) = self.rooms.get_mut(room) {
                     room.free -= 1;

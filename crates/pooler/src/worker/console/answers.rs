@@ -25,6 +25,8 @@ pub(super) enum Failure {
     StatementExists(String),
     /// It has prepared more than it may.
     TooManyStatements,
+    /// It has as many portals as it may have.
+    TooManyPortals,
     /// It brings so many parameters for a statement that has none.
     Parameters(u16),
     /// It asks for formats that there are not, or not for as many columns.
@@ -133,7 +135,7 @@ impl Failure {
             Self::NoStatement(_) => "26000",
             Self::NoPortal(_) => "34000",
             Self::StatementExists(_) => "42P05",
-            Self::TooManyStatements => "54000",
+            Self::TooManyStatements | Self::TooManyPortals => "54000",
             Self::NoSupervisor => CONFIG_FILE_ERROR,
         }
     }
@@ -151,6 +153,7 @@ impl fmt::Display for Failure {
                 write!(f, "prepared statement \"{name}\" already exists")
             }
             Self::TooManyStatements => f.write_str("too many prepared statements"),
+            Self::TooManyPortals => f.write_str("too many portals"),
             Self::Parameters(count) => {
                 write!(f, "{count} parameters for a command that takes none")
             }

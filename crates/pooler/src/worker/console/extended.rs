@@ -162,6 +162,10 @@ impl Console {
         let Some(formats) = Formats::of(tail.formats, columns) else {
             return Ok(Err(Failure::Formats));
         };
+        let portals = &self.extended.portals;
+        if portals.len() >= PORTALS_MAX && !portals.contains_key(bind.portal) {
+            return Ok(Err(Failure::TooManyPortals));
+        }
         let portal = Portal {
             statement: statement.clone(),
             formats,
@@ -219,3 +223,6 @@ fn columns(statement: &Statement) -> Option<Columns> {
 
 /// Statements that one console may have prepared.
 const STATEMENTS_MAX: usize = 1000;
+
+/// Portals that one console may have open; each may keep a whole table.
+const PORTALS_MAX: usize = 16;

@@ -315,7 +315,7 @@ impl Wire {
 }
 
 /// A message with its type and length.
-pub(crate) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+pub fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![tag];
     bytes.extend_from_slice(&with_length(body));
     bytes

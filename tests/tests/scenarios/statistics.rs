@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, wait_for};
+use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, message, wait_for};
 
 /// A period that does not end before the scenario does.
 const SETTINGS: &str = "workers = 3\npool_mode = transaction\nstats_period = 3600";
@@ -92,9 +92,10 @@ fn every_query_of_a_pipeline_is_counted_with_its_transaction() {
     let client = pooler.connect_to_worker(2);
     let console = console(&pooler, 1);
     let before = stats(&console);
-    for sql in ["select 1", "begin", "select 2", "commit", "select 3"] {
-        client.send_message(b'Q', format!("{sql}\0").as_bytes());
-    }
+    let texts = ["select 1", "begin", "select 2", "commit", "select 3"];
+    let queries = texts.map(|sql| message(b'Q', format!("{sql}\0").as_bytes()));
+    // In one piece: what comes later might find the server given back.
+    client.send(&queries.concat());
     for _ in 0..5 {
         client.read_until(b'Z');
     }

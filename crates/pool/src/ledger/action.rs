@@ -1,7 +1,7 @@
 //! What follows from the ledger for workers.
 
 use super::WorkerId;
-use crate::control::{Backend, LeaseId, PoolKey};
+use crate::control::{Backend, LeaseId, PoolKey, ToWorker};
 
 /// What a worker is to be told.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,6 +54,26 @@ pub enum LedgerAction {
 }
 
 impl LedgerAction {
+    /// What it is told.
+    pub fn into_message(self) -> ToWorker {
+        match self {
+            Self::Grant { lease, pool, .. } => ToWorker::Grant { lease, pool },
+            Self::Open { lease, pool, .. } => ToWorker::Open { lease, pool },
+            Self::LetGo { lease, .. } => ToWorker::LetGo { lease },
+            Self::CancelOrphan { lease, backend, .. } => ToWorker::CancelOrphan { lease, backend },
+            Self::Recall {
+                pool,
+                count,
+                unused,
+                ..
+            } => ToWorker::Recall {
+                pool,
+                count,
+                unused,
+            },
+        }
+    }
+
     /// Who is to be told.
     pub fn worker(&self) -> WorkerId {
         match self {

@@ -2,7 +2,7 @@
 
 use mio::Token;
 use pgskein_pool::control::{PoolKey, ToSupervisor, ToWorker};
-use pgskein_pool::ledger::{LedgerAction, Limits};
+use pgskein_pool::ledger::Limits;
 use pgskein_pool::runtime::RuntimeState;
 use pgskein_protocol::key::Slot;
 
@@ -35,25 +35,7 @@ impl Supervisor {
     pub(crate) fn pass_on_leases(&mut self) {
         while let Some(action) = self.ledger.poll_action(self.now) {
             let token = Self::token_of(action.worker());
-            let message = match action {
-                LedgerAction::Grant { lease, pool, .. } => ToWorker::Grant { lease, pool },
-                LedgerAction::Open { lease, pool, .. } => ToWorker::Open { lease, pool },
-                LedgerAction::LetGo { lease, .. } => ToWorker::LetGo { lease },
-                LedgerAction::CancelOrphan { lease, backend, .. } => {
-                    ToWorker::CancelOrphan { lease, backend }
-                }
-                LedgerAction::Recall {
-                    pool,
-                    count,
-                    unused,
-                    ..
-                } => ToWorker::Recall {
-                    pool,
-                    count,
-                    unused,
-                },
-            };
-            self.tell(token, &message);
+            self.tell(token, &action.into_message());
         }
     }
 

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use super::super::{Ledger, LedgerAction, Limits, WorkerId};
+use super::super::{Ledger, Limits, WorkerId};
 use super::check::{Ceilings, Lately};
 use super::process::{ClientState, Down, Outcome, Process, Up};
 use super::random::Random;
 use super::setup::{PoolSetup, Setup, ms};
-use crate::control::{LeaseId, PoolKey, ToSupervisor, ToWorker};
+use crate::control::{LeaseId, PoolKey, ToSupervisor};
 use crate::slab::{ClientId, ServerId};
 use pgskein_protocol::key::Slot;
 
@@ -306,25 +306,7 @@ impl World {
     pub(super) fn pass_on(&mut self) {
         while let Some(action) = self.ledger.poll_action(self.now) {
             let worker = action.worker().incarnation;
-            let message = match action {
-                LedgerAction::Grant { lease, pool, .. } => ToWorker::Grant { lease, pool },
-                LedgerAction::Open { lease, pool, .. } => ToWorker::Open { lease, pool },
-                LedgerAction::LetGo { lease, .. } => ToWorker::LetGo { lease },
-                LedgerAction::CancelOrphan { lease, backend, .. } => {
-                    ToWorker::CancelOrphan { lease, backend }
-                }
-                LedgerAction::Recall {
-                    pool,
-                    count,
-                    unused,
-                    ..
-                } => ToWorker::Recall {
-                    pool,
-                    count,
-                    unused,
-                },
-            };
-            self.send_down(worker, Down::Says(message));
+            self.send_down(worker, Down::Says(action.into_message()));
         }
         if let Some(at) = self.ledger.next_deadline()
             && self.alarm.is_none_or(|alarm| at < alarm)

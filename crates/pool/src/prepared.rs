@@ -18,6 +18,7 @@
 mod known;
 mod names;
 pub mod plan;
+mod settle;
 mod statements;
 mod unnamed;
 

@@ -11,7 +11,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use libfuzzer_sys::fuzz_target;
-use pgskein_pool::flow::{ClientVerdict, Flow, Outcome};
+use pgskein_pool::flow::{ClientVerdict, Flow};
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::prepared::plan::{Message, Planned, Planner, TAKEN};
 use pgskein_pool::prepared::{Known, Prepared, Statements};
@@ -266,25 +266,11 @@ impl Link {
 
     fn settle(&mut self) {
         for outcome in self.flow.take_outcomes() {
-            match outcome {
-                Outcome::Undefine(name) => {
-                    if let Some(id) = self.client.remove(&name, &mut self.statements) {
-                        self.statements.release(id);
-                    }
-                }
-                Outcome::Restore(name, id) => {
-                    self.client.restore(&name, id, &mut self.statements);
-                }
-                Outcome::Released(id) => self.statements.release(id),
-                Outcome::Doubt(name) => self.known.doubt(name),
-                Outcome::Kept(name) => self.known.restore(name, &mut self.statements),
-                Outcome::Deallocated(since) => {
-                    self.known.doubt_all();
-                    self.client.clear_but(&since, &mut self.statements);
-                }
-                Outcome::UnnamedSkipped(back) => self.client.unnamed.skipped(back),
-                Outcome::UnnamedRefused(back) => self.client.unnamed.refused(back),
-            }
+            outcome.carry_out(
+                Some(&mut self.client),
+                &mut self.known,
+                &mut self.statements,
+            );
         }
     }
 

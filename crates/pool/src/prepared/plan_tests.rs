@@ -2,7 +2,7 @@ use pgskein_protocol::Frame;
 use pgskein_protocol::tag::backend;
 
 use super::*;
-use crate::flow::{Outcome, ServerVerdict};
+use crate::flow::ServerVerdict;
 
 /// A client and a server, with all that a worker knows of them.
 struct Link {
@@ -95,25 +95,11 @@ impl Link {
             }
         }
         for outcome in self.flow.take_outcomes() {
-            match outcome {
-                Outcome::Undefine(name) => {
-                    if let Some(id) = self.client.remove(&name, &mut self.statements) {
-                        self.statements.release(id);
-                    }
-                }
-                Outcome::Restore(name, id) => {
-                    self.client.restore(&name, id, &mut self.statements);
-                }
-                Outcome::Released(id) => self.statements.release(id),
-                Outcome::Doubt(name) => self.known.doubt(name),
-                Outcome::Kept(name) => self.known.restore(name, &mut self.statements),
-                Outcome::UnnamedSkipped(back) => self.client.unnamed.skipped(back),
-                Outcome::Deallocated(since) => {
-                    self.known.doubt_all();
-                    self.client.clear_but(&since, &mut self.statements);
-                }
-                Outcome::UnnamedRefused(back) => self.client.unnamed.refused(back),
-            }
+            outcome.carry_out(
+                Some(&mut self.client),
+                &mut self.known,
+                &mut self.statements,
+            );
         }
         got
     }

@@ -5,7 +5,7 @@
 //!
 //! Source: PostgreSQL documentation, "Extended Query".
 
-use pgskein_pool::flow::{Outcome, Refusal};
+use pgskein_pool::flow::Refusal;
 use pgskein_pool::prepared::plan::{Message, Planned, Planner, TAKEN};
 use pgskein_pool::prepared::{Name, Prepared};
 use pgskein_pool::slab::{ClientId, ServerId};
@@ -159,36 +159,13 @@ impl Worker {
         let mut prepared = client
             .as_mut()
             .and_then(|client| client.session_mut())
-            .and_then(|session| session.prepared.as_mut());
-        let statements = &mut self.statements;
+            .and_then(|session| session.prepared.as_deref_mut());
         for outcome in server.flow.take_outcomes() {
-            match (outcome, &mut prepared) {
-                (Outcome::Doubt(name), _) => server.known.doubt(name),
-                (Outcome::Kept(name), _) => server.known.restore(name, statements),
-                (Outcome::Deallocated(since), prepared) => {
-                    server.known.doubt_all();
-                    if let Some(prepared) = prepared {
-                        prepared.clear_but(&since, statements);
-                    }
-                }
-                (Outcome::Undefine(name), Some(prepared)) => {
-                    if let Some(statement) = prepared.remove(&name, statements) {
-                        statements.release(statement);
-                    }
-                }
-                (Outcome::Restore(name, statement), Some(prepared)) => {
-                    prepared.restore(&name, statement, statements);
-                }
-                (Outcome::Released(statement) | Outcome::Restore(_, statement), _) => {
-                    statements.release(statement);
-                }
-                (Outcome::UnnamedSkipped(back), Some(prepared)) => prepared.unnamed.skipped(back),
-                (Outcome::UnnamedRefused(back), Some(prepared)) => prepared.unnamed.refused(back),
-                (
-                    Outcome::Undefine(_) | Outcome::UnnamedSkipped(_) | Outcome::UnnamedRefused(_),
-                    None,
-                ) => {}
-            }
+            outcome.carry_out(
+                prepared.as_deref_mut(),
+                &mut server.known,
+                &mut self.statements,
+            );
         }
     }
 
@@ -311,13 +288,11 @@ impl Worker {
 
     /// A server is gone: nothing is prepared there, and nothing is pending.
     pub(super) fn forget_statements(&mut self, server: &mut Server) {
-        server.known.clear(&mut self.statements);
         server.flow.forget_client();
         for outcome in server.flow.take_outcomes() {
-            if let Outcome::Released(id) | Outcome::Restore(_, id) = outcome {
-                self.statements.release(id);
-            }
+            outcome.carry_out(None, &mut server.known, &mut self.statements);
         }
+        server.known.clear(&mut self.statements);
     }
 
     /// Takes over how much memory statements may take.

@@ -153,21 +153,16 @@ impl Flow {
     /// Notes a message from the server.
     #[inline(always)]
     pub fn on_server(&mut self, tag: u8) -> ServerVerdict {
-        let due = self.dues.front();
-        if due >= Some(Kind::Own) {
+        let Some(rows) = self.rows() else {
             return self.on_server_special(tag);
-        }
+        };
         if matches!(tag, backend::READY_FOR_QUERY | backend::PARAMETER_STATUS) {
             return ServerVerdict::Whole;
         }
-        match tag {
-            // What takes nothing off a simple query.
-            backend::DATA_ROW | backend::COPY_DATA => {}
-            backend::ROW_DESCRIPTION if due == Some(Kind::Query) => {}
-            backend::COMMAND_COMPLETE if due == Some(Kind::Query) => {}
-            _ => return self.on_answer(tag),
+        if rows.hold(tag) {
+            return ServerVerdict::Forward;
         }
-        ServerVerdict::Forward
+        self.on_answer(tag)
     }
 
     /// Notes a ReadyForQuery.

@@ -1,7 +1,7 @@
 //! Verdicts: what happens to frames.
 
 use pgskein_protocol::TransactionStatus;
-use pgskein_protocol::tag::frontend;
+use pgskein_protocol::tag::{backend, frontend};
 
 use super::Flow;
 use super::dues::Kind;
@@ -46,6 +46,18 @@ pub enum Rows {
     OfQuery,
     /// Those of something else.
     Other,
+}
+
+impl Rows {
+    /// Whether a message with this tag takes nothing off what is due.
+    #[inline(always)]
+    pub fn hold(self, tag: u8) -> bool {
+        match tag {
+            backend::DATA_ROW | backend::COPY_DATA => true,
+            backend::ROW_DESCRIPTION | backend::COMMAND_COMPLETE => self == Self::OfQuery,
+            _ => false,
+        }
+    }
 }
 
 /// What a ReadyForQuery means.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use pgskein_pool::flow::{ClientVerdict, Flow, Ready, Rows, ServerVerdict};
+use pgskein_pool::flow::{ClientVerdict, Flow, Ready, ServerVerdict};
 use pgskein_pool::parameters::Parameters;
 use pgskein_protocol::tag::{backend, frontend};
 use pgskein_protocol::{ErrorFields, FrameError, Header, TransactionStatus};
@@ -308,17 +308,11 @@ fn rows(flow: &Flow, bytes: &[u8]) -> usize {
     };
     let mut at = 0;
     while let Ok(Some(header)) = Header::peek(bytes.get(at..).unwrap_or_default()) {
-        let plain = match header.tag {
-            backend::DATA_ROW | backend::COPY_DATA => true,
-            backend::ROW_DESCRIPTION => rows == Rows::OfQuery,
-            backend::COMMAND_COMPLETE => {
-                let telling = matches!(header.length, DISCARD_ALL_LENGTH | DEALLOCATE_ALL_LENGTH);
-                rows == Rows::OfQuery && !telling
-            }
-            _ => false,
-        };
+        // These tell of prepared statements.
+        let telling = header.tag == backend::COMMAND_COMPLETE
+            && matches!(header.length, DISCARD_ALL_LENGTH | DEALLOCATE_ALL_LENGTH);
         let end = at + header.total();
-        if !plain || end > bytes.len() {
+        if !rows.hold(header.tag) || telling || end > bytes.len() {
             break;
         }
         at = end;

@@ -133,14 +133,7 @@ impl Client {
     /// When it fails.
     pub fn named_rows(&self, sql: &str) -> (Vec<String>, Vec<String>) {
         let query = self.start_query(sql);
-        let heading = self.read_until(b'T').body;
-        let mut names = Vec::new();
-        let mut rest = &heading[2..];
-        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-            names.push(String::from_utf8_lossy(&rest[..end]).into_owned());
-            // Six fields of 18 bytes in all follow a name.
-            rest = &rest[end + 19..];
-        }
+        let names = self.read_until(b'T').column_names();
         (names, query.wait().expect("the query succeeds"))
     }
 

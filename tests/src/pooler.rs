@@ -177,6 +177,19 @@ impl Pooler {
         found.unwrap()
     }
 
+    /// Whether slot `n` has another worker than this one.
+    pub fn has_replaced(&self, n: u8, dead: Process) -> bool {
+        let workers = self.workers();
+        workers.get(&n).is_some_and(|worker| *worker != dead)
+    }
+
+    /// Waits until slot `n` has another worker than this one.
+    pub fn wait_replaced(&self, n: u8, dead: Process) {
+        wait_for(&format!("a new worker {n}"), PATIENCE, || {
+            self.has_replaced(n, dead)
+        });
+    }
+
     /// Sends the supervisor a signal.
     pub fn signal(&self, signal: Signal) {
         self.supervisor.signal(signal);
@@ -307,6 +320,11 @@ impl Pooler {
     /// Learns beforehand how to reach worker `n` with `count` connections.
     pub fn learn(&self, n: u8, count: usize) {
         self.route.learn(n, count);
+    }
+
+    /// A console of worker `n`.
+    pub fn console_of(&self, n: u8) -> Client {
+        self.connect_to_worker_as(n, &Login::new().database("pgskein"))
     }
 
     /// Runs a console command. A row is its columns joined by `|`.

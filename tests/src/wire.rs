@@ -61,6 +61,18 @@ pub fn startup_packet(version: u32, parameters: &[(&str, &str)]) -> Vec<u8> {
 }
 
 impl Message {
+    /// Reads the body as that of a RowDescription: the names of its columns.
+    pub fn column_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut rest = &self.body[2..];
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            names.push(String::from_utf8_lossy(&rest[..end]).into_owned());
+            // Six fields of 18 bytes in all follow a name.
+            rest = &rest[end + 19..];
+        }
+        names
+    }
+
     /// Reads the body as that of an ErrorResponse or NoticeResponse.
     pub fn error(&self) -> ErrorFields {
         let mut fields = ErrorFields::default();

@@ -1,6 +1,6 @@
 //! The console answers on any worker, for all of them.
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, wait_for};
+use crate::harness::{PATIENCE, Pooler, Postgres, SqlState, wait_for};
 
 #[test]
 fn show_workers_tells_of_every_worker_on_every_worker() {
@@ -12,7 +12,7 @@ fn show_workers_tells_of_every_worker_on_every_worker() {
     }
     let workers = pooler.workers();
     for worker in 1..=3 {
-        let console = console(&pooler, worker);
+        let console = pooler.console_of(worker);
         // The logins that found the way to each worker may still be counted.
         wait_for("the numbers to settle", PATIENCE, || {
             let rows = console.query("SHOW WORKERS").unwrap();
@@ -39,7 +39,7 @@ fn show_workers_tells_of_every_worker_on_every_worker() {
 fn columns_have_the_names_that_programs_look_for() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 1");
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let expected = [
         (
             "SHOW WORKERS",
@@ -63,11 +63,7 @@ fn columns_have_the_names_that_programs_look_for() {
     ];
     for (command, names) in expected {
         let query = console.start_query(command);
-        assert_eq!(
-            column_names(&console.read_until(b'T').body),
-            names,
-            "{command}"
-        );
+        assert_eq!(console.read_until(b'T').column_names(), names, "{command}");
         let tag = console.read_until(b'C');
         assert_eq!(tag.body, b"SHOW\0", "{command}");
         query.wait().unwrap();
@@ -119,7 +115,7 @@ fn psql_shows_tables_in_both_forms() {
 fn wrong_commands_are_errors_and_the_session_lives() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 1");
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     for command in [
         "FROBNICATE",
         "SHOW NOTHING",
@@ -141,7 +137,7 @@ fn wrong_commands_are_errors_and_the_session_lives() {
 fn console_tells_drivers_what_they_ask_of_a_server() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 1");
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     for (name, value) in [
         ("server_version", "1.25.2/pgskein"),
         ("client_encoding", "UTF8"),
@@ -159,20 +155,4 @@ fn console_works_while_postgresql_does_not() {
     let pooler = Pooler::start(&postgres, "workers = 2");
     postgres.crash();
     assert_eq!(pooler.console("SHOW WORKERS").len(), 2);
-}
-
-fn console(pooler: &Pooler, worker: u8) -> Client {
-    pooler.connect_to_worker_as(worker, &Login::new().database("pgskein"))
-}
-
-/// Names in the body of a RowDescription.
-fn column_names(body: &[u8]) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut rest = &body[2..];
-    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-        names.push(String::from_utf8_lossy(&rest[..end]).into_owned());
-        // Six fields of 18 bytes in all follow a name.
-        rest = &rest[end + 19..];
-    }
-    names
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Stopped, wait_for};
+use crate::harness::{Client, PATIENCE, Pooler, Postgres, Stopped, wait_for};
 
 /// Columns of SHOW POOLS that are counted, from `cl_active` to `sv_login`.
 const COUNTS: std::ops::Range<usize> = 2..13;
@@ -20,7 +20,7 @@ fn a_pool_is_one_row_for_all_workers() {
         client.query("begin").unwrap();
     }
     for worker in 1..=4 {
-        let console = console(&pooler, worker);
+        let console = pooler.console_of(worker);
         wait_for("the rows of the pools", PATIENCE, || {
             let rows = rows_of(&console, "SHOW POOLS");
             let ours: Vec<_> = rows.iter().filter(|row| row[0] == "postgres").collect();
@@ -42,7 +42,7 @@ fn every_connection_is_one_row_with_its_worker() {
         .into();
     clients[1].query("begin").unwrap();
     let pid = clients[1].value("select pg_backend_pid()");
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
 
     let table = wait_for_table(&console, "SHOW CLIENTS", |table| {
         table
@@ -93,12 +93,12 @@ fn a_worker_that_hangs_is_named_and_the_others_are_shown() {
     let clients: Vec<Client> = (1..=4)
         .map(|worker| pooler.connect_to_worker(worker))
         .collect();
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     wait_for_table(&console, "SHOW CLIENTS", |table| table.len() == 5);
 
     let stopped = Stopped::new(pooler.worker(3));
     let asked = Instant::now();
-    let table = table_of(&console, "SHOW CLIENTS");
+    let table = console.table("SHOW CLIENTS");
     assert!(asked.elapsed() < PATIENCE);
     assert_eq!(
         console.notices(),
@@ -109,7 +109,7 @@ fn a_worker_that_hangs_is_named_and_the_others_are_shown() {
 
     // Once it goes on, it answers again, and old questions do not disturb.
     drop(stopped);
-    assert_eq!(table_of(&console, "SHOW CLIENTS").len(), 5);
+    assert_eq!(console.table("SHOW CLIENTS").len(), 5);
     assert_eq!(console.notices().len(), 1);
     drop(clients);
 }
@@ -125,7 +125,7 @@ fn databases_and_users_count_connections_of_all_workers() {
     for client in &clients[..4] {
         client.query("begin").unwrap();
     }
-    let console = console(&pooler, 3);
+    let console = pooler.console_of(3);
     let number = |row: &BTreeMap<String, String>, column: &str| row[column].parse::<u32>().unwrap();
     for (command, clients_column) in [
         ("SHOW DATABASES", "current_client_connections"),
@@ -136,14 +136,14 @@ fn databases_and_users_count_connections_of_all_workers() {
             ours.is_some_and(|row| number(row, clients_column) == 6)
         });
         let ours = table.iter().find(|row| row["name"] == "postgres").unwrap();
-        let servers = table_of(&console, "SHOW SERVERS").len();
+        let servers = console.table("SHOW SERVERS").len();
         assert!(servers >= 4);
         assert_eq!(
             number(ours, "current_connections"),
             u32::try_from(servers).unwrap()
         );
     }
-    let databases = table_of(&console, "SHOW DATABASES");
+    let databases = console.table("SHOW DATABASES");
     let ours = databases
         .iter()
         .find(|row| row["name"] == "postgres")
@@ -155,7 +155,7 @@ fn databases_and_users_count_connections_of_all_workers() {
         ("0", "0")
     );
     console.query("DISABLE postgres").unwrap();
-    let databases = table_of(&console, "SHOW DATABASES");
+    let databases = console.table("SHOW DATABASES");
     let ours = databases
         .iter()
         .find(|row| row["name"] == "postgres")
@@ -175,7 +175,7 @@ fn leases_are_those_of_the_ledger() {
     }
     let waiting = pooler.connect_to_worker(2);
     let answer = waiting.start_query("select 7");
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let table = wait_for_table(&console, "SHOW LEASES", |table| {
         let held = table.iter().all(|row| row["held"] == "1");
         let wanted: Vec<_> = table.iter().map(|row| row["waiting"].as_str()).collect();
@@ -188,7 +188,7 @@ fn leases_are_those_of_the_ledger() {
         );
         assert_eq!(row["pool_size"], "2");
     }
-    let pools = table_of(&console, "SHOW POOLS");
+    let pools = console.table("SHOW POOLS");
     let ours = pools
         .iter()
         .find(|row| row["database"] == "postgres")
@@ -205,7 +205,7 @@ fn leases_are_those_of_the_ledger() {
 fn a_supervisor_that_hangs_is_named_and_workers_say_what_they_know() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 2\nconsole_timeout = 1");
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     let stopped = Stopped::new(pooler.supervisor());
     let state = rows_of(&console, "SHOW STATE");
     assert_eq!(state[0], ["active", "yes"]);
@@ -223,7 +223,7 @@ fn a_supervisor_that_hangs_is_named_and_workers_say_what_they_know() {
 fn state_tells_what_holds_and_by_which_configuration() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
-    let consoles = [1, 2].map(|worker| console(&pooler, worker));
+    let consoles = [1, 2].map(|worker| pooler.console_of(worker));
     let state = |console: &Client| -> BTreeMap<String, String> {
         let rows = rows_of(console, "SHOW STATE");
         rows.into_iter()
@@ -259,7 +259,7 @@ fn lists_count_each_thing_once() {
     let clients: Vec<Client> = (1..=4)
         .map(|worker| pooler.connect_to_worker(worker))
         .collect();
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     let items = || -> BTreeMap<String, u64> {
         let rows = rows_of(&console, "SHOW LISTS");
         rows.into_iter()
@@ -280,27 +280,10 @@ fn lists_count_each_thing_once() {
     assert_eq!(order[..4], ["databases", "users", "peers", "pools"]);
 }
 
-fn console(pooler: &Pooler, worker: u8) -> Client {
-    pooler.connect_to_worker_as(worker, &Login::new().database("pgbouncer"))
-}
-
 fn rows_of(console: &Client, command: &str) -> Vec<Vec<String>> {
     let rows = console.query(command).unwrap();
     rows.iter()
         .map(|row| row.split('|').map(str::to_owned).collect())
-        .collect()
-}
-
-/// The rows of a table by the names of their columns.
-fn table_of(console: &Client, command: &str) -> Vec<BTreeMap<String, String>> {
-    let query = console.start_query(command);
-    let names = column_names(&console.read_until(b'T').body);
-    let rows = query.wait().unwrap();
-    rows.iter()
-        .map(|row| {
-            let values = row.split('|').map(str::to_owned);
-            names.iter().cloned().zip(values).collect()
-        })
         .collect()
 }
 
@@ -311,20 +294,8 @@ fn wait_for_table(
 ) -> Vec<BTreeMap<String, String>> {
     let mut table = Vec::new();
     wait_for(command, PATIENCE, || {
-        table = table_of(console, command);
+        table = console.table(command);
         as_expected(&table)
     });
     table
-}
-
-/// Names in the body of a RowDescription.
-fn column_names(body: &[u8]) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut rest = &body[2..];
-    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-        names.push(String::from_utf8_lossy(&rest[..end]).into_owned());
-        // Six fields of 18 bytes in all follow a name.
-        rest = &rest[end + 19..];
-    }
-    names
 }

@@ -46,12 +46,7 @@ fn replaced_worker_holds_what_its_predecessor_held() {
     let before = wait_idle(&pooler);
     let supervisor = count(pooler.supervisor());
     before[&2].signal(Signal::SIGKILL);
-    wait_for("a new worker 2", PATIENCE, || {
-        pooler
-            .workers()
-            .get(&2)
-            .is_some_and(|worker| *worker != before[&2])
-    });
+    pooler.wait_replaced(2, before[&2]);
     let after = wait_idle(&pooler);
     for (slot, worker) in after {
         // A sibling that took the slot meanwhile has given it back.

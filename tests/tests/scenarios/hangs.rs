@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Login, PATIENCE, Pooler, Postgres, Process, Signal, Stall, Stopped, wait_for, within,
+    Client, Login, PATIENCE, Pooler, Postgres, Signal, Stall, Stopped, wait_for, within,
 };
 
 const SETTINGS: &str = "workers = 3\npool_mode = transaction\nworker_hang_timeout = 3";
@@ -21,7 +21,7 @@ fn worker_that_hangs_in_a_turn_is_replaced_and_the_log_says_where_it_was() {
     let mut caught = pooler.wire_to_worker(2);
     caught.send(&Login::new().packet());
 
-    wait_for_another(&pooler, 2, hung);
+    pooler.wait_replaced(2, hung);
     victim.wait_closed();
     drop(stalled);
     // It was in the queue of the listener, which is older than any worker.
@@ -49,7 +49,7 @@ fn worker_that_was_stopped_while_it_waited_is_replaced_too() {
     let others = [1, 3].map(|slot| pooler.worker(slot));
     let hung = pooler.worker(2);
     hung.signal(Signal::SIGSTOP);
-    wait_for_another(&pooler, 2, hung);
+    pooler.wait_replaced(2, hung);
     for bystander in &bystanders {
         assert_eq!(bystander.value("select 'untouched'"), "untouched");
     }
@@ -158,12 +158,5 @@ fn wait_served(pooler: &Pooler, ports: &[u16]) {
     wait_for("worker 2 to accept for itself", PATIENCE, || {
         let port = ports.next().expect("a cycle goes on");
         slot_behind(pooler, *port) == Some(2)
-    });
-}
-
-fn wait_for_another(pooler: &Pooler, slot: u8, dead: Process) {
-    wait_for(&format!("a new worker {slot}"), PATIENCE, || {
-        let workers = pooler.workers();
-        workers.get(&slot).is_some_and(|worker| *worker != dead)
     });
 }

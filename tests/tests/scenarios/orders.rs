@@ -14,7 +14,7 @@ fn kill_closes_clients_of_all_workers_and_pauses_their_database() {
     }
     let other = pooler.connect_to_worker_as(3, &Login::new().database("template1"));
     other.query("begin").unwrap();
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     assert_eq!(console.query("KILL postgres"), Ok(vec![]));
     wait_for("all servers but one to be gone", PATIENCE, || {
         postgres.connections() == 1
@@ -40,7 +40,7 @@ fn kill_without_a_database_is_lifted_by_name_or_for_all() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let clients = [1, 2, 3].map(|worker| pooler.connect_to_worker(worker));
-    let console = console(&pooler, 3);
+    let console = pooler.console_of(3);
     assert_eq!(console.query("KILL"), Ok(vec![]));
     for client in &clients {
         client.wait_closed();
@@ -68,7 +68,7 @@ fn kill_client_reaches_a_client_of_another_worker() {
     let pooler = Pooler::start(&postgres, SETTINGS);
     let victim = pooler.connect_to_worker_as(1, &Login::new().user("bob"));
     let others = [1, 2, 3].map(|worker| pooler.connect_to_worker(worker));
-    let console = console(&pooler, 3);
+    let console = pooler.console_of(3);
     let number = number_of(&console, "bob");
     assert_eq!(console.query(&format!("KILL_CLIENT {number}")), Ok(vec![]));
     victim.wait_closed();
@@ -91,7 +91,7 @@ fn disabled_database_takes_no_new_clients_on_any_worker() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let old = [1, 2, 3].map(|worker| pooler.connect_to_worker(worker));
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     for worker in 1..=3 {
         // A way to a worker is found by logging in.
         pooler.learn(worker, 3);
@@ -130,12 +130,12 @@ fn reconnect_replaces_the_servers_of_all_workers_as_they_come_free() {
     }
     let before: Vec<String> = clients.iter().map(pid).collect();
     clients[0].query("commit").unwrap();
-    let console = console(&pooler, 3);
+    let console = pooler.console_of(3);
     assert_eq!(console.query("RECONNECT"), Ok(vec![]));
     for (client, old) in clients.iter().zip(&before).skip(1) {
         assert_eq!(pid(client), *old, "a transaction keeps its server");
     }
-    let second = self::console(&pooler, 1);
+    let second = pooler.console_of(1);
     let closed = second.start_query("WAIT_CLOSE postgres");
     for client in &clients[1..] {
         client.query("commit").unwrap();
@@ -209,7 +209,7 @@ fn orders_that_make_no_sense_are_refused_in_pgbouncers_words() {
 fn worker_that_does_not_answer_is_named() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\nconsole_timeout = 2"));
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     pooler.learn(3, 1);
     let stopped = pooler.worker(3);
     stopped.signal(Signal::SIGSTOP);
@@ -238,8 +238,4 @@ const ID: usize = 20;
 fn refusal(console: &Client, command: &str) -> String {
     assert_eq!(console.query(command), Err(SqlState("08P01")), "{command}");
     console.last_error().unwrap().message
-}
-
-fn console(pooler: &Pooler, worker: u8) -> Client {
-    pooler.connect_to_worker_as(worker, &Login::new().database("pgskein"))
 }

@@ -18,7 +18,7 @@ fn pause_waits_for_transactions_of_every_worker() {
         client.query("begin").unwrap();
     }
     clients[0].query("commit").unwrap();
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let paused = console.start_query("PAUSE");
     wait_for("the idle server to be closed", PATIENCE, || {
         postgres.connections() == 2
@@ -36,7 +36,7 @@ fn pause_waits_for_transactions_of_every_worker() {
     let third = late.start_query("select 3");
     pooler.wait_waiting_clients(3);
     assert_eq!(postgres.connections(), 0);
-    assert_eq!(self::console(&pooler, 2).query("RESUME"), Ok(vec![]));
+    assert_eq!(pooler.console_of(2).query("RESUME"), Ok(vec![]));
     assert_eq!(waiting.wait(), Ok(vec!["1".to_owned()]));
     assert_eq!(second.wait(), Ok(vec!["2".to_owned()]));
     assert_eq!(third.wait(), Ok(vec!["3".to_owned()]));
@@ -59,7 +59,7 @@ fn postgresql_restarts_in_a_pause_without_an_error_for_anybody() {
                 }
             });
         }
-        let console = console(&pooler, 2);
+        let console = pooler.console_of(2);
         for _ in 0..2 {
             assert_eq!(console.query("PAUSE"), Ok(vec![]));
             wait_none(&postgres);
@@ -84,7 +84,7 @@ fn pgbench_notices_nothing_of_pauses_nor_of_a_restart_in_one() {
         let stop = &stop;
         let (pooler, postgres) = (&pooler, &postgres);
         let pauses = scope.spawn(move || {
-            let console = console(pooler, 1);
+            let console = pooler.console_of(1);
             let witnesses = [1, 2, 3].map(|worker| pooler.connect_to_worker(worker));
             let mut pauses = 0;
             while !stop.is_set() {
@@ -123,7 +123,7 @@ fn pause_of_one_database_leaves_others_alone_and_outlives_resume() {
     for client in shop.iter().chain(&bank) {
         assert_eq!(client.value("select 1"), "1");
     }
-    let console = console(&pooler, 3);
+    let console = pooler.console_of(3);
     assert_eq!(console.query("PAUSE shop"), Ok(vec![]));
     let waiting = shop.each_ref().map(|client| client.start_query("select 7"));
     pooler.wait_waiting_clients(3);
@@ -174,17 +174,12 @@ fn successor_of_a_worker_killed_in_a_pause_is_paused() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     pooler.connect_to_worker(1).close();
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     assert_eq!(console.query("PAUSE"), Ok(vec![]));
     assert_eq!(console.query("DISABLE template1"), Ok(vec![]));
     let dead = pooler.worker(2);
     dead.signal(Signal::SIGKILL);
-    wait_for("a new worker 2", PATIENCE, || {
-        pooler
-            .workers()
-            .get(&2)
-            .is_some_and(|worker| *worker != dead)
-    });
+    pooler.wait_replaced(2, dead);
     let client = pooler.connect_to_worker(2);
     let answer = client.start_query("select 2");
     pooler.wait_waiting_clients(1);
@@ -201,7 +196,7 @@ fn pause_is_over_although_a_worker_dies_with_its_transaction() {
     let pooler = Pooler::start(&postgres, SETTINGS);
     let client = pooler.connect_to_worker(2);
     client.query("begin").unwrap();
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let paused = console.start_query("PAUSE");
     pooler.wait_log("PAUSE command issued");
     pooler.worker(2).signal(Signal::SIGKILL);
@@ -216,7 +211,7 @@ fn session_mode_is_paused_when_clients_have_gone() {
     for client in &clients {
         assert_eq!(client.value("select 1"), "1");
     }
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     let paused = console.start_query("PAUSE");
     pooler.wait_log("PAUSE command issued");
     for client in clients {
@@ -233,7 +228,7 @@ fn resume_of_another_console_ends_a_pause_that_waits() {
     let pooler = Pooler::start(&postgres, SETTINGS);
     let client = pooler.connect_to_worker(3);
     client.query("begin").unwrap();
-    let (one, other) = (console(&pooler, 1), console(&pooler, 2));
+    let (one, other) = (pooler.console_of(1), pooler.console_of(2));
     for (pause, resume, expected) in [
         ("PAUSE", "RESUME", "pooler is not paused/suspended"),
         (
@@ -257,12 +252,12 @@ fn pause_stays_when_its_console_is_gone() {
     let pooler = Pooler::start(&postgres, SETTINGS);
     let client = pooler.connect_to_worker(3);
     client.query("begin").unwrap();
-    let first = console(&pooler, 1);
+    let first = pooler.console_of(1);
     let _gone = first.start_query("PAUSE");
     pooler.wait_log("PAUSE command issued");
     first.reset();
     // By the same way as the other order, and behind it, to all workers.
-    let second = console(&pooler, 1);
+    let second = pooler.console_of(1);
     assert_eq!(second.query("ENABLE postgres"), Ok(vec![]));
     client.query("commit").unwrap();
     let answer = client.start_query("select 1");
@@ -320,8 +315,4 @@ fn wait_none(postgres: &Postgres) {
 fn refusal(console: &Client, command: &str) -> String {
     assert_eq!(console.query(command), Err(SqlState("08P01")), "{command}");
     console.last_error().unwrap().message
-}
-
-fn console(pooler: &Pooler, worker: u8) -> Client {
-    pooler.connect_to_worker_as(worker, &Login::new().database("pgskein"))
 }

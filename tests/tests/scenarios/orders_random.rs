@@ -23,8 +23,8 @@ fn orders_at_random_tell_nobody_a_wrong_thing() {
     for worker in 1..=3 {
         pooler.learn(worker, 8);
     }
-    let consoles = [1, 2, 3].map(|worker| console(&pooler, worker));
-    let operator = console(&pooler, 1);
+    let consoles = [1, 2, 3].map(|worker| pooler.console_of(worker));
+    let operator = pooler.console_of(1);
     let stop = Stop::default();
     let done = Stop::default();
     thread::scope(|scope| {
@@ -141,10 +141,6 @@ fn newest_customer(pooler: &Pooler) -> Option<u64> {
     let line = lines.find(|line| line.contains(" shop/") && line.ends_with(": login"))?;
     let mut words = line.split(' ');
     words.find_map(|word| word.strip_prefix('c')?.parse().ok())
-}
-
-fn console(pooler: &Pooler, worker: u8) -> Client {
-    pooler.connect_to_worker_as(worker, &Login::new().database("pgskein"))
 }
 
 fn seed() -> u64 {

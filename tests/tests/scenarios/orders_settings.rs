@@ -8,7 +8,7 @@ const SETTINGS: &str = "workers = 3\npool_mode = transaction\nquery_wait_timeout
 fn set_takes_effect_on_all_workers_and_for_one_that_starts_later() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    let consoles = [1, 2, 3].map(|worker| console(&pooler, worker));
+    let consoles = [1, 2, 3].map(|worker| pooler.console_of(worker));
     let set = consoles[0].start_query("SET query_wait_timeout = 7");
     assert_eq!(
         consoles[0].read_until(b'C').body,
@@ -24,13 +24,8 @@ fn set_takes_effect_on_all_workers_and_for_one_that_starts_later() {
     );
     let dead = pooler.worker(3);
     dead.signal(Signal::SIGKILL);
-    wait_for("a new worker 3", PATIENCE, || {
-        pooler
-            .workers()
-            .get(&3)
-            .is_some_and(|worker| *worker != dead)
-    });
-    let new = console(&pooler, 3);
+    pooler.wait_replaced(3, dead);
+    let new = pooler.console_of(3);
     assert_eq!(value(&new, "query_wait_timeout"), "7");
     assert_eq!(value(&new, "server_idle_timeout"), "0.5");
     // Both are forgotten when the files are read.
@@ -46,7 +41,7 @@ fn set_does_what_the_file_would() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let clients = [1, 2, 3].map(|worker| pooler.connect_to_worker(worker));
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     assert_eq!(console.query("SET default_pool_size = 1"), Ok(vec![]));
     clients[0].query("begin").unwrap();
     let waiting = [
@@ -64,7 +59,7 @@ fn set_does_what_the_file_would() {
 fn set_refuses_what_the_file_may_not_say_and_changes_nothing() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     for (command, expected) in [
         (
             "SET default_pool_size = many",
@@ -97,7 +92,7 @@ fn set_refuses_what_the_file_may_not_say_and_changes_nothing() {
 fn reload_returns_when_every_worker_has_gone_over() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    let consoles = [1, 2, 3].map(|worker| console(&pooler, worker));
+    let consoles = [1, 2, 3].map(|worker| pooler.console_of(worker));
     for round in 1..=20 {
         pooler.write_settings(&format!("{SETTINGS}\nclient_login_timeout = {round}"));
         assert_eq!(consoles[round % 3].query("RELOAD"), Ok(vec![]));
@@ -117,7 +112,7 @@ fn reload_retires_servers_of_all_workers_whose_database_has_moved() {
     }
     clients[0].query("commit").unwrap();
     pooler.write_ini(&format!("* = {}", new.address()), SETTINGS);
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     assert_eq!(console.query("RELOAD"), Ok(vec![]));
     wait_for("the idle server to be closed", PATIENCE, || {
         old.connections() == 2
@@ -148,7 +143,7 @@ fn reload_closes_clients_and_servers_of_a_removed_database() {
         assert_eq!(client.value("select 1"), "1");
     }
     pooler.write_ini(&format!("postgres = {address}"), SETTINGS);
-    assert_eq!(console(&pooler, 1).query("RELOAD"), Ok(vec![]));
+    assert_eq!(pooler.console_of(1).query("RELOAD"), Ok(vec![]));
     for client in &clients {
         client.wait_closed();
         assert_eq!(client.last_error().unwrap().message, "database removed");
@@ -163,7 +158,7 @@ fn reload_closes_clients_and_servers_of_a_removed_database() {
 fn worker_that_does_not_go_over_in_time_is_named_and_does_later() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\nconsole_timeout = 2"));
-    let (first, third) = (console(&pooler, 1), console(&pooler, 3));
+    let (first, third) = (pooler.console_of(1), pooler.console_of(3));
     let stopped = pooler.worker(3);
     stopped.signal(Signal::SIGSTOP);
     assert_eq!(first.query("SET query_wait_timeout = 7"), Ok(vec![]));
@@ -215,8 +210,4 @@ fn value(console: &Client, name: &str) -> String {
     let row = rows.iter().find(|row| row.split('|').next() == Some(name));
     let row = row.unwrap_or_else(|| panic!("no {name}"));
     row.split('|').nth(1).unwrap().to_owned()
-}
-
-fn console(pooler: &Pooler, worker: u8) -> Client {
-    pooler.connect_to_worker_as(worker, &Login::new().database("pgskein"))
 }

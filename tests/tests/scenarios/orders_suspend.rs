@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, startup_packet, within,
+    Client, PATIENCE, Pooler, Postgres, Signal, SqlState, startup_packet, within,
 };
 
 const SETTINGS: &str = "workers = 3\npool_mode = transaction";
@@ -17,7 +17,7 @@ fn nothing_passes_while_suspended_and_everything_after() {
     for client in &clients[1..] {
         assert_eq!(client.value("select 1"), "1");
     }
-    let (one, other) = (console(&pooler, 1), console(&pooler, 2));
+    let (one, other) = (pooler.console_of(1), pooler.console_of(2));
     assert_eq!(one.query("SUSPEND"), Ok(vec![]));
     assert_eq!(refusal(&other, "PAUSE"), "already suspended/paused");
     assert_eq!(refusal(&other, "SUSPEND"), "already suspended/paused");
@@ -45,7 +45,7 @@ fn answer_that_has_begun_is_given_whole_before_the_stand() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let client = pooler.connect_to_worker(2);
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     // More than fits into the sockets, which nobody reads yet.
     let answer = client.start_query("select repeat('x', 30000000)");
     let _description = client.read_until(b'T');
@@ -65,7 +65,7 @@ fn group_goes_on_when_the_console_that_suspended_it_is_gone() {
     let pooler = Pooler::start(&postgres, SETTINGS);
     let client = pooler.connect_to_worker(3);
     for reset in [false, true] {
-        let console = console(&pooler, 1);
+        let console = pooler.console_of(1);
         assert_eq!(console.query("SUSPEND"), Ok(vec![]));
         let answer = client.start_query("select 1");
         if reset {
@@ -77,7 +77,7 @@ fn group_goes_on_when_the_console_that_suspended_it_is_gone() {
         assert_eq!(pooler.connect_to_worker(2).value("select 2"), "2");
     }
     // The same if the worker of the console dies.
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     assert_eq!(console.query("SUSPEND"), Ok(vec![]));
     pooler.worker(1).signal(Signal::SIGKILL);
     assert_eq!(client.value("select 1"), "1");
@@ -99,7 +99,7 @@ fn suspend_timeout_closes_who_sends_half_a_message() {
         let later = pooler.connect_to_worker(worker);
         assert_eq!(later.value("select 1"), "1");
     }
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     assert_eq!(console.query("SUSPEND"), Ok(vec![]));
     clients[0].wait_closed();
     assert_eq!(clients[0].last_error().unwrap().message, "suspend_timeout");
@@ -113,7 +113,7 @@ fn suspended_group_reloads_and_drains() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let client = pooler.connect_to_worker(3);
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     assert_eq!(console.query("SUSPEND"), Ok(vec![]));
     assert_eq!(console.query("RELOAD"), Ok(vec![]));
     assert_eq!(console.query("SET query_wait_timeout = 7"), Ok(vec![]));
@@ -128,8 +128,4 @@ fn suspended_group_reloads_and_drains() {
 fn refusal(console: &Client, command: &str) -> String {
     assert_eq!(console.query(command), Err(SqlState("08P01")), "{command}");
     console.last_error().unwrap().message
-}
-
-fn console(pooler: &Pooler, worker: u8) -> Client {
-    pooler.connect_to_worker_as(worker, &Login::new().database("pgskein"))
 }

@@ -12,7 +12,7 @@ fn transactions_and_queries_are_counted_exactly_whichever_worker_is_asked() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let clients = [1, 2, 2, 3].map(|worker| pooler.connect_to_worker(worker));
-    let consoles = [1, 2, 3].map(|worker| console(&pooler, worker));
+    let consoles = [1, 2, 3].map(|worker| pooler.console_of(worker));
     let before = stats(&consoles[0]);
     for client in &clients {
         for _ in 0..5 {
@@ -40,7 +40,7 @@ fn session_and_statement_mode_count_alike() {
         let settings = format!("workers = 2\npool_mode = {mode}\nstats_period = 3600");
         let pooler = Pooler::start(&postgres, &settings);
         let client = pooler.connect_to_worker(2);
-        let console = console(&pooler, 1);
+        let console = pooler.console_of(1);
         let before = stats(&console);
         for _ in 0..5 {
             client.value("select 1");
@@ -65,7 +65,7 @@ fn session_and_statement_mode_count_alike() {
 fn every_transaction_of_pgbench_is_counted() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     for (mode, queries) in [("simple", 7), ("extended", 7), ("prepared", 7)] {
         // What it asks before it begins is the same each time.
         let [short, long] = [10, 60].map(|transactions| {
@@ -90,7 +90,7 @@ fn every_query_of_a_pipeline_is_counted_with_its_transaction() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let client = pooler.connect_to_worker(2);
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let before = stats(&console);
     let texts = ["select 1", "begin", "select 2", "commit", "select 3"];
     let queries = texts.map(|sql| message(b'Q', format!("{sql}\0").as_bytes()));
@@ -109,7 +109,7 @@ fn every_query_of_a_pipeline_is_counted_with_its_transaction() {
 fn bytes_are_those_that_the_client_has_sent_and_got() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     // The second one is given answers that are not the server's.
     let clients = [2, 2].map(|worker| pooler.connect_to_worker(worker));
     for client in &clients {
@@ -145,7 +145,7 @@ fn bytes_are_those_that_the_client_has_sent_and_got() {
 fn prepared_statements_are_counted_for_clients_and_for_servers() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\ndefault_pool_size = 1"));
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let clients = [2, 2].map(|worker| pooler.connect_to_worker(worker));
     let before = stats(&console);
     for client in &clients {
@@ -169,7 +169,7 @@ fn prepared_statements_are_counted_for_clients_and_for_servers() {
 fn waits_and_sleeps_take_the_time_that_they_take() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\ndefault_pool_size = 1"));
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let [holder, waiter] = [2, 2].map(|worker| pooler.connect_to_worker(worker));
     let before = stats(&console);
     holder.query("begin").unwrap();
@@ -208,7 +208,7 @@ fn waits_and_sleeps_take_the_time_that_they_take() {
 fn what_a_client_leaves_unfinished_counts_once() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let [running, idle] = [2, 3].map(|worker| pooler.connect_to_worker(worker));
     let before = stats(&console);
     idle.query("begin").unwrap();
@@ -226,7 +226,7 @@ fn what_a_client_leaves_unfinished_counts_once() {
 fn commands_of_consoles_are_counted_in_both_protocols() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     let count = || {
         let rows = console.table("SHOW STATS_TOTALS");
         let row = rows.iter().find(|row| row["database"] == "pgbouncer");
@@ -243,7 +243,7 @@ fn commands_of_consoles_are_counted_in_both_protocols() {
 fn columns_are_those_of_pgbouncer() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 1");
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let names = |command: &str| -> Vec<String> {
         let (names, _) = console.named_rows(command);
         names
@@ -298,7 +298,7 @@ fn totals_are_the_sum_of_all_databases_the_console_included() {
     for client in &clients {
         client.query("select 1").unwrap();
     }
-    let console = console(&pooler, 3);
+    let console = pooler.console_of(3);
     let rows = console.table("SHOW STATS_TOTALS");
     let databases: Vec<&str> = rows.iter().map(|row| row["database"].as_str()).collect();
     assert_eq!(databases, ["pgbouncer", "postgres", "template1"]);
@@ -310,10 +310,6 @@ fn totals_are_the_sum_of_all_databases_the_console_included() {
     let totals = console.query("SHOW TOTALS").unwrap();
     assert_eq!(totals[0], format!("total_server_assignment_count|{sum}"));
     assert!(sum >= 2);
-}
-
-fn console(pooler: &Pooler, worker: u8) -> Client {
-    pooler.connect_to_worker_as(worker, &Login::new().database("pgbouncer"))
 }
 
 /// The numbers of database `postgres`.

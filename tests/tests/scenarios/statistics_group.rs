@@ -22,7 +22,7 @@ fn totals_keep_what_a_killed_worker_has_counted() {
             client.value("select 1");
         }
     }
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let before = totals(&console);
     assert_eq!(before[..2], [30, 30]);
     let dead = pooler.worker(2);
@@ -30,8 +30,7 @@ fn totals_keep_what_a_killed_worker_has_counted() {
     wait_for("a new worker 2", PATIENCE, || {
         // Neither less nor more, at any moment.
         assert_eq!(totals(&console), before);
-        let workers = pooler.workers();
-        workers.get(&2).is_some_and(|worker| *worker != dead)
+        pooler.has_replaced(2, dead)
     });
     assert_eq!(totals(&console), before);
     let newcomer = pooler.connect_to_worker(2);
@@ -49,7 +48,7 @@ fn totals_keep_what_a_pool_has_counted_that_was_removed() {
     );
     let client = pooler.connect_to_worker_as(1, &Login::new().database("template1"));
     client.value("select 1");
-    let console = console(&pooler, 2);
+    let console = pooler.console_of(2);
     let row = || {
         let rows = console.table("SHOW STATS_TOTALS");
         let mut found = rows
@@ -72,7 +71,7 @@ fn totals_never_go_back_while_workers_are_killed_under_load() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let clients = [2, 3].map(|worker| pooler.connect_to_worker(worker));
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let stop = Stop::default();
     thread::scope(|scope| {
         let _guard = stop.guard();
@@ -95,8 +94,7 @@ fn totals_never_go_back_while_workers_are_killed_under_load() {
             dead.signal(Signal::SIGKILL);
             wait_for("a new worker", PATIENCE, || {
                 last = later(&console, &last);
-                let workers = pooler.workers();
-                workers.get(&slot).is_some_and(|worker| *worker != dead)
+                pooler.has_replaced(slot, dead)
             });
         }
         last = later(&console, &last);
@@ -111,7 +109,7 @@ fn what_a_worker_that_hangs_has_counted_is_shown_and_the_worker_named() {
     let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\nconsole_timeout = 1"));
     let client = pooler.connect_to_worker(3);
     client.value("select 1");
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     let before = totals(&console);
     assert_eq!(before[0], 1);
     let stopped = Stopped::new(pooler.worker(3));
@@ -133,7 +131,7 @@ fn averages_are_those_of_the_last_whole_period() {
         "workers = 2\npool_mode = transaction\nstats_period = 1",
     );
     let clients = [1, 2].map(|worker| pooler.connect_to_worker(worker));
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     wait_for("averages of sleeps", PATIENCE, || {
         for client in &clients {
             client.value("select pg_sleep(0.02)");
@@ -163,7 +161,7 @@ fn distributions_are_those_of_the_running_and_the_last_period() {
         "workers = 2\npool_mode = transaction\nstats_period = 2",
     );
     let client = pooler.connect_to_worker(2);
-    let console = console(&pooler, 1);
+    let console = pooler.console_of(1);
     wait_for("a query to be counted", PATIENCE, || {
         client.value("select 1");
         let rows = console.table("SHOW LATENCY");
@@ -178,10 +176,6 @@ fn distributions_are_those_of_the_running_and_the_last_period() {
 }
 
 type Row = BTreeMap<String, String>;
-
-fn console(pooler: &Pooler, worker: u8) -> Client {
-    pooler.connect_to_worker_as(worker, &Login::new().database("pgbouncer"))
-}
 
 /// The totals of database `postgres`, none of them less than before.
 fn later(console: &Client, before: &[u64; 4]) -> [u64; 4] {

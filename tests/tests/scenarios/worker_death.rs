@@ -32,12 +32,7 @@ fn siblings_of_a_killed_worker_are_untouched_under_load() {
         for victim in victims {
             victim.wait_closed();
         }
-        wait_for("a new worker 2", PATIENCE, || {
-            pooler
-                .workers()
-                .get(&2)
-                .is_some_and(|worker| *worker != dead)
-        });
+        pooler.wait_replaced(2, dead);
         assert_eq!(
             pooler.connect_to_worker(2).value("select 'served'"),
             "served"
@@ -90,12 +85,7 @@ fn replaced_worker_keeps_slot_and_generation_and_gets_its_cancels() {
     let pooler = Pooler::start(&postgres, SETTINGS);
     let dead = pooler.worker(3);
     dead.signal(Signal::SIGKILL);
-    wait_for("a new worker 3", PATIENCE, || {
-        pooler
-            .workers()
-            .get(&3)
-            .is_some_and(|worker| *worker != dead)
-    });
+    pooler.wait_replaced(3, dead);
     let mut client = pooler.connect_to_worker(3);
     // While a sibling served the slot, a login was that sibling's.
     wait_for("a client of the new worker", PATIENCE, || {

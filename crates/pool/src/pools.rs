@@ -27,12 +27,9 @@ use self::recall::Recall;
 use self::trouble::Trouble;
 use crate::control::PoolKey;
 use crate::parameters::ParametersId;
-use crate::slab::{ClientId, ServerId};
+pub use crate::slab::PoolId;
+use crate::slab::{ClientId, ServerId, Slab};
 use crate::statistics::PoolStatistics;
-
-/// A pool of this worker.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct PoolId(u32);
 
 /// What a client that needs a server gets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -109,8 +106,6 @@ pub struct Pool {
     retired_at: Option<Instant>,
     /// Since when it was seen without a client and a server.
     unused_since: Option<Instant>,
-    /// It was removed, and its place is free for another.
-    vacant: bool,
 }
 
 impl Pool {
@@ -136,7 +131,6 @@ impl Pool {
             trouble: Trouble::default(),
             retired_at: None,
             unused_since: None,
-            vacant: false,
         }
     }
 
@@ -279,12 +273,6 @@ impl Pool {
         !soon
     }
 
-    /// How long the first client in the queue has waited.
-    pub fn oldest_wait(&self, now: Instant) -> Option<Duration> {
-        let (_, since) = self.waiting.front()?;
-        Some(now.saturating_duration_since(*since))
-    }
-
     /// How long somebody has waited for this pool: for a server, for one of his
     /// own, or for the greeting.
     pub fn longest_wait(&self, now: Instant) -> Option<Duration> {
@@ -305,11 +293,6 @@ impl Pool {
         self.idle.iter().copied()
     }
 
-    /// Leases that the worker holds for this pool.
-    pub fn held(&self) -> u32 {
-        self.held
-    }
-
     /// Servers that could be used by clients that share, and by those that do
     /// not.
     fn need(&self) -> u32 {
@@ -326,52 +309,52 @@ impl Pool {
 /// All pools of a worker.
 #[derive(Debug, Default)]
 pub struct Pools {
-    pools: Vec<Pool>,
-    numbers: HashMap<PoolKey, u32>,
+    pools: Slab<PoolId, Pool>,
+    ids: HashMap<PoolKey, PoolId>,
     /// The pools of dedicated servers, by the pool that they come from.
     dedicated: HashMap<PoolId, PoolId>,
-    /// Places of pools that were removed.
-    vacant: Vec<PoolId>,
 }
 
 impl Pools {
     /// The pool with this name, made with `settings` if there is none.
     pub fn find(&mut self, key: &PoolKey, settings: impl FnOnce() -> PoolSettings) -> PoolId {
-        if let Some(&number) = self.numbers.get(key) {
-            return PoolId(number);
+        if let Some(&id) = self.ids.get(key) {
+            return id;
         }
         let id = self.insert(Pool::new(key.clone(), settings()));
-        self.numbers.insert(key.clone(), id.0);
+        self.ids.insert(key.clone(), id);
         id
     }
 
     /// The pool with this name, if there is one.
     pub fn lookup(&self, key: &PoolKey) -> Option<PoolId> {
-        self.numbers.get(key).copied().map(PoolId)
+        self.ids.get(key).copied()
     }
 
     /// A pool.
     #[inline]
     pub fn get(&self, id: PoolId) -> Option<&Pool> {
-        self.pools.get(id.0 as usize)
+        self.pools.get(id)
     }
 
     /// A pool to change.
     #[inline]
     pub fn get_mut(&mut self, id: PoolId) -> Option<&mut Pool> {
-        self.pools.get_mut(id.0 as usize)
+        self.pools.get_mut(id)
     }
 
     /// All pools with their ids.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (PoolId, &mut Pool)> {
-        let pools = (0u32..).map(PoolId).zip(self.pools.iter_mut());
-        pools.filter(|(_, pool)| !pool.vacant)
+        self.pools.iter_mut()
     }
 
     /// All pools.
     pub fn iter(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
-        let pools = (0u32..).map(PoolId).zip(self.pools.iter());
-        pools.filter(|(_, pool)| !pool.vacant)
+        self.pools.iter()
+    }
+
+    fn insert(&mut self, pool: Pool) -> PoolId {
+        self.pools.insert_with(|_| pool)
     }
 }
 

@@ -48,6 +48,8 @@ ids! {
     ServerId;
     /// A connection that only carries a request between processes or a cancel.
     ErrandId;
+    /// A pool, inside one worker.
+    PoolId;
 }
 
 /// Values by id, in one block of memory.

@@ -1,14 +1,10 @@
 //! Unused pools: those without a client and a server, which are removed after a
 //! while, so that clients that name ever new databases and users do not fill the
 //! memory.
-//!
-//! A place that is free is taken by the next new pool. Nothing names a pool that
-//! was removed: whoever had its id was one of its clients or servers.
 
 use std::time::{Duration, Instant};
 
 use super::{Pool, PoolId, Pools};
-use crate::control::PoolKey;
 
 impl Pools {
     /// Whether there is a pool that could be removed one day, unless it has
@@ -29,8 +25,7 @@ impl Pools {
     ) -> Vec<(PoolId, Pool)> {
         let mut over = Vec::new();
         let dedicated = &self.dedicated;
-        for (number, pool) in (0u32..).zip(&mut self.pools) {
-            let id = PoolId(number);
+        for (id, pool) in self.pools.iter_mut() {
             let has_client =
                 |id| has_client(id) || dedicated.get(&id).is_some_and(|id| has_client(*id));
             if !pool.is_unused() || has_client(id) {
@@ -48,39 +43,13 @@ impl Pools {
             .collect()
     }
 
-    /// Gives a new pool a place.
-    pub(super) fn insert(&mut self, pool: Pool) -> PoolId {
-        if let Some(id) = self.vacant.pop()
-            && let Some(place) = self.get_mut(id)
-        {
-            *place = pool;
-            return id;
-        }
-        let id = PoolId(u32::try_from(self.pools.len()).unwrap_or(u32::MAX));
-        self.pools.push(pool);
-        id
-    }
-
     fn remove(&mut self, id: PoolId) -> Option<Pool> {
-        let mut pool = self.vacate(id)?;
-        self.numbers.remove(&pool.key);
+        let mut pool = self.pools.remove(id)?;
+        self.ids.remove(&pool.key);
         let dedicated = self.dedicated.remove(&id);
-        if let Some(dedicated) = dedicated.and_then(|id| self.vacate(id)) {
+        if let Some(dedicated) = dedicated.and_then(|id| self.pools.remove(id)) {
             pool.statistics.take_over(&dedicated.statistics);
         }
-        Some(pool)
-    }
-
-    fn vacate(&mut self, id: PoolId) -> Option<Pool> {
-        let pool = self.get_mut(id)?;
-        let nameless = PoolKey {
-            database: String::new(),
-            user: String::new(),
-        };
-        let mut vacant = Pool::new(nameless, pool.settings);
-        vacant.vacant = true;
-        let pool = std::mem::replace(pool, vacant);
-        self.vacant.push(id);
         Some(pool)
     }
 }
@@ -88,8 +57,7 @@ impl Pools {
 impl Pool {
     /// It has no server and nobody waits in it, and the ledger knows.
     fn is_unused(&self) -> bool {
-        !self.vacant
-            && !self.is_dedicated()
+        !self.is_dedicated()
             && self.held + self.dedicated + self.opening == 0
             && self.need() == 0
             && self.greeting.is_empty()
@@ -101,6 +69,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::PoolKey;
     use crate::slab::{ClientId, Id, ServerId};
 
     const TIMEOUT: Duration = Duration::from_secs(10);
@@ -181,12 +150,13 @@ mod tests {
         for round in 0..100 {
             let [one, other] = ["b", "c"].map(|name| find(&mut pools, &format!("{name}{round}")));
             assert_ne!(one, other);
-            assert!([id, dedicated].contains(&one) && [id, dedicated].contains(&other));
+            // Who still had the id of the old one finds nothing.
+            assert!(pools.get(id).is_none() && pools.get(dedicated).is_none());
             let later = now + TIMEOUT * (round * 2 + 2);
             remove(&mut pools, later);
             assert_eq!(remove(&mut pools, later + TIMEOUT).len(), 2);
         }
-        assert_eq!(pools.pools.len(), 2);
+        assert_eq!(pools.pools.places(), 2);
     }
 
     #[test]

@@ -24,5 +24,5 @@ mod unnamed;
 
 pub use known::{Found, Known};
 pub use names::Prepared;
-pub use statements::{Name, OutOfMemory, StatementId, Statements};
+pub use statements::{Name, OutOfMemory, StatementId, StatementKey, Statements};
 pub use unnamed::Unnamed;

@@ -37,6 +37,7 @@ use pgskein_pool::client_places::ClientPlaces;
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::ledger::{Ledger, WorkerId};
 use pgskein_pool::old_hosts::OldHosts;
+use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::Orders;
 use pgskein_pool::welcomes::Welcomes;
 use pgskein_protocol::key::Slot;
@@ -84,7 +85,7 @@ pub(crate) struct Supervisor {
     ledger: Ledger,
     client_places: ClientPlaces,
     /// What the names of prepared statements on servers are made of.
-    statement_key: [u8; 16],
+    statement_key: StatementKey,
     /// Hosts that speak plain 3.0, until the next configuration.
     old_hosts: OldHosts,
     /// What servers report at their login.
@@ -201,7 +202,7 @@ impl Supervisor {
             last_token: PEERS.0,
             ledger: Ledger::new(),
             client_places: ClientPlaces::default(),
-            statement_key,
+            statement_key: statement_key.into(),
             old_hosts: OldHosts::default(),
             welcomes: Welcomes::default(),
             reloads: Reloads::default(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::drain_order::{DrainKind, DrainOrder};
 use crate::ledger::{Report as Holding, ReportedServer};
+use crate::prepared::StatementKey;
 use crate::runtime::{FromSupervisor, FromWorker, Order, RuntimeState, Scope};
 use crate::statistics::{Counters, Report, Totals};
 
@@ -139,8 +140,10 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             ToSupervisor::Reported {
                 last_id: 258,
                 last_lease: 7,
+                statement_key: StatementKey(*b"0123456789abcdef"),
             },
-            b"\0\0\0\x13\x01\x33\0\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x07",
+            b"\0\0\0\x23\x01\x33\0\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x07\
+              0123456789abcdef",
         ),
         (
             ToSupervisor::Left { client: 258 },

@@ -9,6 +9,7 @@ use super::{
 use crate::console::Topic;
 use crate::ledger::{self, ReportedServer};
 use crate::octets::{Octets, Truncated, put_bytes, put_duration};
+use crate::prepared::StatementKey;
 use crate::runtime::FromWorker;
 use crate::statistics::Report;
 
@@ -41,6 +42,8 @@ pub enum ToSupervisor {
         last_id: u64,
         /// Number of the last lease that it was granted.
         last_lease: u64,
+        /// What its servers' names of prepared statements are made of.
+        statement_key: StatementKey,
     },
     /// The lease's server has logged in.
     Held {
@@ -238,9 +241,11 @@ impl ToSupervisor {
             Self::Reported {
                 last_id,
                 last_lease,
+                statement_key,
             } => put_frame(out, 51, |out| {
                 out.extend_from_slice(&last_id.to_be_bytes());
                 out.extend_from_slice(&last_lease.to_be_bytes());
+                out.extend_from_slice(&statement_key.0);
             }),
             Self::Wanted { pool, demand } => put_frame(out, 18, |out| {
                 put_pool(out, pool);
@@ -357,6 +362,7 @@ impl ToSupervisor {
                 51 => Self::Reported {
                     last_id: octets.u64()?,
                     last_lease: octets.u64()?,
+                    statement_key: StatementKey(octets.array()?),
                 },
                 18 => Self::Wanted {
                     pool: pool(octets)?,

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn name(number: u8) -> Name {
-        Name::of(&[0; 16], &[number, 0])
+        Name::of([0; 16].into(), &[number, 0])
     }
 
     #[test]

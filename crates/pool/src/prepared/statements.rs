@@ -9,6 +9,11 @@ use siphasher::sip128::SipHasher24;
 
 use crate::text::Classes;
 
+/// The secret that names of statements on servers are made of: without it no
+/// client can forge the name of another's.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct StatementKey(pub [u8; 16]);
+
 /// The name of a statement on the servers.
 ///
 /// It is a keyed hash of the text and the types, the same in every worker, and
@@ -29,7 +34,7 @@ pub struct OutOfMemory;
 /// Always true: a statement with no users is in `free`.
 #[derive(Debug)]
 pub struct Statements {
-    key: [u8; 16],
+    key: StatementKey,
     limit: usize,
     bytes: usize,
     /// Clients that have prepared something.
@@ -70,8 +75,8 @@ impl Name {
     pub const PREFIX: &[u8] = b"pgskein_";
 
     /// The name of the Parse whose body behind the name is `tail`.
-    pub fn of(key: &[u8; 16], tail: &[u8]) -> Self {
-        let hash = SipHasher24::new_with_key(key).hash(tail);
+    pub fn of(key: StatementKey, tail: &[u8]) -> Self {
+        let hash = SipHasher24::new_with_key(&key.0).hash(tail);
         Self((u128::from(hash.h1) << 64) | u128::from(hash.h2))
     }
 
@@ -91,9 +96,9 @@ impl Name {
 
 impl Statements {
     /// No statements yet; `key` is secret, and the same in all workers.
-    pub fn new(key: [u8; 16]) -> Self {
+    pub fn new(key: impl Into<StatementKey>) -> Self {
         Self {
-            key,
+            key: key.into(),
             limit: usize::MAX,
             bytes: 0,
             clients: 0,
@@ -101,6 +106,11 @@ impl Statements {
             by_name: HashMap::default(),
             free: Vec::new(),
         }
+    }
+
+    /// What the names are made of.
+    pub fn key(&self) -> StatementKey {
+        self.key
     }
 
     /// Sets how many bytes all caches together may take.
@@ -143,7 +153,7 @@ impl Statements {
         own: usize,
         classes: impl FnOnce(&[u8]) -> Classes,
     ) -> Result<StatementId, OutOfMemory> {
-        let name = Name::of(&self.key, tail);
+        let name = Name::of(self.key, tail);
         let known = self.by_name.get(&name).copied();
         let cost = Self::cost(tail);
         let more = if known.is_some() { 0 } else { cost };
@@ -275,6 +285,19 @@ impl Statements {
     }
 }
 
+impl From<[u8; 16]> for StatementKey {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for StatementKey {
+    /// Shows no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StatementKey")
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pgskein_{:032x}", self.0)
@@ -334,10 +357,13 @@ mod tests {
 
     #[test]
     fn names_a_text_by_its_types_and_the_key_as_well() {
-        let plain = Name::of(&[7; 16], b"select $1\0\0\0");
-        assert_eq!(plain, Name::of(&[7; 16], b"select $1\0\0\0"));
-        assert_ne!(plain, Name::of(&[8; 16], b"select $1\0\0\0"));
-        assert_ne!(plain, Name::of(&[7; 16], b"select $1\0\0\x01\0\0\0\x17"));
+        let plain = Name::of([7; 16].into(), b"select $1\0\0\0");
+        assert_eq!(plain, Name::of([7; 16].into(), b"select $1\0\0\0"));
+        assert_ne!(plain, Name::of([8; 16].into(), b"select $1\0\0\0"));
+        assert_ne!(
+            plain,
+            Name::of([7; 16].into(), b"select $1\0\0\x01\0\0\0\x17")
+        );
         let written = plain.written();
         assert!(written.starts_with(Name::PREFIX));
         assert_eq!(written[..], *plain.to_string().as_bytes());

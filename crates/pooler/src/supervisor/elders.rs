@@ -25,6 +25,7 @@ use pgskein_pool::control::{ToSupervisor, ToWorker};
 use pgskein_pool::drain_order::{DrainKind, DrainOrder};
 use pgskein_pool::ledger::{Report, WorkerId};
 use pgskein_pool::peer::{PeerAnswer, PeerRequest};
+use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::{FromSupervisor, FromWorker, Order, RuntimeState, Scope};
 
 use super::hang::Pulse;
@@ -42,6 +43,7 @@ struct Joined {
     reports: Vec<Report>,
     last_id: u64,
     last_lease: u64,
+    statement_key: StatementKey,
     /// What it was told to pause and the like, with its version.
     runtime: (u64, RuntimeState),
 }
@@ -169,6 +171,7 @@ impl Supervisor {
         // Others that have not joined yet still count on in the old sequence.
         self.scoreboard
             .skip_ids(joined.last_id.saturating_add(IDS_APART));
+        self.statement_key = joined.statement_key;
         self.statistics.book.elder_joined(id);
         self.ledger.join(id, joined.last_lease);
         let (version, state) = joined.runtime;
@@ -258,6 +261,7 @@ fn join(orphan: &Orphan, deadline: Instant) -> io::Result<Joined> {
             ToSupervisor::Reported {
                 last_id,
                 last_lease,
+                statement_key,
             } => {
                 return Ok(Joined {
                     link,
@@ -265,6 +269,7 @@ fn join(orphan: &Orphan, deadline: Instant) -> io::Result<Joined> {
                     reports,
                     last_id,
                     last_lease,
+                    statement_key,
                     runtime,
                 });
             }

@@ -87,6 +87,7 @@ impl Worker {
         self.tell_supervisor(&ToSupervisor::Reported {
             last_id: self.scoreboard.last_id(),
             last_lease: self.last_lease,
+            statement_key: self.statements.key(),
         });
         let pools: Vec<PoolId> = self.pools.iter().map(|(id, _)| id).collect();
         for id in pools {

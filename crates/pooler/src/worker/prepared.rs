@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn tells_names_as_the_client_knows_them() {
-        let written = Name::of(&[0; 16], b"x").written();
+        let written = Name::of([0; 16].into(), b"x").written();
         let body = [b"Mno \"", &written[..], b"\" and \"pgskein_other\"\0\0"].concat();
         let told = renamed(&body, |name| (name == written).then_some(&b"s1"[..]));
         let Told::Instead(out) = told else {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use pgskein_config::Config;
 use pgskein_pool::drain_order::DrainOrder;
 use pgskein_pool::old_hosts::OldHosts;
+use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::RuntimeState;
 use pgskein_protocol::key::Slot;
 
@@ -43,7 +44,7 @@ pub(crate) struct Setup {
     pub old_hosts: OldHosts,
     /// Secret from which the names of prepared statements on servers are made;
     /// the same in all workers.
-    pub statement_key: [u8; 16],
+    pub statement_key: StatementKey,
     /// What is paused, disabled or suspended, with its version.
     pub runtime: (u64, RuntimeState),
     /// The drain in force, if one is.

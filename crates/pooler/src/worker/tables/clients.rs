@@ -20,12 +20,46 @@ pub(in crate::worker) const CONSOLE: &str = "pgbouncer";
 struct Doing<'a> {
     user: &'a str,
     database: &'a str,
-    state: &'static str,
+    phase: ClientPhase,
     replication: Option<String>,
     waits: Option<Instant>,
     link: Option<Link>,
     parameters: Option<ParametersId>,
     prepared: usize,
+}
+
+/// What a client is doing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ClientPhase {
+    /// It is between transactions.
+    Idle,
+    /// It has a server, or is a console.
+    Active,
+    /// It waits for a server.
+    Waiting,
+    /// It is a cancel request.
+    CancelRequest,
+}
+
+impl ClientPhase {
+    /// PgBouncer's word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Active => "active",
+            Self::Waiting => "waiting",
+            Self::CancelRequest => "active_cancel_req",
+        }
+    }
+
+    /// PgBouncer's word in the tables of sockets.
+    pub(super) fn socket_word(self) -> &'static str {
+        match self {
+            Self::Idle | Self::Active => "cl_active",
+            Self::Waiting => "cl_waiting",
+            Self::CancelRequest => "cl_active_cancel_req",
+        }
+    }
 }
 
 impl Worker {
@@ -47,11 +81,10 @@ impl Worker {
         };
         let rest = client.session().map_or(Rest::None, |session| session.rest);
         let connection = Connection {
-            side: Side::Client,
+            side: Side::Client(doing.phase),
             user: doing.user,
             database: doing.database,
             replication: doing.replication,
-            state: doing.state,
             place,
             local,
             connected: client.accepted,
@@ -70,10 +103,10 @@ impl Worker {
     }
 
     fn doing<'a>(&'a self, client: &'a Client) -> Option<Doing<'a>> {
-        let named = |user, database, state| Doing {
+        let named = |user, database, phase| Doing {
             user,
             database,
-            state,
+            phase,
             replication: None,
             waits: None,
             link: None,
@@ -84,21 +117,21 @@ impl Worker {
             Stage::Login(login) => login.pool.map(|_| Doing {
                 waits: Some(client.heard),
                 replication: login_mode(login),
-                ..named(&login.user, &login.database, "waiting")
+                ..named(&login.user, &login.database, ClientPhase::Waiting)
             }),
-            Stage::Console(console) => Some(named(console.user(), CONSOLE, "active")),
-            Stage::Cancelling => Some(named("", "", "active_cancel_req")),
+            Stage::Console(console) => Some(named(console.user(), CONSOLE, ClientPhase::Active)),
+            Stage::Cancelling => Some(named("", "", ClientPhase::CancelRequest)),
             Stage::Closing { .. } => None,
             Stage::Session(session) => {
                 let pool = self.pools.get(session.pool)?;
                 let user = self.claims.user(client.number).unwrap_or(&pool.key.user);
-                let (state, waits, link) = match session.state {
-                    SessionState::Idle | SessionState::Skipping => ("idle", None, None),
-                    SessionState::Waiting => ("waiting", Some(session.since), None),
+                let (phase, waits, link) = match session.state {
+                    SessionState::Idle | SessionState::Skipping => (ClientPhase::Idle, None, None),
+                    SessionState::Waiting => (ClientPhase::Waiting, Some(session.since), None),
                     SessionState::Linked(server) => {
                         let server = self.servers.get(server);
                         (
-                            "active",
+                            ClientPhase::Active,
                             None,
                             server.map(|server| Link {
                                 number: server.number,
@@ -120,7 +153,7 @@ impl Worker {
                         .prepared
                         .as_ref()
                         .map_or(0, |prepared| prepared.len()),
-                    ..named(user, &pool.key.database, state)
+                    ..named(user, &pool.key.database, phase)
                 })
             }
         }

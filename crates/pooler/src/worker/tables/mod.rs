@@ -16,8 +16,7 @@ mod state;
 
 pub(crate) use self::state::state_rows;
 
-use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
+use std::collections::VecDeque;
 
 use pgskein_pool::console::{Row, Topic};
 use pgskein_pool::slab::{ClientId, Id, ServerId};
@@ -44,8 +43,6 @@ pub(super) struct Walk {
     clients: Option<u32>,
     /// The next place among the servers, unless they are done.
     servers: Option<u32>,
-    /// Since when the idle servers are.
-    idle: HashMap<ServerId, Instant>,
 }
 
 impl Worker {
@@ -56,7 +53,6 @@ impl Worker {
                 form,
                 clients: clients.then_some(0),
                 servers: servers.then_some(0),
-                idle: self.idle_since(),
             })
         };
         let rows = match topic {
@@ -108,9 +104,10 @@ impl Worker {
             walk.clients = (next < self.clients.places()).then_some(next);
         } else if let Some(start) = walk.servers {
             let mut next = start;
+            let idle = self.idle_since();
             for (id, server) in self.servers.iter_from(start).take(ROWS_PER_TURN) {
                 next = ServerId::index(id) + 1;
-                let idle = walk.idle.get(&id).copied();
+                let idle = idle.get(&id).copied();
                 rows.extend(server.and_then(|server| self.server_row(server, idle, form, &clock)));
             }
             walk.servers = (next < self.servers.places()).then_some(next);

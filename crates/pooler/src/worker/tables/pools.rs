@@ -8,6 +8,7 @@ use pgskein_pool::control::PoolKey;
 use pgskein_pool::pools::PoolId;
 
 use super::clients::CONSOLE;
+use super::servers::ServerPhase;
 use crate::worker::Worker;
 use crate::worker::cancel::Purpose;
 use crate::worker::client::{Client, SessionState, Stage};
@@ -84,17 +85,17 @@ impl Worker {
         let idle = self.idle_since();
         let mut counts = HashMap::<PoolId, Counts>::new();
         for (id, server) in self.servers.iter() {
-            let Some(state) = self.server_state(server, idle.get(&id).copied()) else {
+            let Some(phase) = self.phase_of(server, idle.get(&id).copied()) else {
                 continue;
             };
             let counts = counts.entry(server.pool).or_default();
-            let count = match state {
-                "new" => &mut counts.logging_in,
-                "used" => &mut counts.used,
-                "idle" => &mut counts.idle,
-                "tested" => &mut counts.tested,
-                "being_canceled" => &mut counts.being_cancelled,
-                _ => &mut counts.active,
+            let count = match phase {
+                ServerPhase::New => &mut counts.logging_in,
+                ServerPhase::Used => &mut counts.used,
+                ServerPhase::Idle => &mut counts.idle,
+                ServerPhase::Tested => &mut counts.tested,
+                ServerPhase::BeingCancelled => &mut counts.being_cancelled,
+                ServerPhase::Active => &mut counts.active,
             };
             *count += 1;
         }

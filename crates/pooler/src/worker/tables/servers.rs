@@ -15,6 +15,49 @@ use crate::worker::Worker;
 use crate::worker::client::{Carrier, Stage};
 use crate::worker::server::{OwnQuery, Retire, Server, ServerState, Target};
 
+/// What a server is doing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ServerPhase {
+    /// It is connected to and logged in.
+    New,
+    /// It is idle, and has to be tested before it is lent.
+    Used,
+    /// It is idle.
+    Idle,
+    /// A client uses it, or did and is gone.
+    Active,
+    /// It runs a query of ours.
+    Tested,
+    /// It is not lent before a cancel has ended.
+    BeingCancelled,
+}
+
+impl ServerPhase {
+    /// PgBouncer's word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Used => "used",
+            Self::Idle => "idle",
+            Self::Active => "active",
+            Self::Tested => "tested",
+            Self::BeingCancelled => "being_canceled",
+        }
+    }
+
+    /// PgBouncer's word in the tables of sockets.
+    pub(super) fn socket_word(self) -> &'static str {
+        match self {
+            Self::New => "sv_login",
+            Self::Used => "sv_used",
+            Self::Idle => "sv_idle",
+            Self::Active => "sv_active",
+            Self::Tested => "sv_tested",
+            Self::BeingCancelled => "sv_being_canceled",
+        }
+    }
+}
+
 impl Worker {
     /// The row of a server; none for one that was told to go. `idle` is since
     /// when it is idle, if it is.
@@ -25,7 +68,7 @@ impl Worker {
         form: Form,
         clock: &Clock,
     ) -> Option<Row> {
-        let state = self.server_state(server, idle)?;
+        let phase = self.phase_of(server, idle)?;
         let pool = self.pools.get(server.pool)?;
         let client = server.client().and_then(|client| self.clients.get(client));
         let (place, local) = match &server.target {
@@ -44,11 +87,10 @@ impl Worker {
             descriptor: client.stream.as_raw_fd(),
         });
         let connection = Connection {
-            side: Side::Server,
+            side: Side::Server(phase),
             user: &pool.key.user,
             database: &pool.key.database,
             replication: self.replication_of(server),
-            state,
             place,
             local,
             connected: server.opened,
@@ -66,25 +108,20 @@ impl Worker {
         self.connection_row(&connection, form, clock)
     }
 
-    /// What a server is doing, in PgBouncer's words; none for one that was told
-    /// to go.
-    pub(super) fn server_state(
-        &self,
-        server: &Server,
-        idle: Option<Instant>,
-    ) -> Option<&'static str> {
+    /// What a server is doing; none for one that was told to go.
+    pub(super) fn phase_of(&self, server: &Server, idle: Option<Instant>) -> Option<ServerPhase> {
         Some(match server.state {
             ServerState::Connecting { .. }
             | ServerState::LoggingIn { .. }
             | ServerState::Own {
                 query: OwnQuery::Connect | OwnQuery::ConnectAgain,
                 ..
-            } => "new",
-            ServerState::Idle if self.stale.is_some() && idle < self.stale => "used",
-            ServerState::Idle => "idle",
-            ServerState::Linked(_) | ServerState::Recovering { .. } => "active",
-            ServerState::Own { .. } => "tested",
-            ServerState::BeingCancelled { .. } => "being_canceled",
+            } => ServerPhase::New,
+            ServerState::Idle if self.stale.is_some() && idle < self.stale => ServerPhase::Used,
+            ServerState::Idle => ServerPhase::Idle,
+            ServerState::Linked(_) | ServerState::Recovering { .. } => ServerPhase::Active,
+            ServerState::Own { .. } => ServerPhase::Tested,
+            ServerState::BeingCancelled { .. } => ServerPhase::BeingCancelled,
             ServerState::Closing { .. } => return None,
         })
     }

@@ -5,7 +5,9 @@ use std::time::Instant;
 use pgskein_pool::console::{Row, Value};
 use pgskein_pool::parameters::ParametersId;
 
+use super::clients::ClientPhase;
 use super::clock::Clock;
+use super::servers::ServerPhase;
 use crate::worker::Worker;
 use crate::worker::client::Rest;
 
@@ -29,7 +31,6 @@ pub(super) struct Connection<'a> {
     pub user: &'a str,
     pub database: &'a str,
     pub replication: Option<String>,
-    pub state: &'static str,
     pub place: (String, u16),
     pub local: (String, u16),
     pub connected: Instant,
@@ -46,11 +47,11 @@ pub(super) struct Connection<'a> {
     pub buffers: Buffers,
 }
 
-/// Which side a connection is on.
+/// Which side a connection is on, and what it is doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Side {
-    Client,
-    Server,
+    Client(ClientPhase),
+    Server(ServerPhase),
 }
 
 /// The connection that another one is linked to.
@@ -82,12 +83,12 @@ impl Worker {
         clock: &Clock,
     ) -> Option<Row> {
         let mut row = match form {
-            Form::Plain => self.plain_row(connection, connection.state, clock),
+            Form::Plain => self.plain_row(connection, connection.side.word(), clock),
             Form::Buffers | Form::Active => {
-                if form == Form::Active && !connection.is_active() {
+                if form == Form::Active && !connection.side.is_active() {
                     return None;
                 }
-                let state = connection.socket_state();
+                let state = connection.side.socket_word();
                 let mut row = self.plain_row(connection, state, clock);
                 row.extend(connection.buffers.values());
                 row
@@ -103,8 +104,8 @@ impl Worker {
         let waits = connection.waits.unwrap_or(clock.now());
         let waited = clock.now().saturating_duration_since(waits);
         let (kind, own, other) = match connection.side {
-            Side::Client => ("C", 'c', 's'),
-            Side::Server => ("S", 's', 'c'),
+            Side::Client(_) => ("C", 'c', 's'),
+            Side::Server(_) => ("S", 's', 'c'),
         };
         let link = connection
             .link
@@ -144,8 +145,8 @@ impl Worker {
             value.map_or(Value::Null, Value::text)
         };
         let task = match connection.side {
-            Side::Client => "client",
-            Side::Server => "server",
+            Side::Client(_) => "client",
+            Side::Server(_) => "server",
         };
         let link = connection.link.map_or(0, |link| link.descriptor);
         vec![
@@ -176,24 +177,28 @@ impl Worker {
     }
 }
 
-impl Connection<'_> {
-    /// Linked, or at work in any other way.
-    fn is_active(&self) -> bool {
-        !matches!(self.state, "idle" | "used")
+impl Side {
+    /// PgBouncer's word for what it is doing.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Client(phase) => phase.word(),
+            Self::Server(phase) => phase.word(),
+        }
     }
 
-    /// PgBouncer's name of the state of a socket.
-    fn socket_state(&self) -> &'static str {
-        match (self.side, self.state) {
-            (Side::Client, "waiting") => "cl_waiting",
-            (Side::Client, "active_cancel_req") => "cl_active_cancel_req",
-            (Side::Client, _) => "cl_active",
-            (Side::Server, "idle") => "sv_idle",
-            (Side::Server, "used") => "sv_used",
-            (Side::Server, "tested") => "sv_tested",
-            (Side::Server, "new") => "sv_login",
-            (Side::Server, "being_canceled") => "sv_being_canceled",
-            (Side::Server, _) => "sv_active",
+    /// The same in the tables of sockets.
+    fn socket_word(self) -> &'static str {
+        match self {
+            Self::Client(phase) => phase.socket_word(),
+            Self::Server(phase) => phase.socket_word(),
+        }
+    }
+
+    /// Linked, or at work in any other way.
+    fn is_active(self) -> bool {
+        match self {
+            Self::Client(phase) => phase != ClientPhase::Idle,
+            Self::Server(phase) => !matches!(phase, ServerPhase::Idle | ServerPhase::Used),
         }
     }
 }

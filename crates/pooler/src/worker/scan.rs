@@ -295,7 +295,10 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
 /// Whether rows may follow a frame with this tag.
 #[inline(always)]
 fn is_row(tag: Option<&u8>) -> bool {
-    matches!(tag, Some(&(backend::ROW_DESCRIPTION | backend::DATA_ROW)))
+    matches!(
+        tag,
+        Some(&(backend::ROW_DESCRIPTION | backend::DATA_ROW | backend::COPY_DATA))
+    )
 }
 
 /// The length, in bytes, of the whole frames at the front that take nothing

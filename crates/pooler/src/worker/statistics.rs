@@ -37,6 +37,10 @@ impl Worker {
     /// none.
     pub(super) fn report(&mut self, round: u64) {
         let totals = self.totals();
+        self.tell_totals(round, totals);
+    }
+
+    fn tell_totals(&mut self, round: u64, totals: Totals) {
         self.counting.told = Some((totals.clone(), self.now));
         self.tell_supervisor(&ToSupervisor::Counted(Report { round, totals }));
     }
@@ -51,7 +55,7 @@ impl Worker {
         }
         let totals = self.totals();
         if last.is_none_or(|(told, _)| *told != totals) {
-            self.report(0);
+            self.tell_totals(0, totals);
         }
     }
 

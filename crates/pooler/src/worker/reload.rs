@@ -118,7 +118,11 @@ impl Worker {
         }
         for id in self.servers.ids(|server| repooled.contains(&server.pool)) {
             if let Some(server) = self.servers.get_mut(id)
-                && !matches!(server.state, ServerState::Idle)
+                && server.used
+                && !matches!(
+                    server.state,
+                    ServerState::Idle | ServerState::Closing { .. }
+                )
             {
                 // Nobody has watched what its client does.
                 server.retire = Some(Retire::Changed);

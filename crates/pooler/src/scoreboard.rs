@@ -68,8 +68,6 @@ pub(crate) struct CellView {
     pub started_unix: u64,
     /// What the worker is doing.
     pub state: WorkerState,
-    /// What [`Cell::loop_running`] was told last, 0 while the loop waits.
-    pub loop_running_since: u64,
     /// Clients that count towards `max_client_conn`.
     pub clients: u32,
     /// Clients that wait for a server.
@@ -314,7 +312,6 @@ impl CellView {
             generation: narrow(cell.load(GENERATION)),
             started_unix: cell.load(STARTED),
             state,
-            loop_running_since: cell.load(RUNNING_SINCE),
             clients: cell.clients(),
             waiting: narrow(cell.load(WAITING)),
             servers: narrow(cell.load(SERVERS)),

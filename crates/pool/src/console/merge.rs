@@ -78,11 +78,6 @@ fn combine(merge: Merge, old: &mut Value, new: Value) {
                 *old = new;
             }
         }
-        Merge::Min => {
-            if new < *old {
-                *old = new;
-            }
-        }
         Merge::Sum => add(old, new),
     }
 }

@@ -65,8 +65,6 @@ pub enum Merge {
     Sum,
     /// The largest counts.
     Max,
-    /// The smallest counts.
-    Min,
     /// It is worked out at the end, of the other columns.
     Derived(fn(Fields<'_>) -> Value),
 }

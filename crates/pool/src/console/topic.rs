@@ -12,6 +12,14 @@ macro_rules! topics {
         }
 
         impl Topic {
+    /// Whether it shows what the supervisor keeps of what was counted.
+    pub fn is_counted(self) -> bool {
+        matches!(
+            self,
+            Self::Stats | Self::StatsTotals | Self::StatsAverages | Self::Totals
+        )
+    }
+
             /// All topics.
             pub const ALL: &'static [Self] = &[$(Self::$topic,)*];
 

@@ -120,12 +120,6 @@ impl Counters {
         self.combine(earlier, u64::saturating_sub)
     }
 
-    /// The larger of each.
-    #[must_use]
-    pub fn max(&self, others: &Self) -> Self {
-        self.combine(others, u64::max)
-    }
-
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         for counter in self.to_array() {
             out.extend_from_slice(&counter.to_be_bytes());
@@ -163,7 +157,6 @@ mod tests {
         twice.add(&counters);
         assert_eq!(twice.to_array(), array.map(|counter| 2 * counter));
         assert_eq!(twice.since(&counters), counters);
-        assert_eq!(counters.max(&twice), twice);
     }
 
     #[test]

@@ -11,10 +11,7 @@ use crate::worker::state_rows;
 impl Supervisor {
     /// Answers a worker whose console asks for a table.
     pub(crate) fn show(&mut self, token: Token, request: u64, topic: Topic) {
-        if matches!(
-            topic,
-            Topic::Stats | Topic::StatsTotals | Topic::StatsAverages | Topic::Totals
-        ) {
+        if topic.is_counted() {
             return self.ask_for_statistics(token, request, topic);
         }
         let rows = encode_rows(topic.table(), &self.rows_of(topic));

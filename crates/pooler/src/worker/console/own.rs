@@ -121,7 +121,6 @@ mod tests {
             generation,
             started_unix: 1000,
             state,
-            loop_running_since: 0,
             clients: 5,
             waiting: 2,
             servers: 3,

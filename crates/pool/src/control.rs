@@ -6,6 +6,7 @@
 //! group may be of two versions of the program: an unknown version or kind is
 //! an error that names it.
 
+mod asked;
 mod to_supervisor;
 mod to_worker;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use pgskein_protocol::key::Slot;
 
+pub use self::asked::Asked;
 pub use self::to_supervisor::ToSupervisor;
 pub use self::to_worker::ToWorker;
 use crate::console::Topic;
@@ -121,7 +123,7 @@ impl fmt::Display for ControlError {
 
 impl std::error::Error for ControlError {}
 
-fn put_frame(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn put_frame(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
     let mut frame = vec![VERSION, kind, 0];
     body(&mut frame);
     put_bytes(out, &frame);

@@ -4,6 +4,7 @@
 //! and peer requests; then do what is due. No byte of a client comes here.
 
 mod adopt;
+mod ask;
 mod backoff;
 mod broadcast;
 mod drain;
@@ -42,11 +43,12 @@ use pgskein_pool::runtime::Orders;
 use pgskein_pool::welcomes::Welcomes;
 use pgskein_protocol::key::Slot;
 
+use self::ask::Asker;
 use self::broadcast::Broadcast;
 use self::drain::Drain;
 use self::hang::{Hangs, Pulse};
 use self::peers::PeerConnection;
-use self::reload::{Asker, Reloads};
+use self::reload::Reloads;
 use self::service::Service;
 use self::signals::Signals;
 use self::statistics::Statistics;

@@ -173,8 +173,8 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             b"\0\0\0\x11\x01\x07\0\0\0\0\0\0\0\0\x09\0\0\0\x02no",
         ),
         (
-            ToSupervisor::Reload { request: 1 },
-            b"\0\0\0\x0b\x01\x08\0\0\0\0\0\0\0\0\x01",
+            ToSupervisor::Committed { version: 9 },
+            b"\0\0\0\x0b\x01\x22\0\0\0\0\0\0\0\0\x09",
         ),
         (
             ToSupervisor::Adopted { slot: slot(3) },
@@ -216,29 +216,38 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
               \0\0\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x0b\0\0\0\0\0\0\0\x0c",
         ),
         (
-            ToSupervisor::Runtime(FromWorker::Order {
+            ToSupervisor::Ask {
                 request: 1,
-                order: Order::Pause(Scope::Database("a".to_owned())),
-            }),
-            b"\0\0\0\x12\x01\x1e\0\0\0\0\0\0\0\0\x01\x01\x01\0\0\0\x01a",
+                asked: Asked::Reload,
+            },
+            b"\0\0\0\x0c\x01\x24\0\0\0\0\0\0\0\0\x01\x01",
         ),
         (
-            ToSupervisor::Runtime(FromWorker::Order {
+            ToSupervisor::Ask {
                 request: 1,
-                order: Order::KillClient(2),
-            }),
-            b"\0\0\0\x14\x01\x1e\0\0\0\0\0\0\0\0\x01\x08\0\0\0\0\0\0\0\x02",
+                asked: Asked::Set {
+                    name: "a".to_owned(),
+                    value: "b".to_owned(),
+                },
+            },
+            b"\0\0\0\x16\x01\x24\0\0\0\0\0\0\0\0\x01\x02\0\0\0\x01a\0\0\0\x01b",
         ),
         (
-            ToSupervisor::Runtime(FromWorker::Set {
+            ToSupervisor::Ask {
                 request: 1,
-                name: "a".to_owned(),
-                value: "b".to_owned(),
-            }),
-            b"\0\0\0\x15\x01\x1f\0\0\0\0\0\0\0\0\x01\0\0\0\x01a\0\0\0\x01b",
+                asked: Asked::Order(Order::Pause(Scope::Database("a".to_owned()))),
+            },
+            b"\0\0\0\x13\x01\x24\0\0\0\0\0\0\0\0\x01\x03\x01\x01\0\0\0\x01a",
         ),
         (
-            ToSupervisor::Runtime(FromWorker::Gone { request: 1 }),
+            ToSupervisor::Ask {
+                request: 1,
+                asked: Asked::Order(Order::KillClient(2)),
+            },
+            b"\0\0\0\x15\x01\x24\0\0\0\0\0\0\0\0\x01\x03\x08\0\0\0\0\0\0\0\x02",
+        ),
+        (
+            ToSupervisor::Gone { request: 1 },
             b"\0\0\0\x0b\x01\x20\0\0\0\0\0\0\0\0\x01",
         ),
         (
@@ -254,10 +263,6 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
                 state: RuntimeState::default(),
             }),
             b"\0\0\0\x16\x01\x23\0\0\0\0\0\0\0\0\x09\x01\0\0\0\0\0\0\0\0\0\0",
-        ),
-        (
-            ToSupervisor::Runtime(FromWorker::Committed { version: 9 }),
-            b"\0\0\0\x0b\x01\x22\0\0\0\0\0\0\0\0\x09",
         ),
     ]
 }
@@ -372,18 +377,18 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
             b"\0\0\0\x0a\x01\x4d\0\0\0\0\x03h:1",
         ),
         (
-            ToWorker::Reloaded {
+            ToWorker::Answered {
                 request: 1,
                 outcome: Err("bad".to_owned()),
             },
-            b"\0\0\0\x13\x01\x4b\0\0\0\0\0\0\0\0\x01\0\0\0\0\x03bad",
+            b"\0\0\0\x13\x01\x60\0\0\0\0\0\0\0\0\x01\0\0\0\0\x03bad",
         ),
         (
-            ToWorker::Reloaded {
+            ToWorker::Answered {
                 request: 1,
                 outcome: Ok(String::new()),
             },
-            b"\0\0\0\x10\x01\x4b\0\0\0\0\0\0\0\0\x01\x01\0\0\0\0",
+            b"\0\0\0\x10\x01\x60\0\0\0\0\0\0\0\0\x01\x01\0\0\0\0",
         ),
         (
             ToWorker::Count {
@@ -399,13 +404,6 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
                 order: Order::Suspend,
             }),
             b"\0\0\0\x17\x01\x5f\0\0\0\0\0\0\0\0\x09\x01\0\0\0\0\0\0\0\0\0\0\x03",
-        ),
-        (
-            ToWorker::Runtime(FromSupervisor::Ordered {
-                request: 1,
-                outcome: Err("bad".to_owned()),
-            }),
-            b"\0\0\0\x13\x01\x60\0\0\0\0\0\0\0\0\x01\0\0\0\0\x03bad",
         ),
     ]
 }

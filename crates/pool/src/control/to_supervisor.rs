@@ -3,8 +3,8 @@
 use pgskein_protocol::key::Slot;
 
 use super::{
-    Backend, ControlError, Demand, LeaseId, PoolKey, backend, lease, pool, put_backend, put_claim,
-    put_frame, put_lease, put_number, put_pool, read_frame, slot, topic,
+    Asked, Backend, ControlError, Demand, LeaseId, PoolKey, backend, lease, pool, put_backend,
+    put_claim, put_frame, put_lease, put_number, put_pool, read_frame, slot, topic,
 };
 use crate::console::Topic;
 use crate::ledger::{self, ReportedServer};
@@ -131,9 +131,21 @@ pub enum ToSupervisor {
         /// Why, as text for the log.
         reason: String,
     },
-    /// The console asks to read the configuration again.
-    Reload {
+    /// The configuration is in effect here.
+    Committed {
+        /// Version of the configuration.
+        version: u64,
+    },
+    /// A console asks something of the whole group.
+    Ask {
         /// Number that the answer carries.
+        request: u64,
+        /// What it asks.
+        asked: Asked,
+    },
+    /// The console that has asked for this is no longer there.
+    Gone {
+        /// Number of the request.
         request: u64,
     },
     /// Accepting from the listeners of this slot as well.
@@ -192,7 +204,12 @@ impl ToSupervisor {
                 out.extend_from_slice(&version.to_be_bytes());
                 put_bytes(out, reason.as_bytes());
             }),
-            Self::Reload { request } => put_number(out, 8, *request),
+            Self::Committed { version } => put_number(out, 34, *version),
+            Self::Ask { request, asked } => put_frame(out, 36, |out| {
+                out.extend_from_slice(&request.to_be_bytes());
+                asked.encode(out);
+            }),
+            Self::Gone { request } => put_number(out, 32, *request),
             Self::Show { request, topic } => put_frame(out, 26, |out| {
                 out.extend_from_slice(&request.to_be_bytes());
                 out.push(topic.code());
@@ -261,10 +278,7 @@ impl ToSupervisor {
             Self::Kept { lease } => put_frame(out, 16, |out| put_lease(out, *lease)),
             Self::OrphanCancelled { lease } => put_frame(out, 17, |out| put_lease(out, *lease)),
             Self::Counted(report) => put_frame(out, 40, |out| report.encode(out)),
-            Self::Runtime(message) => {
-                let (kind, body) = message.encode();
-                put_frame(out, kind, |out| out.extend_from_slice(&body));
-            }
+            Self::Runtime(message) => message.encode(out),
         }
     }
 
@@ -290,7 +304,14 @@ impl ToSupervisor {
                     version: octets.u64()?,
                     reason: octets.text()?,
                 },
-                8 => Self::Reload {
+                34 => Self::Committed {
+                    version: octets.u64()?,
+                },
+                36 => Self::Ask {
+                    request: octets.u64()?,
+                    asked: Asked::take(octets)?,
+                },
+                32 => Self::Gone {
                     request: octets.u64()?,
                 },
                 9 => Self::Adopted {

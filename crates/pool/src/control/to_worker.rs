@@ -104,11 +104,11 @@ pub enum ToWorker {
     /// Open the log file again: it may have been moved away. A
     /// [`ToWorker::Commit`] asks for the same, with the new settings.
     ReopenLog,
-    /// The configuration was read again, or not.
-    Reloaded {
+    /// The answer to [`ToSupervisor::Ask`](super::ToSupervisor::Ask).
+    Answered {
         /// Number from the request.
         request: u64,
-        /// A notice, may be empty, or why the old configuration stays.
+        /// Lines of a notice, may be empty, or an error and its detail.
         outcome: Result<String, String>,
     },
     /// Ask this host for plain 3.0, until the next configuration.
@@ -172,7 +172,7 @@ impl ToWorker {
             Self::Drain(order) => put_frame(out, 72, |out| order.encode(out)),
             Self::StopAccepting => put_frame(out, 73, |_| {}),
             Self::Exit => put_frame(out, 74, |_| {}),
-            Self::Reloaded { request, outcome } => put_frame(out, 75, |out| {
+            Self::Answered { request, outcome } => put_frame(out, 96, |out| {
                 out.extend_from_slice(&request.to_be_bytes());
                 out.push(u8::from(outcome.is_ok()));
                 let (Ok(text) | Err(text)) = outcome;
@@ -214,10 +214,7 @@ impl ToWorker {
                 out.extend_from_slice(&round.to_be_bytes());
                 out.push(u8::from(*period));
             }),
-            Self::Runtime(message) => {
-                let (kind, body) = message.encode();
-                put_frame(out, kind, |out| out.extend_from_slice(&body));
-            }
+            Self::Runtime(message) => message.encode(out),
         }
     }
 
@@ -257,7 +254,7 @@ impl ToWorker {
                 72 => Self::Drain(DrainOrder::decode(octets)?),
                 73 => Self::StopAccepting,
                 74 => Self::Exit,
-                75 => Self::Reloaded {
+                96 => Self::Answered {
                     request: octets.u64()?,
                     outcome: match octets.u8()? {
                         0 => Err(octets.text()?),

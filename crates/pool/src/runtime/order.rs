@@ -94,7 +94,7 @@ impl Order {
     }
 
     /// Appends the order to `out`: a byte for its kind, then its argument.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Pause(scope) => put_scope(out, 1, scope),
             Self::Resume(scope) => put_scope(out, 2, scope),
@@ -112,7 +112,7 @@ impl Order {
     }
 
     /// Takes an order from the start of `octets`.
-    pub(super) fn take(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+    pub(crate) fn take(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
         Ok(match octets.u8()? {
             1 => Self::Pause(scope(octets)?),
             2 => Self::Resume(scope(octets)?),

@@ -7,6 +7,7 @@ use pgskein_pool::runtime::RuntimeState;
 use pgskein_protocol::key::Slot;
 
 use super::Supervisor;
+use super::ask::Asker;
 
 impl Supervisor {
     /// Takes everything that a worker has said, and writes what waits for it.
@@ -109,7 +110,13 @@ impl Supervisor {
             ToSupervisor::Refused { version, reason } => {
                 self.on_refused(id.slot, version, &reason);
             }
-            ToSupervisor::Reload { request } => self.reload_for_worker(token, request),
+            ToSupervisor::Committed { version } => self.on_committed(token, version),
+            ToSupervisor::Ask { request, asked } => {
+                self.ask(Asker::Worker { token, request }, asked);
+            }
+            ToSupervisor::Gone { request } => {
+                self.askers_gone(|asker| *asker == Asker::Worker { token, request });
+            }
             ToSupervisor::Adopted { slot } => note(id.slot, slot, "adopted"),
             ToSupervisor::DroppedListener { slot } => note(id.slot, slot, "gave back"),
             ToSupervisor::AskWelcome { pool } => self.on_ask_welcome(token, pool),
@@ -121,7 +128,7 @@ impl Supervisor {
             ToSupervisor::Counted(report) => self.statistics.book.report(id, report, self.now),
             ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
             ToSupervisor::Show { request, topic } => self.show(token, request, topic),
-            ToSupervisor::Runtime(message) => self.hear_of_orders(token, id, message),
+            ToSupervisor::Runtime(message) => self.hear_of_orders(id, message),
         }
     }
 

@@ -13,25 +13,13 @@ use pgskein_pool::runtime::{
 use pgskein_protocol::key::Slot;
 
 use super::Supervisor;
-use super::reload::Asker;
+use super::ask::Asker;
 
 impl Supervisor {
     /// Takes what a worker says about runtime state.
-    pub(crate) fn hear_of_orders(&mut self, token: Token, worker: WorkerId, message: FromWorker) {
+    pub(crate) fn hear_of_orders(&mut self, worker: WorkerId, message: FromWorker) {
         match message {
-            FromWorker::Order { request, order } => {
-                self.order(&order, Asker::Worker { token, request });
-            }
-            FromWorker::Set {
-                request,
-                name,
-                value,
-            } => self.set_for_worker(Asker::Worker { token, request }, name, value),
-            FromWorker::Gone { request } => {
-                self.askers_gone(|asker| *asker == Asker::Worker { token, request });
-            }
             FromWorker::Applied { version, found } => self.orders.applied(worker, version, found),
-            FromWorker::Committed { version } => self.on_committed(token, version),
             // It is taken over while a worker joins, and at no other time.
             FromWorker::State { .. } => {}
         }
@@ -84,24 +72,12 @@ impl Supervisor {
                 Outcome::Done { silent } => Ok(silence(&silent)),
                 Outcome::Refused(error) => Err(error.to_string()),
             };
-            self.answer_order(asker, outcome);
+            self.answer(asker, outcome);
         }
     }
 
-    /// Tells whoever has asked what has come of it: a notice that may be empty,
-    /// or an error with its detail in further lines.
-    pub(crate) fn answer_order(&mut self, asker: Asker, outcome: Result<String, String>) {
-        match (asker, outcome) {
-            (Asker::Worker { token, request }, outcome) => {
-                let message = FromSupervisor::Ordered { request, outcome };
-                self.tell(token, &ToWorker::Runtime(message));
-            }
-            (Asker::Signal, Ok(notice)) if notice.is_empty() => {}
-            (Asker::Signal, Ok(text) | Err(text)) => log::warn!("{text}"),
-        }
-    }
-
-    fn order(&mut self, order: &Order, asker: Asker) {
+    /// Has every worker carry out an order, or refuses it.
+    pub(crate) fn order(&mut self, order: &Order, asker: Asker) {
         let hopeless = match order {
             Order::Resume(_) => self.shuts_servers(),
             // Clients could not leave.
@@ -128,7 +104,10 @@ impl Supervisor {
         }
     }
 
-    fn askers_gone(&mut self, gone: impl Fn(&Asker) -> bool) {
+    /// Those who have asked are no longer there; see [`Orders::askers_gone`].
+    ///
+    /// [`Orders::askers_gone`]: pgskein_pool::runtime::Orders::askers_gone
+    pub(crate) fn askers_gone(&mut self, gone: impl Fn(&Asker) -> bool) {
         if let Some(order) = self.orders.askers_gone(gone) {
             log::info!("admin disappeared when suspended, doing RESUME");
             self.order(&order, Asker::Signal);

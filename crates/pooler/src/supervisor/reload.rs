@@ -20,6 +20,7 @@ use pgskein_pool::control::ToWorker;
 use pgskein_protocol::key::Slot;
 
 use super::Supervisor;
+use super::ask::Asker;
 use super::orders::silence;
 use crate::{files, logging};
 
@@ -35,20 +36,11 @@ pub(crate) struct Reloads {
 
 /// What somebody wants to have changed.
 #[derive(Debug)]
-enum Change {
+pub(crate) enum Change {
     /// The files are read again.
     Files,
     /// A setting gets another value.
     Setting { name: String, value: String },
-}
-
-/// Whoever wants to know how a reload ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Asker {
-    /// A signal, which is told by the log.
-    Signal,
-    /// A console of this worker.
-    Worker { token: Token, request: u64 },
 }
 
 /// A configuration that workers prepare.
@@ -80,8 +72,6 @@ struct Answer {
     /// What askers get to know.
     notice: String,
     askers: Vec<Asker>,
-    /// They have given a setting another value.
-    set: bool,
 }
 
 impl Reloads {
@@ -110,22 +100,9 @@ impl Reloads {
 }
 
 impl Supervisor {
-    /// SIGHUP asks for a reload.
-    pub(crate) fn reload_for_signal(&mut self) {
-        let asked = (Asker::Signal, Change::Files);
-        self.reloads.asked.push_back(asked);
-    }
-
-    /// The console of a worker asks for a reload.
-    pub(crate) fn reload_for_worker(&mut self, token: Token, request: u64) {
-        let asked = (Asker::Worker { token, request }, Change::Files);
-        self.reloads.asked.push_back(asked);
-    }
-
-    /// A console gives a setting another value.
-    pub(crate) fn set_for_worker(&mut self, asker: Asker, name: String, value: String) {
-        let asked = (asker, Change::Setting { name, value });
-        self.reloads.asked.push_back(asked);
+    /// Has the configuration change once it is the turn of whoever asks.
+    pub(crate) fn reload(&mut self, asker: Asker, change: Change) {
+        self.reloads.asked.push_back((asker, change));
     }
 
     /// Begins the next reload, or ends the one that everybody has answered.
@@ -181,7 +158,7 @@ impl Supervisor {
             self.tell_all(&ToWorker::Abandon { version });
             let why = format!("worker {worker} refused it: {reason}");
             log::error!("config version {version} was not put into effect: {why}");
-            self.answer(&reload.answer, &Err(why));
+            self.answer_all(&reload.answer.askers, &Err(why));
         }
     }
 
@@ -190,7 +167,6 @@ impl Supervisor {
         let mut answer = Answer {
             notice: String::new(),
             askers: vec![first],
-            set: false,
         };
         while let Some((asker, Change::Files)) = self.reloads.asked.front() {
             answer.askers.push(*asker);
@@ -212,7 +188,7 @@ impl Supervisor {
                     log::error!("{finding}");
                 }
                 log::error!("the configuration was not changed");
-                self.answer(&answer, &Err(lines(&findings)));
+                self.answer_all(&answer.askers, &Err(lines(&findings)));
             }
         }
     }
@@ -221,7 +197,6 @@ impl Supervisor {
         let mut answer = Answer {
             notice: String::new(),
             askers: vec![asker],
-            set: true,
         };
         match self.sources.with(name, value) {
             Ok((sources, mut config)) => {
@@ -231,7 +206,7 @@ impl Supervisor {
                 answer.notice = lines(&new.cloned().collect::<Vec<_>>());
                 self.prepare(sources, config, answer);
             }
-            Err(findings) => self.answer(&answer, &Err(lines(&findings))),
+            Err(findings) => self.answer_all(&answer.askers, &Err(lines(&findings))),
         }
     }
 
@@ -309,22 +284,13 @@ impl Supervisor {
         let notices = [reload.answer.notice.as_str(), &silence(&silent)];
         let notices: Vec<&str> = notices.into_iter().filter(|s| !s.is_empty()).collect();
         let notice = notices.join("\n");
-        self.answer(&reload.answer, &Ok(notice));
+        self.answer_all(&reload.answer.askers, &Ok(notice));
     }
 
-    fn answer(&mut self, answer: &Answer, outcome: &Result<String, String>) {
-        for asker in &answer.askers {
-            let outcome = outcome.clone();
-            match *asker {
-                _ if answer.set => {
-                    let outcome = outcome.map_err(|why| format!("SET failed\n{why}"));
-                    self.answer_order(*asker, outcome);
-                }
-                Asker::Worker { token, request } => {
-                    self.tell(token, &ToWorker::Reloaded { request, outcome });
-                }
-                Asker::Signal => {}
-            }
+    fn answer_all(&mut self, askers: &[Asker], outcome: &Result<String, String>) {
+        // Signals are told by the log as it goes.
+        for asker in askers.iter().filter(|asker| **asker != Asker::Signal) {
+            self.answer(*asker, outcome.clone());
         }
     }
 }

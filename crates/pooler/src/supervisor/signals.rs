@@ -7,10 +7,11 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use pgskein_pool::control::ToWorker;
+use pgskein_pool::control::{Asked, ToWorker};
 use pgskein_pool::drain_order::DrainKind;
 
 use super::Supervisor;
+use super::ask::Asker;
 use crate::logging;
 use crate::sys::process;
 
@@ -72,7 +73,7 @@ impl Supervisor {
                     log::info!("got SIGHUP, re-reading config");
                     logging::reopen();
                     self.tell_all(&ToWorker::ReopenLog);
-                    self.reload_for_signal();
+                    self.ask(Asker::Signal, Asked::Reload);
                 }
                 Signal::SIGTERM => self.end_by(signal, DrainKind::WaitForClients),
                 Signal::SIGINT => self.end_by(signal, DrainKind::WaitForServers),

@@ -139,7 +139,6 @@ impl Worker {
                 }
             }
             Stage::Console(console) => {
-                self.reloading.retain(|_, console| *console != id);
                 self.forget_gathering(console.state());
                 self.console_left(id);
             }

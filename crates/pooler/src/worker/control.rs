@@ -148,7 +148,7 @@ impl Worker {
             ToWorker::Exit => self.exit = Some(0),
             ToWorker::Board => self.move_to_board(descriptors),
             ToWorker::ReopenLog => crate::logging::reopen(),
-            ToWorker::Reloaded { request, outcome } => self.console_reloaded(request, outcome),
+            ToWorker::Answered { request, outcome } => self.on_answered(request, &outcome),
             ToWorker::Shown { request, rows } => self.on_shown(request, &rows),
             ToWorker::Runtime(message) => self.on_runtime(message),
             ToWorker::Welcome { pool, burst } => self.on_welcome(&pool, &burst),

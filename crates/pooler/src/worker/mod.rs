@@ -60,7 +60,7 @@ use std::time::Instant;
 
 use mio::Poll;
 use pgskein_config::Config;
-use pgskein_pool::control::LeaseId;
+use pgskein_pool::control::{Asked, LeaseId};
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::{PoolId, Pools};
@@ -142,8 +142,9 @@ pub(crate) struct Worker {
     /// Other processes of the group have connected.
     peers_ready: bool,
     runtime_dir: PathBuf,
-    /// Consoles that wait for the supervisor, by the number of their request.
-    reloading: HashMap<u64, ClientId>,
+    /// Consoles that wait for the supervisor, and for what, by the number of
+    /// their request.
+    asking: HashMap<u64, (ClientId, Asked)>,
     /// Consoles that gather a table, by the number of their request.
     gathering: HashMap<u64, ClientId>,
     next_request: u64,

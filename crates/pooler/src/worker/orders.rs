@@ -4,7 +4,6 @@
 //! with the state that holds from then on. Each says when it has carried it
 //! out; then the console that asked is answered.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use pgskein_pool::control::{LeaseId, ToSupervisor};
@@ -25,9 +24,6 @@ pub(super) struct Orders {
     version: u64,
     /// Orders that are not carried out here yet, with their versions.
     under_way: Vec<(u64, Order)>,
-    /// Consoles that wait for an answer, by the number of their request, with
-    /// the words of the answer.
-    pub asked: HashMap<u64, (ClientId, String)>,
     /// The console by which everything stands still, and its request.
     pub suspended_by: Option<(ClientId, u64)>,
     /// Connections that have their turn when things go on.
@@ -43,7 +39,6 @@ impl Orders {
             state,
             version,
             under_way: Vec::new(),
-            asked: HashMap::new(),
             suspended_by: None,
             parked: Vec::new(),
             give_up_at: None,
@@ -64,7 +59,7 @@ impl Orders {
 }
 
 impl Worker {
-    /// The supervisor passes on an order, or has an answer for a console.
+    /// The supervisor passes on an order.
     pub(super) fn on_runtime(&mut self, message: FromSupervisor) {
         match message {
             FromSupervisor::Runtime {
@@ -82,7 +77,6 @@ impl Worker {
                     self.orders.under_way.push((version, order));
                 }
             }
-            FromSupervisor::Ordered { request, outcome } => self.console_ordered(request, &outcome),
         }
     }
 
@@ -125,9 +119,6 @@ impl Worker {
     /// The supervisor is gone: nobody could take back what stands still.
     pub(super) fn forget_orders(&mut self) {
         self.orders.under_way.clear();
-        for request in self.orders.asked.keys().copied().collect::<Vec<_>>() {
-            self.console_ordered(request, &Err("the supervisor is gone".to_owned()));
-        }
         if self.orders.state.is_suspended() {
             let mut state = self.orders.state.clone();
             state.activity = Activity::Active;

@@ -41,9 +41,7 @@ impl Worker {
         );
         self.orphaned_at = Some(self.now);
         self.stop_asking();
-        for request in self.reloading.keys().copied().collect::<Vec<_>>() {
-            self.console_reloaded(request, Err("the supervisor is gone".to_owned()));
-        }
+        self.answer_unanswered();
         self.supervisor_silent();
         self.refuse_claims();
         self.forget_orders();

@@ -2,7 +2,6 @@
 
 use pgskein_config::{Config, Sources};
 use pgskein_pool::control::ToSupervisor;
-use pgskein_pool::runtime::FromWorker;
 
 use super::Worker;
 use super::client::Stage;
@@ -53,7 +52,7 @@ impl Worker {
         self.reconfigure_pools(&old);
         self.count_present();
         log::info!("configuration {version} in effect");
-        self.tell_supervisor(&ToSupervisor::Runtime(FromWorker::Committed { version }));
+        self.tell_supervisor(&ToSupervisor::Committed { version });
     }
 
     /// Refuses those who are proving by what is no longer true who they are: a

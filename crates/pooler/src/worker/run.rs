@@ -112,7 +112,7 @@ impl Worker {
             control_ready: true,
             peers_ready: true,
             runtime_dir: setup.runtime_dir,
-            reloading: HashMap::new(),
+            asking: HashMap::new(),
             gathering: HashMap::new(),
             next_request: 0,
             exit: None,

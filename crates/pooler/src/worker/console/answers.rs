@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use pgskein_pool::control::Asked;
 use pgskein_protocol::{Report, TransactionStatus, write};
 
 use super::commands::{COMMANDS, Refusal};
@@ -62,24 +63,21 @@ pub(super) fn failed(out: &mut Vec<u8>, failure: &Failure) {
     write::error(out, &report("ERROR", failure.sqlstate(), &message));
 }
 
-/// Appends the answer to RELOAD: a notice that may be empty, or why the old
-/// configuration stays. Lines after the first are the detail.
-pub(super) fn reloaded(out: &mut Vec<u8>, outcome: &Result<String, String>) {
-    ended(out, "RELOAD", CONFIG_FILE_ERROR, outcome);
-}
-
-/// Appends the answer to an order that the group has carried out, or not.
-pub(super) fn ordered(out: &mut Vec<u8>, command_tag: &str, outcome: &Result<String, String>) {
-    ended(out, command_tag, PROTOCOL_VIOLATION, outcome);
-}
-
-fn ended(out: &mut Vec<u8>, command_tag: &str, sqlstate: &str, outcome: &Result<String, String>) {
+/// Appends the answer to what was asked of the group: a notice that may be
+/// empty, or why it was not done. Lines after the first are the detail.
+pub(super) fn answered(out: &mut Vec<u8>, asked: &Asked, outcome: &Result<String, String>) {
     let (Ok(text) | Err(text)) = outcome;
-    let (message, detail) = match text.trim_end().split_once('\n') {
-        Some((message, detail)) => (message, Some(detail)),
-        None => (text.trim_end(), None),
+    let text = text.trim_end();
+    let (message, detail) = match (asked, text.split_once('\n')) {
+        (Asked::Set { .. }, _) if outcome.is_err() => ("SET failed", Some(text)),
+        (_, Some((message, detail))) => (message, Some(detail)),
+        (_, None) => (text, None),
     };
     if outcome.is_err() {
+        let sqlstate = match asked {
+            Asked::Reload => CONFIG_FILE_ERROR,
+            Asked::Set { .. } | Asked::Order(_) => PROTOCOL_VIOLATION,
+        };
         let report = report("ERROR", sqlstate, message);
         return write::error(out, &Report { detail, ..report });
     }
@@ -87,7 +85,10 @@ fn ended(out: &mut Vec<u8>, command_tag: &str, sqlstate: &str, outcome: &Result<
         let report = report("NOTICE", SUCCESS, message);
         write::notice(out, &Report { detail, ..report });
     }
-    done(out, command_tag);
+    match asked {
+        Asked::Order(order) => done(out, order.verb()),
+        Asked::Reload | Asked::Set { .. } => done(out, &asked.to_string()),
+    }
 }
 
 /// Appends the answer to a SET that changes nothing.
@@ -194,6 +195,7 @@ const CONFIG_FILE_ERROR: &str = "F0000";
 
 #[cfg(test)]
 mod tests {
+    use pgskein_pool::runtime::{Order, Scope};
     use pgskein_protocol::{ErrorFields, Frame};
 
     use super::*;
@@ -238,7 +240,7 @@ mod tests {
     #[test]
     fn writes_findings_of_a_failed_reload_as_message_and_detail() {
         let outcome = Err("a.ini:1: x: bad\na.ini:2: y: bad\n".to_owned());
-        let messages = answer(|out| reloaded(out, &outcome));
+        let messages = answer(|out| answered(out, &Asked::Reload, &outcome));
         assert_eq!(tags(&messages), "E");
         let fields = ErrorFields::parse(&messages[0].1);
         assert_eq!(fields.sqlstate(), Some("F0000"));
@@ -248,11 +250,36 @@ mod tests {
 
     #[test]
     fn writes_the_notice_of_a_reload_only_if_there_is_one() {
-        let quiet = answer(|out| reloaded(out, &Ok(String::new())));
+        let quiet = answer(|out| answered(out, &Asked::Reload, &Ok(String::new())));
         assert_eq!(tags(&quiet), "C");
         assert_eq!(quiet[0].1, b"RELOAD\0");
-        let noisy = answer(|out| reloaded(out, &Ok("x needs a restart".to_owned())));
+        let notice = Ok("x needs a restart".to_owned());
+        let noisy = answer(|out| answered(out, &Asked::Reload, &notice));
         assert_eq!(tags(&noisy), "NC");
+    }
+
+    #[test]
+    fn writes_the_tag_and_the_failure_of_what_was_asked() {
+        let set = Asked::Set {
+            name: "a".to_owned(),
+            value: "b".to_owned(),
+        };
+        let pause = Asked::Order(Order::Pause(Scope::Database("x".to_owned())));
+        let failures = [
+            (&set, "SET a=b", "SET failed", Some("why\nthat")),
+            (&pause, "PAUSE", "why", Some("that")),
+        ];
+        for (asked, command_tag, message, detail) in failures {
+            let done = answer(|out| answered(out, asked, &Ok(String::new())));
+            assert_eq!(tags(&done), "C");
+            assert_eq!(done[0].1, [command_tag.as_bytes(), b"\0"].concat());
+            let failed = answer(|out| answered(out, asked, &Err("why\nthat".to_owned())));
+            assert_eq!(tags(&failed), "E");
+            let fields = ErrorFields::parse(&failed[0].1);
+            assert_eq!(fields.sqlstate(), Some("08P01"));
+            assert_eq!(fields.message().as_deref(), Some(message));
+            assert_eq!(fields.detail().as_deref(), detail);
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use pgskein_pool::console::Topic;
+use pgskein_pool::control::Asked;
 use pgskein_pool::drain_order::DrainKind;
-use pgskein_pool::runtime::Order;
 
 use super::Rights;
 use super::order_words;
@@ -36,19 +36,10 @@ pub(super) enum Action {
     IgnoreSet,
     /// Say yes, with this tag, to what drivers send as a matter of course.
     Nod(&'static str),
-    /// Have the supervisor read the configuration again.
-    Reload,
     /// Have the group drain.
     Shutdown(DrainKind),
-    /// Have every worker do something.
-    Order(Order),
-    /// Give a setting another value.
-    Set {
-        /// The setting.
-        name: String,
-        /// The value.
-        value: String,
-    },
+    /// Have the supervisor see to it that every worker does it.
+    Ask(Asked),
 }
 
 /// What every worker knows by itself.
@@ -115,7 +106,7 @@ pub(super) static COMMANDS: &[Command] = &[
     show("SHOW DNS_ZONES", Topic::DnsZones),
     own("SHOW VERSION", Own::Version),
     own("SHOW WORKERS", Own::Workers),
-    order("RELOAD", Action::Reload),
+    order("RELOAD", Action::Ask(Asked::Reload)),
     order("SHUTDOWN", Action::Shutdown(DrainKind::Immediate)),
     order(
         "SHUTDOWN WAIT_FOR_CLIENTS",
@@ -142,7 +133,9 @@ pub(super) fn find(text: &str, rights: Rights) -> Result<Option<Action>, Refusal
         Some(Statement::Set { name, .. }) if Parameter::find(&name).is_some() => {
             (Rights::Stats, Ok(Action::IgnoreSet))
         }
-        Some(Statement::Set { name, value }) => (Rights::Admin, Ok(Action::Set { name, value })),
+        Some(Statement::Set { name, value }) => {
+            (Rights::Admin, Ok(Action::Ask(Asked::Set { name, value })))
+        }
         None => return Err(Refusal::unknown(text)),
     };
     if (rights, needs) == (Rights::Stats, Rights::Admin) {
@@ -159,7 +152,8 @@ fn find_command(words: &[String]) -> Option<(Rights, Result<Action, Refusal>)> {
         return Some((Rights::Stats, Ok(Action::ShowParameter(parameter))));
     }
     if let Some(order) = order_words::find(words) {
-        return Some((Rights::Admin, order.map(Action::Order)));
+        let asked = order.map(|order| Action::Ask(Asked::Order(order)));
+        return Some((Rights::Admin, asked));
     }
     if let Some((_, action)) = CHATTER.iter().find(|(chatter, _)| are(words, chatter)) {
         return Some((Rights::Stats, Ok(action.clone())));
@@ -295,6 +289,8 @@ const ECHO_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {
+    use pgskein_pool::runtime::Order;
+
     use super::*;
 
     fn admin(text: &str) -> Result<Option<Action>, Refusal> {
@@ -346,12 +342,12 @@ mod tests {
 
     #[test]
     fn lets_admins_set_and_order() {
-        let set = Action::Set {
+        let set = Action::Ask(Asked::Set {
             name: "x".to_owned(),
             value: "a b".to_owned(),
-        };
+        });
         assert_eq!(admin("set x = 'a b'"), Ok(Some(set)));
-        let order = Action::Order(Order::Suspend);
+        let order = Action::Ask(Asked::Order(Order::Suspend));
         assert_eq!(admin("suspend;"), Ok(Some(order)));
         let stats = find("disable", Rights::Stats);
         assert_eq!(stats, Err(Refusal::AdminNeeded));

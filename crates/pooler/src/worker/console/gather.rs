@@ -74,8 +74,7 @@ impl Worker {
     /// Has a console gather a table from everybody who knows of it.
     pub(super) fn gather(&mut self, id: ClientId, topic: Topic) {
         let table = topic.table();
-        let request = self.next_request;
-        self.next_request = request.wrapping_add(1);
+        let request = self.new_request();
         let parts = self.parts_of(table);
         let gathering = Gathering {
             topic,

@@ -3,14 +3,14 @@
 //! [`statement`] splits what was typed into words, [`commands`] is the table
 //! of what they mean, [`answers`] writes the results; here a worker reads,
 //! obeys and sends. A console is never waited for: nothing is read from one
-//! that does not take its answers, or whose reload is under way.
+//! that does not take its answers, or that waits for the supervisor.
 
 mod answers;
+mod ask;
 mod commands;
 mod extended;
 mod gather;
 mod order_words;
-mod orders;
 mod own;
 mod show;
 mod statement;
@@ -21,7 +21,6 @@ pub(super) use self::answers::greeting;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pgskein_pool::console::Value;
-use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::drain_order::DrainKind;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::tag::{backend, frontend as tag};
@@ -41,7 +40,7 @@ use super::stream::Filled;
 /// A client that is logged in to the console.
 ///
 /// ```text
-/// Listening ──> Reloading ──────────────> Listening
+/// Listening ──> Asking ─────────────────> Listening
 ///     └───────> Gathering ──> Showing ────────^
 /// ```
 #[derive(Debug)]
@@ -69,8 +68,8 @@ pub(super) enum Rights {
 pub(in crate::worker) enum State {
     /// Its next command is welcome.
     Listening,
-    /// The supervisor has not answered its order yet.
-    Reloading,
+    /// The supervisor has not answered it yet.
+    Asking,
     /// Others say what they know.
     Gathering(Box<Gathering>),
     /// It is sent a table.
@@ -158,28 +157,12 @@ impl Worker {
         }
     }
 
-    /// Passes the supervisor's answer to RELOAD on to the console that waits
-    /// for it: a notice that may be empty, or why the old configuration stays.
-    pub(super) fn console_reloaded(&mut self, request: u64, outcome: Result<String, String>) {
-        let Some(id) = self.reloading.remove(&request) else {
-            return;
-        };
-        if let Some(console) = self.console_mut(id) {
-            console.state = State::Listening;
-        }
-        match self.answer_console(id, |out| answers::reloaded(out, &outcome)) {
-            // It may have sent more in the meantime.
-            Ok(()) => self.wake_client(id),
-            Err(reason) => self.close_client(id, &reason),
-        }
-    }
-
     /// Puts what has come into the inbox, if that holds no command yet.
     fn read_console(&mut self, id: ClientId) -> Result<(), Reason> {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };
-        if awaits_order(client) && client.stream.read_closed() {
+        if awaits_answer(client) && client.stream.read_closed() {
             // Nobody is there for the answer.
             return Err(Reason::Left);
         }
@@ -276,10 +259,8 @@ impl Worker {
                 self.answer_console(id, |out| answers::done(out, command_tag))
             }
             Action::IgnoreSet => self.answer_console(id, answers::set_ignored),
-            Action::Reload => self.ask_for_reload(id),
             Action::Shutdown(kind) => self.order_shutdown(id, kind),
-            Action::Order(order) => self.give_order(id, order),
-            Action::Set { name, value } => self.give_setting(id, name, value),
+            Action::Ask(asked) => self.ask_supervisor(id, asked),
         }
     }
 
@@ -299,21 +280,6 @@ impl Worker {
             }
         };
         self.show(id, Showing::of(columns, rows, command_tag));
-        Ok(())
-    }
-
-    fn ask_for_reload(&mut self, id: ClientId) -> Result<(), Reason> {
-        if self.control.is_none() {
-            return self.answer_console(id, |out| answers::failed(out, &Failure::NoSupervisor));
-        }
-        self.log_order(id, "RELOAD");
-        let request = self.next_request;
-        self.next_request = request.wrapping_add(1);
-        self.reloading.insert(request, id);
-        if let Some(console) = self.console_mut(id) {
-            console.state = State::Reloading;
-        }
-        self.tell_supervisor(&ToSupervisor::Reload { request });
         Ok(())
     }
 
@@ -398,9 +364,9 @@ fn listens(client: &Client) -> bool {
     }
 }
 
-/// Whether a client is a console whose order is being carried out.
-fn awaits_order(client: &Client) -> bool {
-    matches!(&client.stage, Stage::Console(console) if matches!(console.state, State::Reloading))
+/// Whether a client is a console that waits for the supervisor.
+fn awaits_answer(client: &Client) -> bool {
+    matches!(&client.stage, Stage::Console(console) if matches!(console.state, State::Asking))
 }
 
 /// Whether the inbox begins with what can be acted upon without more bytes.

@@ -1,0 +1,68 @@
+//! What a console asks of the whole group.
+
+use std::fmt;
+
+use crate::octets::{Octets, Truncated, put_bytes};
+use crate::runtime::Order;
+
+/// What a console asks of the whole group, and waits for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Asked {
+    /// To read the configuration again.
+    Reload,
+    /// To give a setting another value.
+    Set {
+        /// The setting.
+        name: String,
+        /// Its value, as it would be written in the file.
+        value: String,
+    },
+    /// To carry out an order.
+    Order(Order),
+}
+
+impl Asked {
+    /// Appends it to `out`: a byte for its kind, then its argument.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Reload => out.push(RELOAD),
+            Self::Set { name, value } => {
+                out.push(SET);
+                put_bytes(out, name.as_bytes());
+                put_bytes(out, value.as_bytes());
+            }
+            Self::Order(order) => {
+                out.push(ORDER);
+                order.encode(out);
+            }
+        }
+    }
+
+    /// Takes it from the start of `octets`.
+    pub(super) fn take(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+        Ok(match octets.u8()? {
+            RELOAD => Self::Reload,
+            SET => Self::Set {
+                name: octets.text()?,
+                value: octets.text()?,
+            },
+            ORDER => Self::Order(Order::take(octets)?),
+            _ => return Err(Truncated),
+        })
+    }
+}
+
+impl fmt::Display for Asked {
+    /// As it is written in the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reload => f.write_str("RELOAD"),
+            Self::Set { name, value } => write!(f, "SET {name}={value}"),
+            Self::Order(order) => order.fmt(f),
+        }
+    }
+}
+
+const RELOAD: u8 = 1;
+const SET: u8 = 2;
+const ORDER: u8 = 3;

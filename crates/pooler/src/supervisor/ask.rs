@@ -1,0 +1,39 @@
+//! Asking: what consoles and signals want of the whole group, and the answers.
+
+use mio::Token;
+use pgskein_pool::control::{Asked, ToWorker};
+
+use super::Supervisor;
+use super::reload::Change;
+
+/// Whoever wants to know what has come of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Asker {
+    /// A signal, which is told by the log.
+    Signal,
+    /// A console of this worker.
+    Worker { token: Token, request: u64 },
+}
+
+impl Supervisor {
+    /// Begins what is asked for, or has it wait for its turn.
+    pub(crate) fn ask(&mut self, asker: Asker, asked: Asked) {
+        match asked {
+            Asked::Reload => self.reload(asker, Change::Files),
+            Asked::Set { name, value } => self.reload(asker, Change::Setting { name, value }),
+            Asked::Order(order) => self.order(&order, asker),
+        }
+    }
+
+    /// Tells whoever has asked what has come of it: a notice that may be empty,
+    /// or an error with its detail in further lines.
+    pub(crate) fn answer(&mut self, asker: Asker, outcome: Result<String, String>) {
+        match (asker, outcome) {
+            (Asker::Worker { token, request }, outcome) => {
+                self.tell(token, &ToWorker::Answered { request, outcome });
+            }
+            (Asker::Signal, Ok(notice)) if notice.is_empty() => {}
+            (Asker::Signal, Ok(text) | Err(text)) => log::warn!("{text}"),
+        }
+    }
+}

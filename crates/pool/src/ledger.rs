@@ -180,11 +180,10 @@ impl Ledger {
     pub fn dedicated(&mut self, worker: WorkerId, lease: LeaseId) {
         if let Some(found) = self.find(worker, lease)
             && !found.is_closing()
-            && !std::mem::replace(&mut found.dedicated, true)
+            && !found.dedicated
         {
             let pool = found.pool.clone();
-            self.gave_up(worker, &pool);
-            self.book.count(&pool, |count| count.apart += 1);
+            self.change(lease.id, |lease| lease.dedicated = true);
             self.forget_unused(&pool);
         }
     }
@@ -195,15 +194,10 @@ impl Ledger {
             return;
         };
         if !found.is_closing() {
-            let backend = found.state.take_backend();
-            found.state = LeaseState::Closing { worker, backend };
-            let (pool, dedicated) = (found.pool.clone(), found.dedicated);
-            if !dedicated {
-                self.gave_up(worker, &pool);
-            }
-            self.book.count(&pool, |count| {
-                count.closing += 1;
-                count.apart -= u32::from(dedicated);
+            let pool = found.pool.clone();
+            self.change(lease.id, |lease| {
+                let backend = lease.state.take_backend();
+                lease.state = LeaseState::Closing { worker, backend };
             });
             self.stale.insert(pool);
         }
@@ -215,21 +209,11 @@ impl Ledger {
             return;
         };
         let pool = found.pool.clone();
-        let closing = found.is_closing();
-        let apart = found.dedicated && !closing;
         let failed = matches!(found.state, LeaseState::Opening { ordered: true, .. });
         if failed {
             self.order_later(&pool, now);
         }
         self.remove(lease.id);
-        if !closing && !apart {
-            self.gave_up(worker, &pool);
-        }
-        self.book.count(&pool, |count| {
-            count.used -= 1;
-            count.closing -= u32::from(closing);
-            count.apart -= u32::from(apart);
-        });
         self.forget_unused(&pool);
     }
 

@@ -5,6 +5,7 @@
 //! [`Book::together`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{AddAssign, SubAssign};
 use std::time::{Duration, Instant};
 
 use super::lease::Lease;
@@ -263,6 +264,22 @@ impl Share {
 
     fn is_unused(&self) -> bool {
         self.leases == 0 && self.wanted == 0 && !self.in_use && self.told == Some(Recall::default())
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.used += other.used;
+        self.closing += other.closing;
+        self.apart += other.apart;
+    }
+}
+
+impl SubAssign for Count {
+    fn sub_assign(&mut self, other: Self) {
+        self.used -= other.used;
+        self.closing -= other.closing;
+        self.apart -= other.apart;
     }
 }
 

@@ -1,8 +1,13 @@
 //! Counts: what the leases come to, under every limit and in every share.
+//!
+//! What one lease adds is said by [`Lease::counts`] and [`Lease::sharer`], and
+//! nowhere else. It goes in when the lease is entered, is exchanged when the
+//! lease changes, and goes out when it is struck out.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::book::Recall;
+use super::book::{Count, Recall};
 use super::lease::Lease;
 use super::{Ledger, WorkerId};
 use crate::control::PoolKey;
@@ -10,47 +15,69 @@ use crate::control::PoolKey;
 impl Ledger {
     /// Enters a lease into the book.
     pub(super) fn insert(&mut self, id: u64, lease: Lease, now: Instant) {
-        let closing = lease.is_closing();
-        let owner = lease.state.worker();
-        if owner.is_none() {
+        if lease.state.worker().is_none() {
             self.orphans.insert(id);
         }
-        let shared = owner.filter(|_| !closing && !lease.dedicated);
         if let Some(pool) = self.book.pools.get_mut(&lease.pool) {
             pool.leases.insert(id);
-            if let Some(worker) = shared {
+            if let Some(worker) = lease.sharer() {
                 pool.share(worker, now).leases += 1;
             }
         }
-        self.book.count(&lease.pool, |count| {
-            count.used += 1;
-            count.closing += u32::from(closing);
-            count.apart += u32::from(!closing && shared.is_none());
-        });
+        self.book
+            .count(&lease.pool, |count| *count += lease.counts());
         self.last_id = self.last_id.max(id);
         self.stale.insert(lease.pool.clone());
         self.leases.insert(id, lease);
     }
 
-    /// Strikes a lease out; the counts are the caller's to change.
-    pub(super) fn remove(&mut self, id: u64) {
-        self.orphans.remove(&id);
-        if let Some(lease) = self.leases.remove(&id) {
-            if let Some(pool) = self.book.pools.get_mut(&lease.pool) {
-                pool.leases.remove(&id);
-            }
-            self.stale.insert(lease.pool);
+    /// Changes a lease, and with it the counts and the share that it is in.
+    ///
+    /// It may leave a share, but comes into none.
+    pub(super) fn change(&mut self, id: u64, change: impl FnOnce(&mut Lease)) {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        let (before, sharer) = (lease.counts(), lease.sharer());
+        change(lease);
+        let (after, stays) = (lease.counts(), lease.sharer().is_some());
+        let pool = lease.pool.clone();
+        self.book.count(&pool, |count| {
+            *count -= before;
+            *count += after;
+        });
+        if let Some(worker) = sharer.filter(|_| !stays) {
+            self.gave_up(worker, &pool);
         }
     }
 
-    /// One lease less is in the hands of `worker`.
-    pub(super) fn gave_up(&mut self, worker: WorkerId, pool: &PoolKey) {
-        if let Some(share) = self.book.share_mut(worker, pool) {
-            share.leases -= 1;
-            // Whether this was an answer to the recall is not known here, so
-            // what is left of it has to be said again.
-            share.told = share.told.filter(|told| *told == Recall::default());
+    /// Strikes a lease out.
+    pub(super) fn remove(&mut self, id: u64) {
+        self.orphans.remove(&id);
+        let Some(lease) = self.leases.remove(&id) else {
+            return;
+        };
+        if let Some(pool) = self.book.pools.get_mut(&lease.pool) {
+            pool.leases.remove(&id);
         }
+        self.book
+            .count(&lease.pool, |count| *count -= lease.counts());
+        if let Some(worker) = lease.sharer() {
+            self.gave_up(worker, &lease.pool);
+        }
+        self.stale.insert(lease.pool);
+    }
+
+    /// One lease less is in the hands of `worker`, if it lives: who has died
+    /// has no share, and has released nothing.
+    fn gave_up(&mut self, worker: WorkerId, pool: &PoolKey) {
+        let Some(share) = self.book.share_mut(worker, pool) else {
+            return;
+        };
+        share.leases -= 1;
+        // Whether this was an answer to the recall is not known here, so
+        // what is left of it has to be said again.
+        share.told = share.told.filter(|told| *told == Recall::default());
         for key in self.book.together(pool) {
             if let Some(pool) = self.book.pools.get_mut(&key) {
                 pool.released = true;
@@ -62,19 +89,41 @@ impl Ledger {
     /// Checks in debug builds that the counts are those of the leases.
     pub(super) fn check(&self) {
         if cfg!(debug_assertions) {
-            for (key, pool) in &self.book.pools {
-                debug_assert_eq!(
-                    pool.leases.len(),
-                    pool.count.used as usize,
-                    "count of {key}"
-                );
-                let shares: u32 = pool.shares.values().map(|share| share.leases).sum();
-                let others = pool.count.closing + pool.count.apart;
-                debug_assert_eq!(shares + others, pool.count.used, "shares of {key}");
+            let mut all = Count::default();
+            let mut databases = BTreeMap::<&str, Count>::new();
+            let mut users = BTreeMap::<&str, Count>::new();
+            for key in self.book.pools.keys() {
+                let count = self.check_pool(key);
+                all += count;
+                *databases.entry(&key.database).or_default() += count;
+                *users.entry(&key.user).or_default() += count;
             }
-            let groups = self.book.databases.values();
-            let used: u32 = groups.map(|group| group.count.used).sum();
-            debug_assert_eq!(used as usize, self.leases.len(), "count of all databases");
+            debug_assert_eq!(all.used as usize, self.leases.len(), "count of all pools");
+            for (groups, counts) in [(&self.book.databases, databases), (&self.book.users, users)] {
+                let groups = groups.iter().map(|(name, group)| (&**name, group.count));
+                debug_assert_eq!(groups.collect::<BTreeMap<_, _>>(), counts, "groups");
+            }
         }
+    }
+
+    /// Checks one pool; gives what its leases come to.
+    fn check_pool(&self, key: &PoolKey) -> Count {
+        let mut count = Count::default();
+        let mut shares = BTreeMap::<WorkerId, u32>::new();
+        let Some(pool) = self.book.pools.get(key) else {
+            return count;
+        };
+        for lease in pool.leases.iter().filter_map(|id| self.leases.get(id)) {
+            count += lease.counts();
+            if let Some(worker) = lease.sharer() {
+                *shares.entry(worker).or_default() += 1;
+            }
+        }
+        debug_assert_eq!(pool.leases.len(), count.used as usize, "leases of {key}");
+        debug_assert_eq!(pool.count, count, "counts of {key}");
+        let held = pool.shares.iter().filter(|(_, share)| share.leases > 0);
+        let held = held.map(|(worker, share)| (*worker, share.leases));
+        debug_assert_eq!(held.collect::<BTreeMap<_, _>>(), shares, "shares of {key}");
+        count
     }
 }

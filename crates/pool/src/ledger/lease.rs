@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::WorkerId;
+use super::book::Count;
 use crate::control::{Backend, PoolKey};
 
 /// One lease in the book.
@@ -51,6 +52,29 @@ pub(super) enum LeaseState {
 }
 
 impl Lease {
+    /// What it adds to the count of every limit that covers it.
+    pub(super) fn counts(&self) -> Count {
+        let closing = self.is_closing();
+        let apart = !closing && self.sharer().is_none();
+        Count {
+            used: 1,
+            closing: closing.into(),
+            apart: apart.into(),
+        }
+    }
+
+    /// In whose share it is, if in anybody's.
+    pub(super) fn sharer(&self) -> Option<WorkerId> {
+        match self.state {
+            LeaseState::Opening { worker, .. } | LeaseState::Held { worker, .. }
+                if !self.dedicated =>
+            {
+                Some(worker)
+            }
+            _ => None,
+        }
+    }
+
     /// It returns in a moment.
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.state, LeaseState::Closing { .. })

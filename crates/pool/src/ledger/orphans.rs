@@ -19,29 +19,6 @@ impl Ledger {
     /// Its leases return when their servers are known to have ended, or after
     /// `linger`: PostgreSQL may need that long to notice.
     pub fn worker_died(&mut self, worker: WorkerId, linger: Duration, now: Instant) {
-        let until = now + linger;
-        let mut orphaned = Vec::new();
-        for (id, lease) in &mut self.leases {
-            if let LeaseState::Orphaned { asked, .. } = &mut lease.state {
-                asked.take_if(|asked| *asked == worker);
-            }
-            if lease.state.worker() == Some(worker) {
-                let apart = lease.dedicated && !lease.is_closing();
-                orphaned.push((lease.pool.clone(), lease.is_closing(), apart));
-                self.orphans.insert(*id);
-                lease.state = LeaseState::Orphaned {
-                    until,
-                    backend: lease.state.take_backend(),
-                    asked: None,
-                };
-            }
-        }
-        for (pool, closing, apart) in orphaned {
-            self.book.count(&pool, |count| {
-                count.closing -= u32::from(closing);
-                count.apart += u32::from(!apart);
-            });
-        }
         self.workers.remove(&worker);
         self.awaited.remove(&worker);
         self.actions.retain(|action| action.worker() != worker);
@@ -50,9 +27,35 @@ impl Ledger {
             pool.shares.remove(&worker)?;
             Some(key.clone())
         });
-        for key in lost.collect::<Vec<_>>() {
+        let lost = lost.collect::<Vec<_>>();
+        self.orphan_leases(worker, now + linger);
+        for key in lost {
             self.forget_unused(&key);
             self.stale.insert(key);
+        }
+    }
+
+    /// Makes orphans of the leases of a dead worker, whose shares are gone.
+    fn orphan_leases(&mut self, dead: WorkerId, until: Instant) {
+        let mut left = Vec::new();
+        for (id, lease) in &mut self.leases {
+            if let LeaseState::Orphaned { asked, .. } = &mut lease.state {
+                asked.take_if(|asked| *asked == dead);
+            }
+            if lease.state.worker() == Some(dead) {
+                left.push(*id);
+            }
+        }
+        for id in left {
+            self.orphans.insert(id);
+            self.change(id, |lease| {
+                let backend = lease.state.take_backend();
+                lease.state = LeaseState::Orphaned {
+                    until,
+                    backend,
+                    asked: None,
+                };
+            });
         }
     }
 
@@ -89,10 +92,6 @@ impl Ledger {
             .collect::<Vec<_>>()
         {
             self.remove(id);
-            self.book.count(&pool, |count| {
-                count.used -= 1;
-                count.apart -= 1;
-            });
             self.forget_unused(&pool);
         }
     }

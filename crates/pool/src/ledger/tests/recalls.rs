@@ -269,3 +269,49 @@ fn gives_a_worker_with_dedicated_servers_its_share_of_the_others() {
     fixture.want(1, &shop, 1);
     assert_eq!(fixture.recalls(), [(2, 1, 0)]);
 }
+
+#[test]
+fn three_pools_come_to_fair_shares_of_a_database_and_stay_there() {
+    let mut fixture = Fixture::new(10);
+    fixture.limits.max_db_connections = 6;
+    let pools = ["alice", "bob", "carol"].map(|user| pool("shop", user));
+    let demands = [6, 1, 9];
+    // A worker for each pool; the first has all servers when the others come.
+    let mut held: [Vec<LeaseId>; 3] = [const { Vec::new() }; 3];
+    fixture.want(1, &pools[0], demands[0]);
+    held[0].extend(fixture.use_grants().iter().map(|(_, lease)| *lease));
+    assert_eq!(held[0].len(), 6);
+    let mut shares = Vec::new();
+    for _ in 0..20 {
+        for ((who, pool), (demand, held)) in (1..).zip(&pools).zip(demands.iter().zip(&held)) {
+            let wanted = demand - u32::try_from(held.len()).unwrap();
+            fixture.want(who, pool, wanted);
+        }
+        fixture.pass(PATIENCE);
+        // Every grant is used, and every recall is obeyed.
+        for action in fixture.actions() {
+            match action {
+                LedgerAction::Grant { worker, lease, .. } => {
+                    fixture.ledger.held(worker, lease, backend(7), fixture.now);
+                    held[usize::from(worker.slot.get()) - 1].push(lease);
+                }
+                LedgerAction::Recall { worker, count, .. } => {
+                    for _ in 0..count {
+                        let lease = held[usize::from(worker.slot.get()) - 1].remove(0);
+                        fixture.ledger.closing(worker, lease);
+                        fixture.ledger.returned(worker, lease, fixture.now);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let used = pools.each_ref().map(|pool| fixture.ledger.used(pool));
+        assert!(used.iter().sum::<u32>() <= 6, "{used:?}");
+        shares.push(held.each_ref().map(Vec::len));
+    }
+    for share in &shares[10..] {
+        let [alice, bob, carol] = *share;
+        let fair = (2..=3).contains(&alice) && bob == 1 && (2..=3).contains(&carol);
+        assert!(fair && alice + carol == 5, "{shares:?}");
+    }
+}

@@ -45,5 +45,5 @@ pub use service_manager::ServiceManager;
 pub use stall::{Stall, Stalled};
 pub use stand_in::{FirstPacket, Manner, StandIn, negotiate};
 pub use tools::{Drivers, Pgbench, Program, Psql, RunningProgram, RunningPsql, Script, python};
-pub use wait::{PATIENCE, Stop, StopGuard, Ticker, wait_for, within};
+pub use wait::{PATIENCE, Stop, StopGuard, Ticker, assert_gave_up, wait_for, within};
 pub use wire::{ErrorFields, Message, Wire, message, startup_packet};

@@ -36,6 +36,19 @@ pub fn within(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// Asserts that what was asked for at this moment was answered when `timeout`
+/// had passed: not before, as somebody might still have said something, and
+/// not because of a longer deadline.
+///
+/// # Panics
+///
+/// When it was answered before, or so late that something else has ended it.
+pub fn assert_gave_up(asked: Instant, timeout: Duration) {
+    let waited = asked.elapsed();
+    assert!(waited >= timeout, "gave up after {waited:?} already");
+    assert!(waited < timeout + SLOWNESS, "gave up after {waited:?} only");
+}
+
 /// A steady beat for load that a scenario spreads over time.
 #[derive(Debug)]
 pub struct Ticker {
@@ -93,5 +106,7 @@ impl Drop for StopGuard<'_> {
     }
 }
 
+/// How much later than it should a busy host may answer.
+const SLOWNESS: Duration = Duration::from_secs(15);
 /// Time between two looks at a condition.
 const STEP: Duration = Duration::from_millis(5);

@@ -1,6 +1,10 @@
 //! Orders of the console that the whole group carries out at once.
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, wait_for};
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, assert_gave_up, wait_for,
+};
 
 const SETTINGS: &str = "workers = 3\npool_mode = transaction";
 
@@ -213,7 +217,9 @@ fn worker_that_does_not_answer_is_named() {
     pooler.learn(3, 1);
     let stopped = pooler.worker(3);
     stopped.signal(Signal::SIGSTOP);
+    let asked = Instant::now();
     assert_eq!(console.query("DISABLE postgres"), Ok(vec![]));
+    assert_gave_up(asked, Duration::from_secs(2));
     assert_eq!(
         console.notices(),
         ["worker 3 did not answer within console_timeout"]

@@ -1,6 +1,10 @@
 //! SET and RELOAD: one configuration for all workers, at any time.
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, wait_for};
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, assert_gave_up, wait_for,
+};
 
 const SETTINGS: &str = "workers = 3\npool_mode = transaction\nquery_wait_timeout = 60";
 
@@ -161,7 +165,9 @@ fn worker_that_does_not_go_over_in_time_is_named_and_does_later() {
     let (first, third) = (pooler.console_of(1), pooler.console_of(3));
     let stopped = pooler.worker(3);
     stopped.signal(Signal::SIGSTOP);
+    let asked = Instant::now();
     assert_eq!(first.query("SET query_wait_timeout = 7"), Ok(vec![]));
+    assert_gave_up(asked, Duration::from_secs(2));
     assert_eq!(
         first.notices(),
         ["worker 3 did not answer within console_timeout"]

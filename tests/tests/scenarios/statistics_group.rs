@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Client, Login, PATIENCE, Pooler, Postgres, Signal, Stop, Stopped, wait_for, within,
+    Client, Login, PATIENCE, Pooler, Postgres, Signal, Stop, Stopped, assert_gave_up, wait_for,
+    within,
 };
 
 const SETTINGS: &str = "workers = 3\npool_mode = transaction\nstats_period = 3600";
@@ -113,7 +115,9 @@ fn what_a_worker_that_hangs_has_counted_is_shown_and_the_worker_named() {
     let before = totals(&console);
     assert_eq!(before[0], 1);
     let stopped = Stopped::new(pooler.worker(3));
+    let asked = Instant::now();
     assert_eq!(totals(&console), before);
+    assert_gave_up(asked, Duration::from_secs(1));
     assert_eq!(
         console.notices(),
         ["worker 3 did not answer within console_timeout"]

@@ -138,11 +138,14 @@ fn minimum_of_a_forced_user_opens_without_a_client_and_again_when_it_is_lost() {
         postgres.address()
     );
     let _pooler = Pooler::start_for(&databases, "workers = 2");
-    wait_for("the minimum", PATIENCE, || postgres.connections() == 2);
+    let pids = || postgres.query("select pid from pg_stat_activity where usename = 'alice'");
+    wait_for("the minimum", PATIENCE, || pids().len() == 2);
+    let before = pids();
     postgres
         .query("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'alice'");
-    wait_for("the minimum again", PATIENCE, || {
-        postgres.connections() == 2
+    wait_for("others instead", PATIENCE, || {
+        let now = pids();
+        now.len() == 2 && !now.iter().any(|pid| before.contains(pid))
     });
 }
 

@@ -15,7 +15,7 @@ fn pool_size_holds_over_four_workers() {
     let logins: Vec<Login> = (0..32).map(|_| Login::new()).collect();
     let most = most_connections(&postgres, &pooler, &logins);
     assert!(most <= 3, "{most} connections");
-    assert!(most >= 2, "hardly a connection was used: {most}");
+    assert_all_are_lent(&postgres, ALL, &pooler, &logins, 3);
 }
 
 #[test]
@@ -40,6 +40,7 @@ fn max_db_connections_holds_over_all_users() {
     let logins: Vec<Login> = users.map(|user| Login::new().user(user)).take(24).collect();
     let most = most_connections(&postgres, &pooler, &logins);
     assert!(most <= 4, "{most} connections");
+    assert_all_are_lent(&postgres, ALL, &pooler, &logins, 4);
 }
 
 #[test]
@@ -58,6 +59,7 @@ fn max_user_connections_holds_over_all_databases() {
     let logins: Vec<Login> = names.map(login).take(24).collect();
     let most = most_connections(&postgres, &pooler, &logins);
     assert!(most <= 4, "{most} connections");
+    assert_all_are_lent(&postgres, ALL, &pooler, &logins, 4);
 }
 
 #[test]
@@ -82,6 +84,7 @@ fn limits_of_a_database_and_of_a_user_beat_the_general_ones() {
         );
         let most = most_of(&postgres, &sql, &pooler, &logins);
         assert!(most <= limit, "{most} connections of {user} to {database}");
+        assert_all_are_lent(&postgres, &sql, &pooler, &logins, limit);
     }
 }
 
@@ -187,9 +190,35 @@ fn hundreds_of_clients_share_a_few_connections() {
 
 /// The most connections of the pooler while all these clients work.
 fn most_connections(postgres: &Postgres, pooler: &Pooler, logins: &[Login]) -> i64 {
-    let sql = "select count(*) from pg_stat_activity \
-               where backend_type = 'client backend' and application_name <> 'direct'";
-    most_of(postgres, sql, pooler, logins)
+    most_of(postgres, ALL, pooler, logins)
+}
+
+/// Asserts that so many of these clients, and not one more, are served at the
+/// same time, by as many connections as `sql` counts.
+fn assert_all_are_lent(
+    postgres: &Postgres,
+    sql: &str,
+    pooler: &Pooler,
+    logins: &[Login],
+    limit: i64,
+) {
+    let size = usize::try_from(limit).unwrap();
+    let clients: Vec<_> = logins[..=size]
+        .iter()
+        .map(|l| pooler.connect_as(l))
+        .collect();
+    let (late, served) = clients.split_last().unwrap();
+    for client in served {
+        client.query("begin").unwrap();
+    }
+    let begin = late.start_query("begin");
+    pooler.wait_waiting_clients(1);
+    assert_eq!(postgres.number(sql), limit);
+    served[0].query("commit").unwrap();
+    assert_eq!(begin.wait(), Ok(vec![]));
+    for client in clients {
+        client.close();
+    }
 }
 
 /// The most that `sql` counts while all these clients work. Each is served
@@ -229,3 +258,7 @@ fn most_of(postgres: &Postgres, sql: &str, pooler: &Pooler, logins: &[Login]) ->
     assert_eq!(served.load(Ordering::Relaxed) as usize, logins.len() * 20);
     most
 }
+
+/// Connections of the pooler.
+const ALL: &str = "select count(*) from pg_stat_activity \
+                   where backend_type = 'client backend' and application_name <> 'direct'";

@@ -46,6 +46,8 @@ mod pgbench;
 mod postgresql_18;
 mod postgresql_down;
 mod prepared;
+mod prepared_memory;
+mod prepared_names;
 mod prepared_pgbench;
 mod prepared_talk;
 mod program;

@@ -65,6 +65,7 @@ fn orders_at_random_tell_nobody_a_wrong_thing() {
         let orders: Vec<u64> = consoles.into_iter().map(|c| c.join().unwrap()).collect();
         assert!(pgbench.join().unwrap() > 0);
         eprintln!("orders: {orders:?}");
+        assert!(orders.iter().all(|count| *count > 10), "{orders:?}");
         // Whatever the last orders were, everybody is served again.
         for last in ["RESUME", "RESUME shop", "RESUME postgres", "ENABLE shop"] {
             check(&operator, last);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Client, PATIENCE, Pooler, Postgres, Signal, SqlState, startup_packet, within,
+    Client, Descriptor, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, Wire, startup_packet,
+    wait_for, within,
 };
 
 const SETTINGS: &str = "workers = 3\npool_mode = transaction";
@@ -106,6 +107,41 @@ fn suspend_timeout_closes_who_sends_half_a_message() {
     assert!(!login.read_to_end().is_empty(), "an error");
     assert_eq!(console.query("RESUME"), Ok(vec![]));
     assert_eq!(clients[1].value("select 1"), "1");
+}
+
+#[test]
+fn suspend_holds_for_a_worker_that_is_started_later() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
+    // Two listeners: after one of them was replaced either the same ports reach
+    // a worker as before, or those of the other.
+    let ports = [1, 2].map(|worker| pooler.source_ports(worker, 3));
+    let console = pooler.console_of(1);
+    assert_eq!(console.query("SUSPEND"), Ok(vec![]));
+    let dead = pooler.worker(2);
+    dead.signal(Signal::SIGKILL);
+    pooler.wait_replaced(2, dead);
+    let listener = Descriptor::TcpListener(pooler.port());
+    wait_for("the new worker to listen", PATIENCE, || {
+        pooler.worker(2).descriptors().contains(&listener)
+    });
+    let logins = ports.iter().flatten().map(|port| {
+        let mut wire = pooler.wire_from(*port).unwrap();
+        wire.send(&Login::new().packet());
+        wire
+    });
+    let mut logins: Vec<Wire> = logins.collect();
+    for login in &mut logins {
+        let answer = login.poll_message(Duration::from_millis(100));
+        assert_eq!(answer, None, "answered while suspended");
+    }
+    assert_eq!(console.query("RESUME"), Ok(vec![]));
+    let clients: Vec<Client> = logins.into_iter().map(Client::adopt).collect();
+    for client in &clients {
+        assert_eq!(client.value("select 1"), "1");
+    }
+    let of_new = clients.iter().filter(|client| client.slot() == 2);
+    assert_eq!(of_new.count(), 3);
 }
 
 #[test]

@@ -166,6 +166,26 @@ fn prepared_statements_are_counted_for_clients_and_for_servers() {
 }
 
 #[test]
+fn latency_of_a_pool_is_that_of_all_workers() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let clients = [1, 2, 3].map(|worker| pooler.connect_to_worker(worker));
+    for client in &clients {
+        for _ in 0..5 {
+            client.value("select 1");
+        }
+    }
+    for worker in 1..=3 {
+        let latency = pooler.console_of(worker).table("SHOW LATENCY");
+        for kind in ["query", "transaction", "wait"] {
+            let counts = latency.iter().filter(|row| row["kind"] == kind);
+            let counts: Vec<&str> = counts.map(|row| row["count"].as_str()).collect();
+            assert_eq!(counts, ["15"], "{kind} as worker {worker} shows it");
+        }
+    }
+}
+
+#[test]
 fn waits_and_sleeps_take_the_time_that_they_take() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\ndefault_pool_size = 1"));

@@ -43,7 +43,7 @@ pub use release::Release;
 pub use route::free_port;
 pub use service_manager::ServiceManager;
 pub use stall::{Stall, Stalled};
-pub use stand_in::{FirstPacket, Manner, StandIn, negotiate};
+pub use stand_in::{FirstPacket, GO_AWAY, Manner, StandIn, disconnect_requested, negotiate};
 pub use tools::{Drivers, Pgbench, Program, Psql, RunningProgram, RunningPsql, Script, python};
 pub use wait::{PATIENCE, Stop, StopGuard, Ticker, assert_gave_up, wait_for, within};
 pub use wire::{ErrorFields, Message, Wire, message, startup_packet};

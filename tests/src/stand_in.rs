@@ -3,9 +3,10 @@
 //! It listens, reads the first packet of each connection, and answers it as
 //! its scenario says. It knows nothing of SQL.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +24,9 @@ pub struct StandIn {
 #[derive(Debug, Default)]
 struct Shared {
     packets: Mutex<Vec<FirstPacket>>,
+    /// Sessions that were let in and have not ended.
+    sessions: Mutex<BTreeMap<usize, TcpStream>>,
+    number: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -44,10 +48,13 @@ pub enum Manner {
     Refuse(Vec<u8>),
     /// These bytes are sent, then it is let in with the rest of its cancel key,
     /// if it gets one; each query returns nothing. A query with the word `hang`
-    /// runs until it is cancelled.
+    /// runs until it is cancelled; behind the answer to one with `goaway` comes
+    /// a GoAway, and in the answer to one with `leave` the other request to go.
     Serve {
         /// What comes before AuthenticationOk.
         before: Vec<u8>,
+        /// What comes among the parameters.
+        parameters: Vec<u8>,
         /// Secret of the cancel key.
         secret: Option<Vec<u8>>,
     },
@@ -87,6 +94,18 @@ impl StandIn {
     pub fn versions(&self) -> Vec<String> {
         let sessions = self.packets().into_iter().filter(|p| !p.is_cancel());
         sessions.map(|packet| packet.version()).collect()
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.shared.sessions.lock().unwrap().len()
+    }
+
+    /// Sends these bytes in every session.
+    pub fn say(&self, bytes: &[u8]) {
+        for stream in self.shared.sessions.lock().unwrap().values_mut() {
+            stream.write_all(bytes).expect("the session goes on");
+        }
     }
 
     /// Forgets the packets so far.
@@ -145,6 +164,17 @@ impl Manner {
     pub fn serve(before: Vec<u8>) -> Self {
         Self::Serve {
             before,
+            parameters: Vec::new(),
+            secret: Some(vec![7; 4]),
+        }
+    }
+
+    /// Lets the session in, with a key of 4 bytes and with these messages
+    /// among its parameters.
+    pub fn serve_saying(parameters: Vec<u8>) -> Self {
+        Self::Serve {
+            before: Vec::new(),
+            parameters,
             secret: Some(vec![7; 4]),
         }
     }
@@ -187,12 +217,17 @@ fn serve(mut stream: TcpStream, shared: &Shared, manner: &dyn Fn(&FirstPacket) -
             drop(stream.shutdown(Shutdown::Write));
             drop(stream.read_to_end(&mut Vec::new()));
         }
-        Manner::Serve { before, secret } => {
+        Manner::Serve {
+            before,
+            parameters,
+            secret,
+        } => {
             let mut bytes = before;
             bytes.extend(message(b'R', &[0; 4]));
             for (name, value) in [("server_version", "stand-in"), ("client_encoding", "UTF8")] {
                 bytes.extend(message(b'S', format!("{name}\0{value}\0").as_bytes()));
             }
+            bytes.extend(parameters);
             if let Some(secret) = secret {
                 bytes.extend(message(
                     b'K',
@@ -200,17 +235,32 @@ fn serve(mut stream: TcpStream, shared: &Shared, manner: &dyn Fn(&FirstPacket) -
                 ));
             }
             bytes.extend(message(b'Z', b"I"));
+            let Ok(other) = stream.try_clone() else {
+                return;
+            };
             drop(stream.write_all(&bytes));
+            let number = shared.number.fetch_add(1, Ordering::Relaxed);
+            shared.sessions.lock().unwrap().insert(number, other);
             answer_queries(Wire::tcp(stream), shared);
+            shared.sessions.lock().unwrap().remove(&number);
         }
     }
 }
 
+/// A GoAway.
+pub const GO_AWAY: [u8; 5] = [b'g', 0, 0, 0, 4];
+
+/// The parameter by which a server asks to be left.
+pub fn disconnect_requested(value: &str) -> Vec<u8> {
+    message(b'S', format!("disconnect_requested\0{value}\0").as_bytes())
+}
+
 fn answer_queries(mut wire: Wire, shared: &Shared) {
+    let mut status = *b"I";
     while let Some(query) = wire.poll_message(PATIENCE) {
         let answer = match query.tag {
             b'X' => return,
-            b'Q' if query.body.windows(4).any(|word| word == b"hang") => {
+            b'Q' if has(&query.body, "hang") => {
                 let cancelled = || {
                     shared
                         .packets
@@ -222,16 +272,29 @@ fn answer_queries(mut wire: Wire, shared: &Shared) {
                 wait_for("a cancel request", Duration::from_secs(20), cancelled);
                 message(b'E', b"SERROR\0VERROR\0C57014\0Mcancelled\0\0")
             }
+            b'Q' if has(&query.body, "leave") => {
+                [disconnect_requested("on"), message(b'C', b"SELECT 0\0")].concat()
+            }
             b'Q' => message(b'C', b"SELECT 0\0"),
             _ => continue,
         };
-        if wire
-            .try_send(&[answer, message(b'Z', b"I")].concat())
-            .is_err()
-        {
+        match &query.body[..] {
+            b"begin\0" => status = *b"T",
+            b"commit\0" | b"rollback\0" => status = *b"I",
+            _ => {}
+        }
+        let mut bytes = [answer, message(b'Z', &status)].concat();
+        if has(&query.body, "goaway") {
+            bytes.extend(GO_AWAY);
+        }
+        if wire.try_send(&bytes).is_err() {
             return;
         }
     }
+}
+
+fn has(body: &[u8], word: &str) -> bool {
+    String::from_utf8_lossy(body).contains(word)
 }
 
 fn first_packet(stream: &mut TcpStream) -> Option<FirstPacket> {

@@ -304,6 +304,7 @@ impl Flow {
             (_, backend::READY_FOR_QUERY | backend::PARAMETER_STATUS) => {
                 return ServerVerdict::Whole;
             }
+            (_, backend::GO_AWAY) => return ServerVerdict::GoAway,
             (Some(Kind::Own), backend::ERROR) => {
                 self.own_failed = true;
                 return ServerVerdict::Whole;
@@ -340,7 +341,7 @@ impl Flow {
     #[inline]
     fn on_answer(&mut self, tag: u8) -> ServerVerdict {
         match tag {
-            backend::GO_AWAY => return ServerVerdict::Drop,
+            backend::GO_AWAY => return ServerVerdict::GoAway,
             backend::PARSE_COMPLETE => self.take_parse(),
             backend::BIND_COMPLETE => self.take(Kind::Bind),
             backend::CLOSE_COMPLETE => self.take(Kind::Close),

@@ -24,6 +24,7 @@ mod orphans;
 mod overview;
 mod plan;
 mod refusals;
+mod replacements;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -304,8 +305,8 @@ impl Ledger {
         for share in &plan.shares {
             self.tell(share.worker, &share.pool, share.recall);
         }
-        for key in &plan.orders {
-            self.order(key, now);
+        for order in &plan.orders {
+            self.order(&order.pool, order.worker, now);
         }
     }
 
@@ -334,6 +335,7 @@ impl Ledger {
         if !ordered {
             share.wanted = share.wanted.saturating_sub(1);
         }
+        share.owed = share.owed.saturating_sub(1);
         if share.wanted == 0 {
             share.forget_demand();
         }

@@ -60,6 +60,7 @@ mod replication_limits;
 mod replication_programs;
 mod replication_streams;
 mod rust_postgres;
+mod server_asks_to_go;
 mod server_versions;
 mod service_manager;
 mod session_state;

@@ -198,6 +198,7 @@ fn cancel_requests_carry_the_whole_key() {
         let theirs = secret.clone();
         let server = StandIn::start(move |_| Manner::Serve {
             before: Vec::new(),
+            parameters: Vec::new(),
             secret: Some(theirs.clone()),
         });
         let pooler = start(&server, "");
@@ -213,12 +214,14 @@ fn cancel_requests_carry_the_whole_key() {
 fn key_may_be_missing_and_may_not_be_long_in_3_0() {
     let server = StandIn::start(|_| Manner::Serve {
         before: Vec::new(),
+        parameters: Vec::new(),
         secret: None,
     });
     serves(&start(&server, ""));
 
     let long = |_: &FirstPacket| Manner::Serve {
         before: negotiate(V3_0, &["_pq_.goaway"]),
+        parameters: Vec::new(),
         secret: Some(vec![1; 32]),
     };
     let server = StandIn::start(long);

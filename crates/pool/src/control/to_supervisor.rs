@@ -81,6 +81,14 @@ pub enum ToSupervisor {
         /// What it said.
         message: String,
     },
+    /// The lease's server asks to be left: it is closed when it is free, and
+    /// another is to take its place.
+    AskedToGo {
+        /// The lease.
+        lease: LeaseId,
+        /// The address of the server.
+        host: String,
+    },
     /// The lease's server was told to go and still counts.
     Closing {
         /// The lease.
@@ -242,6 +250,10 @@ impl ToSupervisor {
                 put_lease(out, *lease);
                 put_bytes(out, message.as_bytes());
             }),
+            Self::AskedToGo { lease, host } => put_frame(out, 41, |out| {
+                put_lease(out, *lease);
+                put_bytes(out, host.as_bytes());
+            }),
             Self::Unused { pool } => put_frame(out, 46, |out| put_pool(out, pool)),
             Self::Claim {
                 client,
@@ -358,6 +370,10 @@ impl ToSupervisor {
                 45 => Self::TooMany {
                     lease: lease(octets)?,
                     message: octets.text()?,
+                },
+                41 => Self::AskedToGo {
+                    lease: lease(octets)?,
+                    host: octets.text()?,
                 },
                 46 => Self::Unused {
                     pool: pool(octets)?,

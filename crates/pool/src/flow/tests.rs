@@ -187,5 +187,5 @@ fn reports_that_a_query_of_ours_failed() {
 
 #[test]
 fn never_passes_on_a_server_that_wants_to_go() {
-    assert_eq!(sent(b"Q").on_server(b'g'), ServerVerdict::Drop);
+    assert_eq!(sent(b"Q").on_server(b'g'), ServerVerdict::GoAway);
 }

@@ -36,6 +36,8 @@ pub enum ServerVerdict {
     Answer,
     /// An answer of ours takes its place: the tag of a DEALLOCATE.
     Deallocated,
+    /// The server asks to be left; no client hears of that.
+    GoAway,
 }
 
 /// Whose rows a server may send now.

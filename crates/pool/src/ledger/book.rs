@@ -82,6 +82,8 @@ pub(super) struct Share {
     pub aged: bool,
     /// It has clients; known only where `min_pool_size` is set.
     pub in_use: bool,
+    /// Servers that are to be opened in place of others.
+    pub owed: u32,
     /// The last recall, unless the worker may have answered it since.
     pub told: Option<Recall>,
 }
@@ -205,6 +207,7 @@ impl Pool {
             wanting_since: None,
             aged: false,
             in_use: false,
+            owed: 0,
             told: Some(Recall::default()),
         })
     }
@@ -263,7 +266,11 @@ impl Share {
     }
 
     fn is_unused(&self) -> bool {
-        self.leases == 0 && self.wanted == 0 && !self.in_use && self.told == Some(Recall::default())
+        self.leases == 0
+            && self.wanted == 0
+            && !self.in_use
+            && self.owed == 0
+            && self.told == Some(Recall::default())
     }
 }
 

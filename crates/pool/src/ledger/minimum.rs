@@ -79,8 +79,12 @@ impl Ledger {
         }
     }
 
-    /// Has a server opened that nobody waits for, by a worker that has few.
-    pub(super) fn order(&mut self, key: &PoolKey, now: Instant) {
+    /// Has a server opened that nobody waits for, by this worker or by one that
+    /// has few.
+    pub(super) fn order(&mut self, key: &PoolKey, worker: Option<WorkerId>, now: Instant) {
+        if let Some(worker) = worker {
+            return self.grant(worker, key, true, now);
+        }
         let Some(pool) = self.book.pools.get(key) else {
             return;
         };

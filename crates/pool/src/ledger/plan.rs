@@ -38,8 +38,8 @@ pub(super) struct Plan {
     pub shares: Vec<Planned>,
     /// Positions of the shares that get a lease, once for each.
     pub grants: Vec<usize>,
-    /// Pools for which a server is opened without need, once for each.
-    pub orders: Vec<PoolKey>,
+    /// Servers that are opened without need.
+    pub orders: Vec<Order>,
     /// Pools for which servers in use are recalled.
     pub recalling: BTreeSet<PoolKey>,
     /// Pools for which something free is held until the rest is there.
@@ -48,6 +48,23 @@ pub(super) struct Plan {
     pub again: Option<Instant>,
     rooms: Vec<Room>,
     now: Instant,
+}
+
+/// A server that is opened though nobody waits for it.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub pool: PoolKey,
+    /// Who opens it, if it is not the same.
+    pub worker: Option<WorkerId>,
+}
+
+/// Servers that are to be opened though nobody waits for them.
+#[derive(Debug)]
+struct Missing {
+    order: Order,
+    count: u32,
+    /// The limits that cover them.
+    rooms: Vec<usize>,
 }
 
 /// One share, and what becomes of it.
@@ -132,13 +149,13 @@ impl Plan {
     }
 
     /// Takes the state in; gives what pools are missing that they should have
-    /// without need, with the limits that cover them.
+    /// without need.
     fn take_in(
         &mut self,
         book: &Book,
         leases: &BTreeMap<u64, Lease>,
         keys: &BTreeSet<PoolKey>,
-    ) -> Vec<(PoolKey, u32, Vec<usize>)> {
+    ) -> Vec<Missing> {
         let mut known = BTreeMap::new();
         let mut missing = Vec::new();
         for (key, pool) in keys.iter().filter_map(|key| book.pools.get_key_value(key)) {
@@ -165,7 +182,11 @@ impl Plan {
             }
             self.take_in_shares(key, pool, leases, &rooms);
             match pool.order_at.filter(|at| *at > self.now) {
-                None => missing.push((key.clone(), pool.missing(leases), rooms)),
+                None => missing.extend(pool.orders(key, leases).map(|(order, count)| Missing {
+                    order,
+                    count,
+                    rooms: rooms.clone(),
+                })),
                 later => self.look_again(later),
             }
         }
@@ -246,8 +267,13 @@ impl Plan {
     }
 
     /// Uses what is left free for the servers that pools keep without need.
-    fn order(&mut self, missing: Vec<(PoolKey, u32, Vec<usize>)>) {
-        for (pool, count, rooms) in missing {
+    fn order(&mut self, missing: Vec<Missing>) {
+        for Missing {
+            order,
+            count,
+            rooms,
+        } in missing
+        {
             for _ in 0..count {
                 if rooms
                     .iter()
@@ -260,7 +286,7 @@ impl Plan {
                         room.free -= 1;
                     }
                 }
-                self.orders.push(pool.clone());
+                self.orders.push(order.clone());
             }
         }
     }

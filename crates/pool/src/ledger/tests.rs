@@ -5,6 +5,7 @@ mod orphans;
 mod overview;
 mod recalls;
 mod refusals;
+mod replacements;
 
 use super::book::TURN;
 use super::*;

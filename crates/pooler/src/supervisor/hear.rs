@@ -79,6 +79,7 @@ impl Supervisor {
                     self.tell_all(&ToWorker::TooMany { pool, message });
                 }
             }
+            ToSupervisor::AskedToGo { lease, .. } => self.ledger.asked_to_go(id, lease, self.now),
             ToSupervisor::MayClose { lease } => self.ledger.may_close(id, lease),
             ToSupervisor::Kept { lease } => self.ledger.kept(id, lease),
             ToSupervisor::OrphanCancelled { lease } => {

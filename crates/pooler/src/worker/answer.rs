@@ -184,11 +184,14 @@ impl Worker {
             }
             from = at;
             match stop {
-                Stop::Drop => {
+                Stop::Drop | Stop::GoAway => {
                     if let Some(server) = self.servers.get_mut(id) {
                         server.rest.take(bytes.len(), &mut at);
                     }
                     from = at;
+                    if matches!(stop, Stop::GoAway) {
+                        self.on_go_away(id);
+                    }
                 }
                 Stop::Ready(ready) if ready.own => {
                     at += READY_LEN;
@@ -391,6 +394,9 @@ impl Worker {
         };
         let own = server.flow.answers_own();
         if name == DISCONNECT_REQUESTED {
+            if value == b"on" {
+                self.asked_to_go(id);
+            }
             return Ok(false);
         }
         let Some(position) = self.parameters.position(name) else {

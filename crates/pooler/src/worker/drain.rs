@@ -167,11 +167,16 @@ impl Worker {
             .is_some_and(|draining| draining.order.kind == DrainKind::WaitForServers)
     }
 
-    /// Asks a client to go, if it is at rest and was not asked before.
+    /// Asks a client to go in a drain, if it is at rest and was not asked before.
     pub(super) fn tell(&mut self, id: ClientId) {
-        if self.draining.is_none() {
-            return;
+        if self.draining.is_some() {
+            self.ask_to_go(id);
         }
+    }
+
+    /// Asks a client to go, if it is at rest and was not asked before, whether
+    /// or not there is a drain.
+    pub(super) fn ask_to_go(&mut self, id: ClientId) {
         let notify = self.config.settings.drain_notify;
         let Some(client) = self.clients.get_mut(id) else {
             return;

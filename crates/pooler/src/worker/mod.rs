@@ -19,6 +19,7 @@ mod control;
 mod drain;
 mod errand;
 mod flight;
+mod going;
 mod greet;
 mod idle;
 mod login;

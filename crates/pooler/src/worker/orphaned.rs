@@ -87,6 +87,7 @@ impl Worker {
             last_lease: self.last_lease,
             statement_key: self.statements.key(),
         });
+        self.report_requests();
         let pools: Vec<PoolId> = self.pools.iter().map(|(id, _)| id).collect();
         for id in pools {
             if let Some(pool) = self.pools.get_mut(id) {

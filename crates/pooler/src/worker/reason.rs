@@ -283,6 +283,8 @@ pub(super) enum ServerReason {
     DatabaseChanged,
     /// Its pool is paused.
     Paused,
+    /// It has asked to be left.
+    AskedToGo,
     /// The replication client that it was opened for has left.
     OwnerLeft,
     /// Its lease is wanted for a replication client.
@@ -353,6 +355,7 @@ impl ServerReason {
             Self::Recalled => "connection wanted by another worker",
             Self::DatabaseChanged => "database configuration changed",
             Self::Paused => "pause mode",
+            Self::AskedToGo => "server asked to be left",
             Self::OwnerLeft => "replication client was closed",
             Self::Evicted => "evicted",
             Self::Unclean => "client disconnected with query in progress",
@@ -367,6 +370,7 @@ impl From<Retire> for ServerReason {
         match retire {
             Retire::Paused => Self::Paused,
             Retire::Changed => Self::DatabaseChanged,
+            Retire::AsksToGo => Self::AskedToGo,
         }
     }
 }

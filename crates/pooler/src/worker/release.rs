@@ -19,7 +19,7 @@ use super::Worker;
 use super::cancel::Purpose;
 use super::client::Rest;
 use super::reason::{Reason, ServerReason};
-use super::server::{OwnQuery, Server, ServerState};
+use super::server::{OwnQuery, Retire, Server, ServerState};
 use super::sweep::after;
 
 impl Worker {
@@ -52,7 +52,10 @@ impl Worker {
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
-        if let Some(retire) = server.retire {
+        if let Some(retire) = server.retire
+            // One that asks for it at its login already is used once.
+            && (server.used || retire != Retire::AsksToGo)
+        {
             return self.close_server(id, &retire.into());
         }
         if server.cancels > 0 {

@@ -45,6 +45,8 @@ pub(super) enum Stop {
     Answer,
     /// The next frame answers what stands for a DEALLOCATE; not consumed yet.
     Deallocated(Header),
+    /// A GoAway, which is to be dropped.
+    GoAway,
 }
 
 /// What is wrong with a frame.
@@ -288,6 +290,10 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
             ServerVerdict::Whole => return Stop::OwnError(header),
             ServerVerdict::Answer => return Stop::Answer,
             ServerVerdict::Deallocated => return Stop::Deallocated(header),
+            ServerVerdict::GoAway => {
+                server.rest = Rest::Drop(header.total());
+                return Stop::GoAway;
+            }
         }
     }
 }

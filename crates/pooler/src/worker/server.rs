@@ -95,6 +95,8 @@ pub(super) enum Retire {
     Paused,
     /// It leads elsewhere than a new one would, or may.
     Changed,
+    /// It asks to be left.
+    AsksToGo,
 }
 
 /// Where a server is.

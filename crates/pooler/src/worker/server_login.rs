@@ -34,6 +34,8 @@ pub(super) struct ServerLogin {
     refusal: Option<ServerReason>,
     /// ParameterStatus messages of settings that are not followed.
     fixed: Vec<u8>,
+    /// It lets us in and asks to be left.
+    asks_to_go: bool,
 }
 
 impl Worker {
@@ -194,6 +196,7 @@ impl Worker {
                     ));
                 };
                 if name == DISCONNECT_REQUESTED {
+                    login.asks_to_go = value == b"on";
                     return Ok(());
                 }
                 match self.parameters.position(name) {
@@ -405,6 +408,9 @@ impl Worker {
             self.keep_welcome(pool_id, login.fixed, parameters);
         }
         self.note_login(id, None);
+        if login.asks_to_go {
+            self.note_request(id);
+        }
         self.greet_waiting(pool_id);
         if has_query {
             return self.run_own(id, OwnQuery::Connect);

@@ -38,6 +38,7 @@ impl Worker {
             self.notify_waiting(last_sweep);
         }
         self.sweep_servers();
+        self.ask_in_turn_again();
         self.sweep_errands();
         self.make_way();
         self.tell_use();

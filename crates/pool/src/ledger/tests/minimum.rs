@@ -18,7 +18,7 @@ impl Fixture {
     }
 
     /// The workers and leases of servers that are to be opened without need.
-    fn orders(&mut self) -> Vec<(u8, LeaseId)> {
+    pub(super) fn orders(&mut self) -> Vec<(u8, LeaseId)> {
         let orders = self
             .actions()
             .into_iter()

@@ -96,7 +96,7 @@ impl Worker {
             connected: server.opened,
             requested,
             waits: None,
-            close_needed: server.retire == Some(Retire::Changed),
+            close_needed: matches!(server.retire, Some(Retire::Changed | Retire::AsksToGo)),
             link,
             remote_pid: server.key.as_ref().map_or(0, |(pid, _)| *pid),
             parameters: Some(server.parameters),

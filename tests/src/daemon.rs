@@ -32,8 +32,11 @@ impl Daemon {
             let text = fs::read_to_string(&pidfile).unwrap_or_default();
             text.trim().parse().unwrap_or(0)
         };
+        // Over the unix socket, which is the new group's alone: workers of an
+        // earlier one may still listen on the port, and hang there.
+        let console = Login::new().database("pgskein");
         wait_for("the daemon to serve", PATIENCE, || {
-            Process(pid()).is_alive() && pooler.try_connect(&Login::new()).is_ok()
+            Process(pid()).is_alive() && pooler.connect_unix(&console).is_ok()
         });
         Self {
             supervisor: Process(pid()),

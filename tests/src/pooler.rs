@@ -251,11 +251,17 @@ impl Pooler {
         self.connect_to_worker_as(n, &Login::new())
     }
 
-    /// Logs in through worker `n`.
+    /// Logs in through worker `n`, which is waited for while a sibling serves
+    /// its slot.
     pub fn connect_to_worker_as(&self, n: u8, login: &Login) -> Client {
-        let client = Client::log_in(self.route.wire_to(n), login)
-            .unwrap_or_else(|e| panic!("{login:?} through worker {n} failed: {e:?}"));
-        client.with_route(&self.route)
+        let mut reached = None;
+        wait_for(&format!("worker {n} to accept"), PATIENCE, || {
+            let client = Client::log_in(self.route.wire_to(n), login)
+                .unwrap_or_else(|e| panic!("{login:?} through worker {n} failed: {e:?}"));
+            reached = Some(client).filter(|client| client.slot() == n);
+            reached.is_some()
+        });
+        reached.unwrap().with_route(&self.route)
     }
 
     /// Logs in through worker `n`, or learns why not.

@@ -25,7 +25,8 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        self.0.signal(Signal::SIGCONT);
+        // It may have been killed as it was.
+        let _gone_already = kill(Pid::from_raw(self.0.0), Signal::SIGCONT);
     }
 }
 

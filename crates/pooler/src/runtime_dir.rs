@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use pgskein_config::Settings;
 use pgskein_protocol::key::Slot;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::start::account::Account;
 use crate::start::error::StartError;
@@ -95,6 +95,18 @@ pub(crate) fn listen_for_peers(path: &Path) -> io::Result<UnixListener> {
     socket.set_nonblocking(true)?;
     fs::rename(&new, path)?;
     Ok(socket.into())
+}
+
+/// Has those who connect see this process as the one that listens, and not the
+/// one that it was forked from.
+///
+/// # Errors
+///
+/// The error of `listen(2)`.
+///
+/// Source: unix(7), `SO_PEERCRED`.
+pub(crate) fn listen_as_oneself(listener: &UnixListener) -> io::Result<()> {
+    SockRef::from(listener).listen(PEER_BACKLOG)
 }
 
 /// A worker whose supervisor is dead, and where it listens for peers.

@@ -46,6 +46,7 @@ use pgskein_protocol::key::Slot;
 use self::ask::Asker;
 use self::broadcast::Broadcast;
 use self::drain::Drain;
+use self::elders::Joining;
 use self::hang::{Hangs, Pulse};
 use self::peers::PeerConnection;
 use self::reload::Reloads;
@@ -108,6 +109,8 @@ pub(crate) struct Supervisor {
     service: Option<Service>,
     /// Workers of the last supervisor, until they have joined.
     orphans: Vec<Orphan>,
+    /// Those that were asked to join and have not yet.
+    joining: BTreeMap<Token, Joining>,
     /// They were asked to leave, if there are any.
     elders_told: bool,
 }
@@ -143,6 +146,8 @@ struct Worker {
     started: Instant,
     /// `None` until it is ready.
     ready_since: Option<Instant>,
+    /// Messages that have come from an elder.
+    heard: u64,
     /// Whether its loop turns.
     pulse: Pulse,
     /// When it is killed: its link is closed, or it was asked for its last
@@ -216,6 +221,7 @@ impl Supervisor {
             ever_ready: false,
             service: Service::find(now),
             orphans: foundation.orphans,
+            joining: BTreeMap::new(),
             elders_told: false,
         })
     }
@@ -276,6 +282,7 @@ impl Supervisor {
             PEERS => self.accept_peers(),
             _ if self.workers.contains_key(&token) => self.read_link(token),
             _ if self.peers.contains_key(&token) => self.read_peer(token),
+            _ if self.joining.contains_key(&token) => self.ask_to_join(token),
             _ => self.read_answer(token),
         }
     }
@@ -299,7 +306,8 @@ impl Supervisor {
 
     /// When [`Supervisor::on_time`] has something to do, if ever.
     fn next_deadline(&self) -> Option<Instant> {
-        let look = (!self.workers.is_empty()).then(|| self.hangs.next_look());
+        let looks = !self.workers.is_empty() || !self.joining.is_empty();
+        let look = looks.then(|| self.hangs.next_look());
         let kills = self.workers.values().filter_map(|worker| worker.kill_at);
         let respawns = self.places.values().filter_map(|place| place.respawn_at);
         let adoptions = self.places.values().filter_map(Place::adoption_due_at);

@@ -75,6 +75,7 @@ mod statistics_group;
 mod statistics_log;
 mod supervisor_death;
 mod takeover;
+mod takeover_hangs;
 mod timeouts;
 mod unlucky;
 mod unlucky_copy;

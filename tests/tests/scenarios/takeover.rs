@@ -5,7 +5,7 @@ use std::thread;
 
 use crate::harness::{
     Daemon, Descriptor, Login, PATIENCE, Pgskein, Pooler, Postgres, Process, Signal, SqlState,
-    Stop, Stopped, wait_for,
+    Stop, wait_for,
 };
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
@@ -119,26 +119,6 @@ fn servers_of_orphans_count_towards_the_limits() {
     third.query("commit").unwrap();
     assert_eq!(first.value("select 'served too'"), "served too");
     second.query("commit").unwrap();
-    daemon.stop();
-}
-
-#[test]
-fn orphans_that_do_not_answer_keep_no_other_from_joining() {
-    let postgres = Postgres::start();
-    let pooler = Pooler::start(&postgres, "workers = 3\npool_mode = transaction");
-    let client = pooler.connect_to_worker(3);
-    client.query("begin").unwrap();
-    let orphans = orphan(&pooler);
-    let stopped = [0, 1].map(|at| Stopped::new(orphans[at]));
-    let daemon = Daemon::start(&pooler);
-    pooler.wait_log("worker 3 of generation 1: has joined");
-    for orphan in &orphans[..2] {
-        orphan.signal(Signal::SIGKILL);
-    }
-    drop(stopped);
-    client.query("commit").unwrap();
-    client.wait_parameter("disconnect_requested", "on");
-    client.close();
     daemon.stop();
 }
 

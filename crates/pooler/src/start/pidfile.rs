@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::error::StartError;
+use crate::sys::process::is_pgskein;
 
 /// The pidfile of this group, removed when this value goes.
 ///
@@ -67,7 +67,7 @@ impl Drop for Pidfile {
 /// [`StartError::Running`].
 fn refuse_running(path: &Path) -> Result<(), StartError> {
     match pid_in(path) {
-        Some(pid) if is_pgskein(pid) => Err(StartError::Running {
+        Some(pid) if is_pgskein(Pid::from_raw(pid)) => Err(StartError::Running {
             pidfile: path.to_owned(),
             pid,
         }),
@@ -77,20 +77,6 @@ fn refuse_running(path: &Path) -> Result<(), StartError> {
 
 fn pid_in(path: &Path) -> Option<i32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-fn is_pgskein(pid: i32) -> bool {
-    if pid <= 1 || u32::try_from(pid) == Ok(std::process::id()) {
-        return false;
-    }
-    // The name is readable for everybody; the file of a dead process is not.
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    // One that has ended and waits for its parent to notice holds nothing.
-    let ended = status.lines().any(|line| line.starts_with("State:\tZ"));
-    name.starts_with("pgskein")
-        && !ended
-        && kill(Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
 #[cfg(test)]

@@ -12,41 +12,31 @@
 //! elder has leases, reloads and orders like any worker. It is no child of this
 //! process: that it has died is known when its link ends. It has a place on the
 //! new scoreboard, if no other worker of its slot has it.
+//!
+//! An orphan that does not answer in a moment is asked on while the new group
+//! serves: it joins late, or is ended like any worker that hangs.
 
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
+mod joining;
+mod silent;
+
+use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
-use pgskein_pool::control::{ToSupervisor, ToWorker};
+use mio::Token;
+use pgskein_pool::control::ToWorker;
 use pgskein_pool::drain_order::{DrainKind, DrainOrder};
-use pgskein_pool::ledger::{Report, WorkerId};
-use pgskein_pool::peer::{PeerAnswer, PeerRequest};
-use pgskein_pool::prepared::StatementKey;
-use pgskein_pool::runtime::{FromSupervisor, FromWorker, Order, RuntimeState, Scope};
+use pgskein_pool::ledger::WorkerId;
+use pgskein_pool::runtime::{FromSupervisor, Order, Scope};
+use pgskein_protocol::key::Slot;
 
+use self::joining::Joined;
+pub(super) use self::joining::Joining;
 use super::hang::Pulse;
 use super::hear::limits;
-use super::peers::fill;
 use super::{Supervisor, Worker};
-use crate::link::Link;
-use crate::runtime_dir::{Orphan, connect_to_peer, peer_socket_path};
+use crate::runtime_dir::{Orphan, peer_socket_path};
 use crate::scoreboard::{Cell, Scoreboard};
-
-/// What an orphan has said when it joined.
-struct Joined {
-    link: Link,
-    pid: Pid,
-    reports: Vec<Report>,
-    last_id: u64,
-    last_lease: u64,
-    statement_key: StatementKey,
-    /// What it was told to pause and the like, with its version.
-    runtime: (u64, RuntimeState),
-}
 
 /// The generation of a group beside these workers.
 pub(crate) fn generation_beside(orphans: &[Orphan]) -> u32 {
@@ -58,29 +48,27 @@ impl Supervisor {
     /// Has the workers of a dead supervisor join this group.
     ///
     /// This waits for them, for a moment: nobody may get a server before their
-    /// servers are counted. One that does not answer is left alone.
+    /// servers are counted. One that does not answer is asked on.
     pub(crate) fn gather_elders(&mut self, orphans: Vec<Orphan>) {
+        for orphan in orphans {
+            let token = self.next_token();
+            self.joining.insert(token, Joining::with(orphan));
+            self.ask_to_join(token);
+        }
         let deadline = Instant::now() + PATIENCE;
-        for (orphan, left) in orphans.iter().zip((1..=count(&orphans)).rev()) {
-            let (slot, generation) = (orphan.slot, orphan.generation);
-            // One that does not answer leaves the others their part of the time.
-            let now = Instant::now();
-            let part = deadline.saturating_duration_since(now) / left;
-            match join(orphan, now + part) {
-                Ok(joined) => self.welcome_elder(orphan, joined),
-                Err(error) => log::warn!(
-                    "worker {slot} of generation {generation}: does not join, \
-                     its servers are not counted: {error}"
-                ),
+        while !self.joining.is_empty() && Instant::now() < deadline {
+            if let Err(error) = joining::wait(self.joining.values(), deadline) {
+                log::error!("cannot wait for the workers of the last supervisor: {error}");
+                break;
+            }
+            for token in self.joining.keys().copied().collect::<Vec<_>>() {
+                self.ask_to_join(token);
             }
         }
+        self.begin_without_the_silent();
         // What held goes on to hold, in the same way for all.
-        let state = FromSupervisor::Runtime {
-            version: self.orders.version(),
-            state: self.orders.state().clone(),
-            order: Order::Resume(Scope::All),
-        };
-        self.tell_all(&ToWorker::Runtime(state));
+        let state = self.runtime_state();
+        self.tell_all(&state);
         self.renew_limits();
         // The waiting for them is no part of how long workers take to start.
         self.now = Instant::now();
@@ -94,7 +82,27 @@ impl Supervisor {
         }
         self.elders_told = true;
         let elders = self.workers.iter().filter(|(_, worker)| worker.elder);
-        let elders: Vec<Token> = elders.map(|(token, _)| *token).collect();
+        let elders = elders.map(|(token, _)| *token).collect();
+        self.dismiss(elders);
+    }
+
+    /// The link of an elder has ended, and so has the elder.
+    pub(crate) fn bury_elder(&mut self, token: Token) {
+        let Some(worker) = self.workers.remove(&token) else {
+            return;
+        };
+        let WorkerId {
+            slot, generation, ..
+        } = worker.id;
+        let servers = self.ledger.held_by(worker.id);
+        log::info!("worker {slot} of generation {generation}: gone, servers={servers}");
+        self.forget(token, &worker);
+        self.hangs.on_death(token);
+        self.remove_peer_socket_of(slot, generation);
+    }
+
+    /// Asks these elders to leave.
+    fn dismiss(&mut self, elders: Vec<Token>) {
         if elders.is_empty() || self.is_draining() {
             return;
         }
@@ -120,32 +128,12 @@ impl Supervisor {
         }
     }
 
-    /// The link of an elder has ended, and so has the elder.
-    pub(crate) fn bury_elder(&mut self, token: Token) {
-        let Some(worker) = self.workers.remove(&token) else {
-            return;
-        };
-        let WorkerId {
-            slot, generation, ..
-        } = worker.id;
-        let servers = self.ledger.held_by(worker.id);
-        log::info!("worker {slot} of generation {generation}: gone, servers={servers}");
-        self.forget(token, &worker);
-        let path = peer_socket_path(self.runtime_dir.path(), slot, generation);
-        let _gone_either_way = std::fs::remove_file(path);
-    }
-
-    fn welcome_elder(&mut self, orphan: &Orphan, joined: Joined) {
+    /// Makes an orphan that has said all that it holds a worker of this group.
+    fn welcome_elder(&mut self, token: Token, orphan: &Orphan, joined: Joined, late: bool) {
         let (slot, generation) = (orphan.slot, orphan.generation);
-        let token = self.next_token();
-        let fd = joined.link.as_raw_fd();
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let registry = self.poll.registry();
-        let registered = registry.register(&mut SourceFd(&fd), token, both);
-        let cell = self.cell_for_elder(orphan);
-        let (cell, shared) = match (registered, cell) {
-            (Ok(()), Ok(cell)) => cell,
-            (Err(error), _) | (_, Err(error)) => {
+        let (cell, shared) = match self.cell_for_elder(orphan) {
+            Ok(cell) => cell,
+            Err(error) => {
                 log::error!("worker {slot} of generation {generation}: cannot join: {error}");
                 return;
             }
@@ -164,6 +152,7 @@ impl Supervisor {
             elder: true,
             started: self.now,
             ready_since: None,
+            heard: 0,
             pulse: Pulse::default(),
             kill_at: None,
         };
@@ -171,11 +160,14 @@ impl Supervisor {
         // Others that have not joined yet still count on in the old sequence.
         self.scoreboard
             .skip_ids(joined.last_id.saturating_add(IDS_APART));
-        self.statement_key = joined.statement_key;
         self.statistics.book.elder_joined(id);
         self.ledger.join(id, joined.last_lease);
-        let (version, state) = joined.runtime;
-        self.orders.inherit(version, state);
+        if !late {
+            // Later the group has its own.
+            self.statement_key = joined.statement_key;
+            let (version, state) = joined.runtime;
+            self.orders.inherit(version, state);
+        }
         let (config, runtime, now) = (&self.config, self.orders.state(), self.now);
         let limits = |pool: &_| limits(config, runtime, pool, false);
         self.ledger.adopt(id, joined.reports, limits, now);
@@ -186,6 +178,34 @@ impl Supervisor {
         let sources = self.sources.encode();
         self.tell(token, &ToWorker::Prepare { version, sources });
         self.tell(token, &ToWorker::Commit { version });
+        if late {
+            self.catch_up(token);
+        }
+    }
+
+    /// Tells an elder that has joined late what the others know already.
+    fn catch_up(&mut self, token: Token) {
+        let state = self.runtime_state();
+        self.tell(token, &state);
+        self.renew_limits();
+        if let Some(order) = self.drain.as_ref().map(|drain| drain.order) {
+            self.tell(token, &ToWorker::Drain(order));
+        } else if self.elders_told {
+            self.dismiss(vec![token]);
+        }
+    }
+
+    fn runtime_state(&self) -> ToWorker {
+        ToWorker::Runtime(FromSupervisor::Runtime {
+            version: self.orders.version(),
+            state: self.orders.state().clone(),
+            order: Order::Resume(Scope::All),
+        })
+    }
+
+    fn remove_peer_socket_of(&self, slot: Slot, generation: u32) {
+        let path = peer_socket_path(self.runtime_dir.path(), slot, generation);
+        let _gone_either_way = std::fs::remove_file(path);
     }
 
     /// A cell for an elder, and whether that is on the scoreboard of the group.
@@ -218,78 +238,6 @@ impl Supervisor {
         if let Some(Err(error)) = link.map(|link| link.send(&frame, &[board])) {
             self.give_up(token, &error.to_string());
         }
-    }
-}
-
-/// Asks an orphan to join and takes its reports.
-fn join(orphan: &Orphan, deadline: Instant) -> io::Result<Joined> {
-    let mut stream = connect_to_peer(&orphan.path)?;
-    let mut request = Vec::new();
-    PeerRequest::Join.encode(&mut request);
-    // A new connection takes a request whole.
-    stream.write_all(&request)?;
-    let mut inbox = Vec::new();
-    let pid = loop {
-        wait(&stream, deadline)?;
-        let open = fill(&mut stream, &mut inbox);
-        match PeerAnswer::split(&inbox).map_err(io::Error::other)? {
-            Some((PeerAnswer::Joined { pid }, rest)) => {
-                inbox = rest.to_vec();
-                break pid;
-            }
-            Some((answer, _)) => {
-                return Err(io::Error::other(format!("its answer is {answer:?}")));
-            }
-            None if open => {}
-            None => return Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    };
-    let pid = Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?);
-    let mut link = Link::after(stream, inbox)?;
-    let mut reports = Vec::new();
-    let mut runtime = (0, RuntimeState::default());
-    loop {
-        let Some((frame, _)) = link.receive().map_err(io::Error::other)? else {
-            wait(&link, deadline)?;
-            continue;
-        };
-        match ToSupervisor::decode(&frame).map_err(io::Error::other)? {
-            ToSupervisor::Lease(report) => reports.push(report),
-            ToSupervisor::Runtime(FromWorker::State { version, state }) => {
-                runtime = (version, state);
-            }
-            ToSupervisor::Reported {
-                last_id,
-                last_lease,
-                statement_key,
-            } => {
-                return Ok(Joined {
-                    link,
-                    pid,
-                    reports,
-                    last_id,
-                    last_lease,
-                    statement_key,
-                    runtime,
-                });
-            }
-            other => return Err(io::Error::other(format!("it says {other:?}"))),
-        }
-    }
-}
-
-fn count(orphans: &[Orphan]) -> u32 {
-    u32::try_from(orphans.len()).unwrap_or(u32::MAX)
-}
-
-/// Waits until there is something to read.
-fn wait(socket: &impl AsFd, deadline: Instant) -> io::Result<()> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let timeout = PollTimeout::try_from(left).map_err(io::Error::other)?;
-    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut fds, timeout)? {
-        0 => Err(io::ErrorKind::TimedOut.into()),
-        _ => Ok(()),
     }
 }
 

@@ -14,7 +14,7 @@ use super::hang::Pulse;
 use super::{Supervisor, Worker, backoff, signals};
 use crate::link::Link;
 use crate::logging;
-use crate::runtime_dir::{listen_for_peers, peer_socket_path};
+use crate::runtime_dir::{listen_as_oneself, listen_for_peers, peer_socket_path};
 use crate::sys::title::Title;
 use crate::sys::{capabilities, descriptors, last_words, process};
 use crate::worker;
@@ -71,6 +71,7 @@ impl Supervisor {
             elder: false,
             started: self.now,
             ready_since: None,
+            heard: 0,
             pulse: Pulse::default(),
             kill_at: None,
         };
@@ -145,6 +146,11 @@ fn be_worker(setup: Setup, title: Option<&Title>) -> i32 {
         title.set(&format!("pgskein: worker {slot}"));
     }
     setup.cell.set_pid(std::process::id());
+    // From now on whoever connects learns this process's number, which is how a
+    // later supervisor finds it if it hangs.
+    if let Err(error) = listen_as_oneself(&setup.peer) {
+        log::warn!("others do not learn which process worker {slot} is: {error}");
+    }
     if let Some(words) = setup.scoreboard.last_words()
         && let Err(error) = last_words::leave(words)
     {

@@ -54,6 +54,8 @@ pub(crate) struct Pulse {
 enum Fault {
     /// Its loop does not turn.
     Hangs { looks: u32, running: bool },
+    /// An elder, who is asked over its link, does not answer.
+    Silent { looks: u32 },
     /// It has not become ready in time.
     NotReady,
 }
@@ -125,7 +127,14 @@ impl Supervisor {
                 continue;
             };
             let was_suspect = worker.pulse.is_suspect();
-            if worker.pulse.look(worker.cell.swept()) {
+            let sign = worker.sign_of_life();
+            if worker.elder && !worker.pulse.is_suspect() {
+                self.tell(token, &SPEAK);
+            }
+            let Some(worker) = self.workers.get_mut(&token) else {
+                continue;
+            };
+            if worker.pulse.look(sign) {
                 if was_suspect {
                     self.on_turning_again(token);
                 }
@@ -136,6 +145,7 @@ impl Supervisor {
                 self.abort(token, fault);
             }
         }
+        self.look_at_the_silent();
     }
 
     /// Logs the backtrace that a dead worker has left, if it has.
@@ -195,18 +205,20 @@ impl Supervisor {
     fn fault(&self, token: Token) -> Option<Fault> {
         let worker = self.workers.get(&token)?;
         let settings = &self.config.settings;
-        if worker.elder || worker.kill_at.is_some() || self.hangs.victim.is_some() {
+        if worker.kill_at.is_some() || self.hangs.victim.is_some() {
             return None;
+        }
+        let hangs = worker.pulse.is_over(settings.worker_hang_timeout);
+        if worker.elder {
+            let looks = worker.pulse.still;
+            return hangs.then_some(Fault::Silent { looks });
         }
         if worker.ready_since.is_none() {
             let limit = settings.worker_start_timeout;
             let late = !limit.is_zero() && self.now >= worker.started + limit;
             return late.then_some(Fault::NotReady);
         }
-        worker
-            .pulse
-            .is_over(settings.worker_hang_timeout)
-            .then(|| worker.hang())
+        hangs.then(|| worker.hang())
     }
 
     /// Asks a worker where it is; then it is killed.
@@ -227,6 +239,13 @@ impl Supervisor {
                     "worker {slot}: hangs: no turn for {age} s, {where_it_is}; killing it, pid={pid}"
                 );
             }
+            Fault::Silent { looks } => {
+                let (generation, age) = (worker.id.generation, (LOOK * looks).as_secs());
+                log::error!(
+                    "worker {slot} of generation {generation}: no answer for {age} s; \
+                     killing it, pid={pid}"
+                );
+            }
             Fault::NotReady => {
                 let age = self.now.saturating_duration_since(worker.started);
                 let age = age.as_secs();
@@ -242,6 +261,16 @@ impl Supervisor {
 }
 
 impl Worker {
+    /// Changes as long as its loop turns. An elder may count on a scoreboard
+    /// that is not ours, so what it says is what counts.
+    fn sign_of_life(&self) -> u64 {
+        if self.elder {
+            self.heard
+        } else {
+            self.cell.swept()
+        }
+    }
+
     fn hang(&self) -> Fault {
         Fault::Hangs {
             looks: self.pulse.still,
@@ -264,8 +293,14 @@ fn in_words(frames: Vec<usize>) -> Vec<String> {
     names
 }
 
+/// What an elder is told at every look: it reports at once.
+const SPEAK: ToWorker = ToWorker::Count {
+    round: 0,
+    period: false,
+};
+
 /// Time from one look to the next; more than a worker's from sweep to sweep.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// Looks after which siblings accept for a worker: two seconds.
 const SUSPECT: u32 = 4;

@@ -57,9 +57,10 @@ impl Supervisor {
     }
 
     fn hear(&mut self, token: Token, message: ToSupervisor) {
-        let Some(worker) = self.workers.get(&token) else {
+        let Some(worker) = self.workers.get_mut(&token) else {
             return;
         };
+        worker.heard = worker.heard.wrapping_add(1);
         let id = worker.id;
         match message {
             ToSupervisor::Ready => self.on_ready(token),

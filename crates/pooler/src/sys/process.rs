@@ -1,8 +1,10 @@
 //! Processes: their start, and what signals do in them.
 
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nix::sys::signal::{SigHandler, SigSet, signal};
+use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, SigSet, kill, signal};
 use nix::unistd::{ForkResult, Pid, fork};
 
 /// Starts a copy of this process that runs `body` and exits with its result.
@@ -55,6 +57,19 @@ pub(crate) fn ignore(signals: SigSet) -> nix::Result<()> {
 /// The error of `sigaction(2)`.
 pub(crate) fn restore(signals: SigSet) -> nix::Result<()> {
     set(signals, SigHandler::SigDfl)
+}
+
+/// Whether another process of this number lives and is a pgskein.
+pub(crate) fn is_pgskein(pid: Pid) -> bool {
+    if pid.as_raw() <= 1 || pid == Pid::this() {
+        return false;
+    }
+    // The name is readable for everybody; the file of a dead process is not.
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    // One that has ended and waits for its parent to notice holds nothing.
+    let ended = status.lines().any(|line| line.starts_with("State:\tZ"));
+    name.starts_with("pgskein") && !ended && kill(pid, None) != Err(Errno::ESRCH)
 }
 
 fn set(signals: SigSet, handler: SigHandler) -> nix::Result<()> {

@@ -39,17 +39,23 @@ impl Plan {
         if at > self.now {
             return self.look_again(Some(at));
         }
+        let mut again = None;
         for (number, room) in self.rooms.iter().enumerate() {
             let under = |share: &&mut Planned| share.rooms.contains(&number);
             for share in self.shares.iter_mut().filter(under) {
-                while share.recall.count < room.moves
-                    && share.over() >= room.least_over
-                    && matches!(share.next_ripe(self.now), Ripe::Now)
-                {
-                    share.recall.count += 1;
+                while share.recall.count < room.moves && share.over() >= room.least_over {
+                    match share.next_ripe(self.now) {
+                        Ripe::Now => share.recall.count += 1,
+                        Ripe::Later(at) => {
+                            again = earliest(again, Some(at));
+                            break;
+                        }
+                        Ripe::Never => break,
+                    }
                 }
             }
         }
+        self.look_again(again);
     }
 
     /// Asks who wants nothing for servers that nobody uses: everybody for

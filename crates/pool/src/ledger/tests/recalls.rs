@@ -113,6 +113,25 @@ fn asks_everybody_when_the_largest_holder_does_not_answer() {
 }
 
 #[test]
+fn asks_those_later_whose_servers_have_only_just_been_opened() {
+    let mut fixture = Fixture::new(2);
+    let shop = pool("shop", "bob");
+    fixture.want(1, &shop, 1);
+    fixture.use_grants();
+    fixture.want(2, &shop, 1);
+    let (_, lease) = fixture.grants()[0];
+    let held = fixture.now;
+    fixture.ledger.held(worker(2), lease, backend(8), held);
+    fixture.want(3, &shop, 1);
+    assert_eq!(fixture.recalls(), [(1, 1, 0)]);
+    fixture.pass(WIDEN);
+    assert_eq!(fixture.recalls(), []);
+    assert_eq!(fixture.ledger.next_deadline(), Some(held + TURN));
+    fixture.pass(TURN);
+    assert_eq!(fixture.recalls(), [(2, 1, 0)]);
+}
+
+#[test]
 fn asks_those_who_want_nothing_for_unused_servers_when_a_demand_lasts() {
     let mut fixture = Fixture::new(2);
     let shop = pool("shop", "bob");

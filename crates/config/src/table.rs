@@ -288,20 +288,20 @@ settings! {
     }
 
     "Leaving" {
-        /// How long new clients are still accepted after the order to drain, while load balancers
-        /// take notice.
-        drain_delay: Seconds = "0", Now, OnlyDefault;
+        /// How long new clients are still accepted after the order to end, while load balancers
+        /// take notice, and nobody is asked to go.
+        drain_delay: Seconds = "0", Now, Supported;
 
         /// How clients are asked to go: by GoAway those that asked for it and by a parameter the
         /// others (`both`), by one of these only (`goaway`, `parameter`), or not at all (`none`).
         drain_notify: DrainNotify = "both", Now, Supported;
 
-        /// What becomes of the TCP port: `close` stops listening, `answer` refuses sessions and
-        /// serves cancel requests.
-        drain_listen: DrainListen = "close", Now, OnlyDefault;
+        /// What becomes of the TCP port then: `close` stops listening, `answer` refuses sessions with
+        /// 57P03 and serves cancel requests until the end.
+        drain_listen: DrainListen = "close", Now, Supported;
 
-        /// Clients that each worker asks to go in a second. 0 asks all at once.
-        goaway_rate: Count = "0", Now, OnlyDefault;
+        /// Clients that each worker asks to go in a second, idle ones first. 0 asks all at once.
+        goaway_rate: Count = "0", Now, Supported;
 
         /// When the clients that are left are disconnected, between transactions only. 0 means
         /// never.

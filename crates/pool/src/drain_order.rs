@@ -3,12 +3,17 @@
 //! It carries an id of random bytes and is obeyed when first seen, so that it
 //! may reach a process by several ways and more than once.
 //!
-//! Layout, version 1, 41 bytes: id (16), kind (1), then delay, timeout and
-//! kill timeout in microseconds (8 each), all big-endian.
+//! Layout, version 2: id (16), kind (1), scope (1, and what it names), when it
+//! was given (8), rate (4), then delay, timeout and kill timeout in
+//! microseconds (8 each), all big-endian. Version 1 had neither scope, time
+//! nor rate; it is still read.
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::octets::{Octets, Truncated, put_duration};
+use pgskein_protocol::key::Slot;
+
+use crate::octets::{Octets, Truncated, put_bytes, put_duration};
 
 /// What a drain waits for before the process ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,16 +24,40 @@ pub enum DrainKind {
     WaitForServers,
     /// For nothing.
     Immediate,
+    /// It does not end: clients are asked to go, and new ones are served.
+    GoAway,
+}
+
+/// Whom a drain is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DrainScope {
+    /// Everybody.
+    All,
+    /// The client of this number in the group's one sequence.
+    Client(u64),
+    /// Clients of this database.
+    Database(String),
+    /// Clients that have logged in as this user.
+    User(String),
+    /// Clients of this worker.
+    Worker(Slot),
 }
 
 /// One order to drain.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DrainOrder {
     /// Random bytes that tell this order from every other.
     pub id: [u8; 16],
     /// What is waited for.
     pub kind: DrainKind,
-    /// How long the group goes on accepting after the order.
+    /// Whom it is about.
+    pub scope: DrainScope,
+    /// When it was given, in milliseconds since 1970; nothing is decided by
+    /// it, it is shown.
+    pub given: u64,
+    /// Clients that each worker asks to go in a second; 0 asks all at once.
+    pub rate: u32,
+    /// How long the group goes on accepting after the order, and asks nobody.
     pub delay: Duration,
     /// When clients between transactions are closed, counted from the end of
     /// the delay; zero means never.
@@ -38,37 +67,113 @@ pub struct DrainOrder {
     pub kill_timeout: Duration,
 }
 
-impl DrainOrder {
-    /// Length of the encoded order, in bytes.
-    pub const ENCODED_LEN: usize = 41;
+impl DrainKind {
+    /// Whether the group ends by it.
+    pub fn is_shutdown(self) -> bool {
+        self != Self::GoAway
+    }
 
-    /// Appends the order to `out`.
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::WaitForClients => "wait_for_clients",
+            Self::WaitForServers => "wait_for_servers",
+            Self::Immediate => "immediate",
+            Self::GoAway => "goaway",
+        }
+    }
+}
+
+impl DrainOrder {
+    /// Appends the order to `out`, in version 2.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.id);
         out.push(match self.kind {
             DrainKind::WaitForClients => 1,
             DrainKind::WaitForServers => 2,
             DrainKind::Immediate => 3,
+            DrainKind::GoAway => 4,
         });
+        match &self.scope {
+            DrainScope::All => out.push(0),
+            DrainScope::Client(number) => {
+                out.push(1);
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            DrainScope::Database(name) => {
+                out.push(2);
+                put_bytes(out, name.as_bytes());
+            }
+            DrainScope::User(name) => {
+                out.push(3);
+                put_bytes(out, name.as_bytes());
+            }
+            DrainScope::Worker(slot) => out.extend([4, slot.get()]),
+        }
+        out.extend_from_slice(&self.given.to_be_bytes());
+        out.extend_from_slice(&self.rate.to_be_bytes());
         put_duration(out, self.delay);
         put_duration(out, self.timeout);
         put_duration(out, self.kill_timeout);
     }
 
-    /// Takes an order from the start of `octets`.
+    /// Takes an order of version 2 from the start of `octets`.
     pub(crate) fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
         Ok(Self {
             id: octets.array()?,
             kind: match octets.u8()? {
-                1 => DrainKind::WaitForClients,
-                2 => DrainKind::WaitForServers,
-                3 => DrainKind::Immediate,
+                4 => DrainKind::GoAway,
+                number => shutdown(number)?,
+            },
+            scope: match octets.u8()? {
+                0 => DrainScope::All,
+                1 => DrainScope::Client(octets.u64()?),
+                2 => DrainScope::Database(octets.text()?),
+                3 => DrainScope::User(octets.text()?),
+                4 => DrainScope::Worker(Slot::new(octets.u8()?).ok_or(Truncated)?),
                 _ => return Err(Truncated),
             },
+            given: octets.u64()?,
+            rate: octets.u32()?,
             delay: octets.duration()?,
             timeout: octets.duration()?,
             kill_timeout: octets.duration()?,
         })
+    }
+
+    /// Takes an order of version 1 from the start of `octets`.
+    pub(crate) fn decode_v1(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+        Ok(Self {
+            id: octets.array()?,
+            kind: shutdown(octets.u8()?)?,
+            scope: DrainScope::All,
+            given: 0,
+            rate: 0,
+            delay: octets.duration()?,
+            timeout: octets.duration()?,
+            kill_timeout: octets.duration()?,
+        })
+    }
+}
+
+impl fmt::Display for DrainScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Client(number) => write!(f, "client {number}"),
+            Self::Database(name) => write!(f, "database {name}"),
+            Self::User(name) => write!(f, "user {name}"),
+            Self::Worker(slot) => write!(f, "worker {slot}"),
+        }
+    }
+}
+
+fn shutdown(number: u8) -> Result<DrainKind, Truncated> {
+    match number {
+        1 => Ok(DrainKind::WaitForClients),
+        2 => Ok(DrainKind::WaitForServers),
+        3 => Ok(DrainKind::Immediate),
+        _ => Err(Truncated),
     }
 }
 
@@ -77,13 +182,21 @@ mod tests {
     use super::*;
 
     /// Version 1 as it was first written; it never changes.
-    const SAMPLE: &[u8] = b"0123456789abcdef\x01\
+    const SAMPLE_V1: &[u8] = b"0123456789abcdef\x01\
+        \0\0\0\0\0\x0f\x42\x40\0\0\0\0\x01\xc9\xc3\x80\0\0\0\0\0\0\0\0";
+
+    /// Version 2 as it was first written; it never changes.
+    const SAMPLE: &[u8] = b"0123456789abcdef\x04\x02\0\0\0\x04shop\
+        \0\0\0\0\0\0\x01\x02\0\0\0\x05\
         \0\0\0\0\0\x0f\x42\x40\0\0\0\0\x01\xc9\xc3\x80\0\0\0\0\0\0\0\0";
 
     fn order() -> DrainOrder {
         DrainOrder {
             id: *b"0123456789abcdef",
-            kind: DrainKind::WaitForClients,
+            kind: DrainKind::GoAway,
+            scope: DrainScope::Database("shop".to_owned()),
+            given: 258,
+            rate: 5,
             delay: Duration::from_secs(1),
             timeout: Duration::from_secs(30),
             kill_timeout: Duration::ZERO,
@@ -91,26 +204,66 @@ mod tests {
     }
 
     #[test]
-    fn writes_the_recorded_sample_of_version_1() {
+    fn writes_and_accepts_the_recorded_sample_of_version_2() {
         let mut out = Vec::new();
         order().encode(&mut out);
         assert_eq!(out, SAMPLE);
-        assert_eq!(out.len(), DrainOrder::ENCODED_LEN);
-    }
-
-    #[test]
-    fn accepts_the_recorded_sample_of_version_1() {
         assert_eq!(DrainOrder::decode(&mut Octets(SAMPLE)), Ok(order()));
     }
 
     #[test]
-    fn rejects_every_prefix_and_an_unknown_kind() {
+    fn accepts_the_recorded_sample_of_version_1() {
+        let plain = DrainOrder {
+            kind: DrainKind::WaitForClients,
+            scope: DrainScope::All,
+            given: 0,
+            rate: 0,
+            ..order()
+        };
+        assert_eq!(DrainOrder::decode_v1(&mut Octets(SAMPLE_V1)), Ok(plain));
+        let mut unknown = SAMPLE_V1.to_vec();
+        unknown[16] = 4;
+        let goaway = DrainOrder::decode_v1(&mut Octets(&unknown));
+        assert_eq!(goaway, Err(Truncated));
+    }
+
+    #[test]
+    fn keeps_every_scope_and_kind() {
+        let slot = Slot::new(7).unwrap();
+        for scope in [
+            DrainScope::All,
+            DrainScope::Client(u64::MAX),
+            DrainScope::User("bob".to_owned()),
+            DrainScope::Worker(slot),
+        ] {
+            for kind in [
+                DrainKind::WaitForClients,
+                DrainKind::WaitForServers,
+                DrainKind::Immediate,
+                DrainKind::GoAway,
+            ] {
+                let order = DrainOrder {
+                    kind,
+                    scope: scope.clone(),
+                    ..order()
+                };
+                let mut out = Vec::new();
+                order.encode(&mut out);
+                assert_eq!(DrainOrder::decode(&mut Octets(&out)), Ok(order));
+            }
+        }
+    }
+
+    #[test]
+    fn rejects_every_prefix_and_unknown_kinds_and_scopes() {
         for end in 0..SAMPLE.len() {
             let prefix = DrainOrder::decode(&mut Octets(&SAMPLE[..end]));
             assert_eq!(prefix, Err(Truncated), "prefix of {end} bytes");
         }
-        let mut unknown = SAMPLE.to_vec();
-        unknown[16] = 9;
-        assert_eq!(DrainOrder::decode(&mut Octets(&unknown)), Err(Truncated));
+        for at in [16, 17] {
+            let mut unknown = SAMPLE.to_vec();
+            unknown[at] = 9;
+            assert_eq!(DrainOrder::decode(&mut Octets(&unknown)), Err(Truncated));
+        }
     }
 }

@@ -4,6 +4,7 @@
 pub mod client_places;
 pub mod console;
 pub mod control;
+pub mod drain;
 pub mod drain_order;
 pub mod flow;
 pub mod ledger;

@@ -20,7 +20,7 @@ pub const MAX_PEER_MESSAGE: u32 = 10_000;
 pub const MAX_PIECE: usize = (MAX_PEER_MESSAGE - HEADER_LEN) as usize;
 
 /// What one process of the group asks of another.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PeerRequest<'a> {
     /// Cancel the query of the client with this key, if it is known here.
     Cancel {
@@ -102,7 +102,8 @@ impl<'a> PeerRequest<'a> {
         };
         let request = match code {
             CANCEL => Self::cancel(body),
-            DRAIN => Self::drain(body),
+            DRAIN => Self::drain(body, DrainOrder::decode),
+            DRAIN_V1 => Self::drain(body, DrainOrder::decode_v1),
             CONSOLE => Self::console(body),
             JOIN => Octets(body).end().map(|()| Self::Join),
             _ => return Err(PeerError::Unsupported { code }),
@@ -138,9 +139,12 @@ impl<'a> PeerRequest<'a> {
         Ok(Self::Cancel { process_id, secret })
     }
 
-    fn drain(body: &'a [u8]) -> Result<Self, Truncated> {
+    fn drain(
+        body: &'a [u8],
+        decode: fn(&mut Octets<'_>) -> Result<DrainOrder, Truncated>,
+    ) -> Result<Self, Truncated> {
         let mut octets = Octets(body);
-        let order = DrainOrder::decode(&mut octets)?;
+        let order = decode(&mut octets)?;
         octets.end()?;
         Ok(Self::Drain(order))
     }
@@ -248,7 +252,8 @@ const HEADER_LEN: u32 = 8;
 const MAX_SECRET: usize = 256;
 
 const CANCEL: u32 = 0x706b_0101;
-const DRAIN: u32 = 0x706b_0201;
+const DRAIN_V1: u32 = 0x706b_0201;
+const DRAIN: u32 = 0x706b_0202;
 const CONSOLE: u32 = 0x706b_0301;
 const JOIN: u32 = 0x706b_0401;
 const FOUND: u32 = 0x706b_8101;
@@ -265,9 +270,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::drain_order::DrainKind;
+    use crate::drain_order::{DrainKind, DrainScope};
 
-    /// Version 1 of all requests as they were first written.
+    /// The newest version of all requests as they were first written.
     fn samples() -> Vec<(PeerRequest<'static>, &'static [u8])> {
         vec![
             (
@@ -281,11 +286,15 @@ mod tests {
                 PeerRequest::Drain(DrainOrder {
                     id: *b"0123456789abcdef",
                     kind: DrainKind::WaitForServers,
+                    scope: DrainScope::All,
+                    given: 258,
+                    rate: 5,
                     delay: Duration::ZERO,
                     timeout: Duration::from_secs(1),
                     kill_timeout: Duration::from_secs(2),
                 }),
-                b"\0\0\0\x31\x70\x6b\x02\x010123456789abcdef\x02\0\0\0\0\0\0\0\0\
+                b"\0\0\0\x3e\x70\x6b\x02\x020123456789abcdef\x02\0\
+                  \0\0\0\0\0\0\x01\x02\0\0\0\x05\0\0\0\0\0\0\0\0\
                   \0\0\0\0\0\x0f\x42\x40\0\0\0\0\0\x1e\x84\x80",
             ),
             (
@@ -299,13 +308,25 @@ mod tests {
     }
 
     #[test]
-    fn writes_and_accepts_the_recorded_requests_of_version_1() {
+    fn writes_and_accepts_the_recorded_requests() {
         for (request, bytes) in samples() {
             let mut out = Vec::new();
             request.encode(&mut out);
             assert_eq!(out, bytes);
             assert_eq!(PeerRequest::split(bytes), Ok(Some((request, &b""[..]))));
         }
+    }
+
+    #[test]
+    fn accepts_the_order_to_drain_of_version_1() {
+        let bytes = b"\0\0\0\x31\x70\x6b\x02\x010123456789abcdef\x02\0\0\0\0\0\0\0\0\
+                  \0\0\0\0\0\x0f\x42\x40\0\0\0\0\0\x1e\x84\x80";
+        let Ok(Some((PeerRequest::Drain(order), b""))) = PeerRequest::split(bytes) else {
+            panic!("not an order to drain");
+        };
+        assert_eq!(order.kind, DrainKind::WaitForServers);
+        assert_eq!(order.scope, DrainScope::All);
+        assert_eq!(order.kill_timeout, Duration::from_secs(2));
     }
 
     #[test]

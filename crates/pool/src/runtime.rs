@@ -18,6 +18,7 @@ pub use self::databases::Databases;
 pub use self::order::{Order, OrderError, Scope};
 pub use self::orders::{Orders, Outcome};
 pub use self::wire::{FromSupervisor, FromWorker};
+use crate::drain_order::DrainScope;
 use crate::octets::{Octets, Truncated, put_bytes};
 
 /// What holds for the whole group until it is taken back.
@@ -142,7 +143,15 @@ impl RuntimeState {
             }
             Order::Reconnect(Scope::Database(name)) => exists(name, "reconnect", known)?,
             Order::WaitClose(Scope::Database(name)) => exists(name, "wait in", known)?,
-            Order::Reconnect(Scope::All) | Order::WaitClose(Scope::All) | Order::KillClient(_) => {}
+            Order::GoAway(order) => {
+                if let DrainScope::Database(name) = &order.scope {
+                    exists(name, "drain", known)?;
+                }
+            }
+            Order::Reconnect(Scope::All)
+            | Order::WaitClose(Scope::All)
+            | Order::KillClient(_)
+            | Order::GoAwayStop => {}
         }
         Ok(next)
     }

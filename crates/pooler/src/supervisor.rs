@@ -36,6 +36,7 @@ use nix::unistd::Pid;
 use pgskein_config::{Config, Sources};
 use pgskein_pool::client_places::ClientPlaces;
 use pgskein_pool::control::ToWorker;
+use pgskein_pool::drain::DrainBook;
 use pgskein_pool::ledger::{Ledger, WorkerId};
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::prepared::StatementKey;
@@ -99,7 +100,10 @@ pub(crate) struct Supervisor {
     hangs: Hangs,
     /// What is paused, disabled or suspended, and who waits for that.
     orders: Orders<Asker>,
+    /// The end of the group, once it is ordered.
     drain: Option<Drain>,
+    /// Every order to drain, and how far it has come.
+    drains: DrainBook,
     /// When workers that were told to end at once are killed.
     kill_at: Option<Instant>,
     /// Where to say that the group serves.
@@ -216,6 +220,7 @@ impl Supervisor {
             hangs: Hangs::new(now),
             orders: Orders::default(),
             drain: None,
+            drains: DrainBook::default(),
             kill_at: None,
             daemon: None,
             ever_ready: false,
@@ -239,6 +244,7 @@ impl Supervisor {
         let orphans = std::mem::take(&mut self.orphans);
         self.gather_elders(orphans);
         let served = self.serve();
+        self.log_end_of_drains();
         if let Err(error) = &served {
             self.kill_all();
             if let Some(daemon) = self.daemon.take() {
@@ -323,6 +329,7 @@ impl Supervisor {
             .chain(self.reloads.deadline())
             .chain(self.orders.next_deadline())
             .chain(self.drain.as_ref().and_then(Drain::deadline))
+            .chain(self.drains.next_deadline())
             .chain(self.ledger.next_deadline())
             .chain(self.kill_at)
             .chain(self.start_deadline())
@@ -341,7 +348,8 @@ impl Supervisor {
     /// The group was told to end, and has.
     fn has_ended(&self) -> bool {
         let told = self.drain.is_some() || self.kill_at.is_some();
-        told && self.workers.is_empty()
+        let starting = self.places.values().any(|place| place.respawn_at.is_some());
+        told && self.workers.is_empty() && !starting
     }
 
     /// Tells one worker something; if it cannot be told, it is given up.

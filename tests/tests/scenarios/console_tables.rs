@@ -219,7 +219,7 @@ fn a_supervisor_that_hangs_is_named_and_workers_say_what_they_know() {
     // Whatever the workers know among themselves needs nobody else.
     assert_eq!(rows_of(&console, "SHOW LISTS").len(), 14);
     drop(stopped);
-    assert_eq!(rows_of(&console, "SHOW STATE").len(), 4);
+    assert_eq!(rows_of(&console, "SHOW STATE").len(), 5);
     assert_eq!(console.notices().len(), 2);
 }
 

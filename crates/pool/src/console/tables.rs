@@ -5,6 +5,7 @@
 //! Source: PgBouncer documentation, "usage", "Admin console".
 
 pub(super) mod databases;
+pub(super) mod drain;
 pub(super) mod latency;
 pub(super) mod leases;
 pub(super) mod lists;

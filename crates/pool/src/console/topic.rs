@@ -80,6 +80,8 @@ topics! {
     Fds = 15, "FDS", tables::sockets::FDS;
     /// Who may hold which servers.
     Leases = 16, "LEASES", tables::leases::LEASES;
+    /// Who is asked to go.
+    Drain = 56, "DRAIN", tables::drain::DRAIN;
     /// What was counted of each database, and averages.
     Stats = 40, "STATS", tables::stats::STATS;
     /// What was counted of each database.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::drain_order::{DrainKind, DrainOrder};
+use crate::drain_order::{DrainKind, DrainOrder, DrainScope};
 use crate::ledger::{Report as Holding, ReportedServer};
 use crate::prepared::StatementKey;
 use crate::runtime::{FromSupervisor, FromWorker, Order, RuntimeState, Scope};
@@ -215,6 +215,10 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             b"\0\0\0\x0f\x01\x0c\0\0\0\0\0\0\0\0\x07\0\0\0\x02",
         ),
         (
+            ToSupervisor::Settled { settled: true },
+            b"\0\0\0\x04\x01\x39\0\x01",
+        ),
+        (
             ToSupervisor::Counted(report()),
             b"\0\0\0\x77\x01\x28\0\0\0\0\0\0\0\x01\x02\0\0\0\x01\0\0\0\x04shop\
               \0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\
@@ -352,13 +356,18 @@ fn to_worker() -> Vec<(ToWorker, &'static [u8])> {
             ToWorker::Drain(DrainOrder {
                 id: *b"0123456789abcdef",
                 kind: DrainKind::Immediate,
+                scope: DrainScope::All,
+                given: 3,
+                rate: 4,
                 delay: Duration::ZERO,
                 timeout: Duration::from_micros(1),
                 kill_timeout: Duration::from_micros(2),
             }),
-            b"\0\0\0\x2c\x01\x48\x000123456789abcdef\x03\0\0\0\0\0\0\0\0\
+            b"\0\0\0\x39\x01\x78\x000123456789abcdef\x03\0\
+              \0\0\0\0\0\0\0\x03\0\0\0\x04\0\0\0\0\0\0\0\0\
               \0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02",
         ),
+        (ToWorker::RefuseSessions, b"\0\0\0\x03\x01\x79\0"),
         (ToWorker::Board, b"\0\0\0\x03\x01\x73\0"),
         (ToWorker::StopAccepting, b"\0\0\0\x03\x01\x49\0"),
         (ToWorker::Exit, b"\0\0\0\x03\x01\x4a\0"),

@@ -7,6 +7,7 @@ use super::{
     put_claim, put_frame, put_lease, put_number, put_pool, read_frame, slot, topic,
 };
 use crate::console::Topic;
+use crate::drain;
 use crate::ledger::{self, ReportedServer};
 use crate::octets::{Octets, Truncated, put_bytes, put_duration};
 use crate::prepared::StatementKey;
@@ -143,6 +144,14 @@ pub enum ToSupervisor {
     Committed {
         /// Version of the configuration.
         version: u64,
+    },
+    /// How far a drain has come here.
+    Drain(drain::Report),
+    /// Whether nobody is left here for whom the end of the group waits, but for
+    /// those who come to be refused; said where it changes.
+    Settled {
+        /// Nobody is.
+        settled: bool,
     },
     /// A console asks something of the whole group.
     Ask {
@@ -289,6 +298,8 @@ impl ToSupervisor {
             Self::MayClose { lease } => put_frame(out, 15, |out| put_lease(out, *lease)),
             Self::Kept { lease } => put_frame(out, 16, |out| put_lease(out, *lease)),
             Self::OrphanCancelled { lease } => put_frame(out, 17, |out| put_lease(out, *lease)),
+            Self::Drain(report) => put_frame(out, 56, |out| report.encode(out)),
+            Self::Settled { settled } => put_frame(out, 57, |out| out.push(u8::from(*settled))),
             Self::Counted(report) => put_frame(out, 40, |out| report.encode(out)),
             Self::Runtime(message) => message.encode(out),
         }
@@ -408,6 +419,10 @@ impl ToSupervisor {
                         oldest_wait: octets.duration()?,
                         last_lease: octets.u64()?,
                     },
+                },
+                56 => Self::Drain(drain::Report::take(octets)?),
+                57 => Self::Settled {
+                    settled: octets.u8()? != 0,
                 },
                 40 => Self::Counted(Report::decode(octets)?),
                 kind => return Ok(FromWorker::take(kind, octets)?.map(Self::Runtime)),

@@ -96,6 +96,9 @@ pub enum ToWorker {
     },
     /// Drain.
     Drain(DrainOrder),
+    /// The group ends, and its listeners stay: accept what is queued, then
+    /// refuse new sessions.
+    RefuseSessions,
     /// The supervisor has closed its TCP listeners: accept what is queued,
     /// then close yours.
     StopAccepting,
@@ -169,7 +172,8 @@ impl ToWorker {
             Self::Abandon { version } => put_number(out, 69, *version),
             Self::Adopt { slot } => put_frame(out, 70, |out| out.push(slot.get())),
             Self::DropListener { slot } => put_frame(out, 71, |out| out.push(slot.get())),
-            Self::Drain(order) => put_frame(out, 72, |out| order.encode(out)),
+            Self::Drain(order) => put_frame(out, 120, |out| order.encode(out)),
+            Self::RefuseSessions => put_frame(out, 121, |_| {}),
             Self::StopAccepting => put_frame(out, 73, |_| {}),
             Self::Exit => put_frame(out, 74, |_| {}),
             Self::Answered { request, outcome } => put_frame(out, 96, |out| {
@@ -251,7 +255,9 @@ impl ToWorker {
                 71 => Self::DropListener {
                     slot: slot(octets)?,
                 },
-                72 => Self::Drain(DrainOrder::decode(octets)?),
+                72 => Self::Drain(DrainOrder::decode_v1(octets)?),
+                120 => Self::Drain(DrainOrder::decode(octets)?),
+                121 => Self::RefuseSessions,
                 73 => Self::StopAccepting,
                 74 => Self::Exit,
                 96 => Self::Answered {

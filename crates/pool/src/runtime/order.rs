@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use pgskein_protocol::key::Slot;
+
+use crate::drain_order::{DrainKind, DrainOrder, DrainScope};
 use crate::octets::{Octets, Truncated, put_bytes};
 
 /// Something that every worker is to do.
@@ -25,6 +28,10 @@ pub enum Order {
     KillClient(u64),
     /// Nothing; done when no server is left that is to be closed.
     WaitClose(Scope),
+    /// Ask clients to go, as this order says.
+    GoAway(DrainOrder),
+    /// Withdraw what is not done yet of such orders.
+    GoAwayStop,
 }
 
 /// What an order is about.
@@ -60,6 +67,8 @@ pub enum OrderError {
     ShuttingDown,
     /// There is no such client.
     NoSuchClient,
+    /// There is no worker of this slot.
+    NoSuchWorker(Slot),
 }
 
 impl Scope {
@@ -78,6 +87,15 @@ impl Order {
         matches!(self, Self::Pause(_) | Self::WaitClose(_) | Self::Suspend)
     }
 
+    /// Whether it is about one client, which somebody has to have.
+    pub(super) fn is_about_one_client(&self) -> bool {
+        match self {
+            Self::KillClient(_) => true,
+            Self::GoAway(order) => matches!(order.scope, DrainScope::Client(_)),
+            _ => false,
+        }
+    }
+
     /// Its first word.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -90,6 +108,7 @@ impl Order {
             Self::Kill(_) => "KILL",
             Self::KillClient(_) => "KILL_CLIENT",
             Self::WaitClose(_) => "WAIT_CLOSE",
+            Self::GoAway(_) | Self::GoAwayStop => "GOAWAY",
         }
     }
 
@@ -108,6 +127,11 @@ impl Order {
                 out.extend_from_slice(&number.to_be_bytes());
             }
             Self::WaitClose(scope) => put_scope(out, 9, scope),
+            Self::GoAway(order) => {
+                out.push(10);
+                order.encode(out);
+            }
+            Self::GoAwayStop => out.push(11),
         }
     }
 
@@ -123,6 +147,8 @@ impl Order {
             7 => Self::Kill(scope(octets)?),
             8 => Self::KillClient(octets.u64()?),
             9 => Self::WaitClose(scope(octets)?),
+            10 => Self::GoAway(goaway(octets)?),
+            11 => Self::GoAwayStop,
             _ => return Err(Truncated),
         })
     }
@@ -141,6 +167,8 @@ impl fmt::Display for Order {
             | Self::Disable(name)
             | Self::Enable(name) => write!(f, " '{name}'"),
             Self::KillClient(number) => write!(f, " {number}"),
+            Self::GoAway(order) => write!(f, " {}", order.scope),
+            Self::GoAwayStop => f.write_str(" STOP"),
             _ => Ok(()),
         }
     }
@@ -157,6 +185,7 @@ impl fmt::Display for OrderError {
             Self::PausedDatabases => f.write_str("cannot suspend with paused databases"),
             Self::ShuttingDown => f.write_str("pooler is shutting down"),
             Self::NoSuchClient => f.write_str("client not found"),
+            Self::NoSuchWorker(slot) => write!(f, "no such worker: {slot}"),
         }
     }
 }
@@ -174,6 +203,15 @@ fn put_scope(out: &mut Vec<u8>, kind: u8, scope: &Scope) {
 fn put_name(out: &mut Vec<u8>, kind: u8, name: &str) {
     out.push(kind);
     put_bytes(out, name.as_bytes());
+}
+
+/// An order to drain that does not end the group.
+fn goaway(octets: &mut Octets<'_>) -> Result<DrainOrder, Truncated> {
+    let order = DrainOrder::decode(octets)?;
+    match order.kind {
+        DrainKind::GoAway => Ok(order),
+        _ => Err(Truncated),
+    }
 }
 
 fn scope(octets: &mut Octets<'_>) -> Result<Scope, Truncated> {

@@ -202,8 +202,8 @@ impl<A> UnderWay<A> {
 
     fn outcome(&self) -> Outcome {
         let silent: Vec<Slot> = self.waiting_for.iter().map(|worker| worker.slot).collect();
-        match self.order {
-            Order::KillClient(_) if !self.found && silent.is_empty() => {
+        match &self.order {
+            order if order.is_about_one_client() && !self.found && silent.is_empty() => {
                 Outcome::Refused(OrderError::NoSuchClient)
             }
             _ => Outcome::Done { silent },

@@ -106,24 +106,16 @@ impl Supervisor {
         if elders.is_empty() || self.is_draining() {
             return;
         }
-        let mut id = [0; 16];
-        if let Err(error) = getrandom::fill(&mut id) {
-            log::warn!("no random bytes for the drain: {error}");
-        }
         log::info!(
             "draining the workers of the last supervisor: {}",
             elders.len()
         );
-        let settings = &self.config.settings;
         let order = DrainOrder {
-            id,
-            kind: DrainKind::WaitForClients,
             delay: Duration::ZERO,
-            timeout: settings.drain_timeout,
-            kill_timeout: settings.drain_kill_timeout,
+            ..self.shutdown_order(DrainKind::WaitForClients)
         };
+        self.drain_workers(&elders, order);
         for token in elders {
-            self.tell(token, &ToWorker::Drain(order));
             self.tell(token, &ToWorker::StopAccepting);
         }
     }

@@ -95,6 +95,8 @@ impl Supervisor {
         let unix = self.unix.as_ref().map(|unix| unix.listener.try_clone());
         let runtime_dir = self.runtime_dir.path().to_owned();
         let cell = self.scoreboard.cell(slot, generation);
+        let drains = self.drains.in_force();
+        let drains = drains.map(|(order, since)| (order.clone(), since));
         Ok(Setup {
             slot,
             generation,
@@ -109,7 +111,8 @@ impl Supervisor {
             old_hosts: self.old_hosts.clone(),
             statement_key: self.statement_key,
             runtime: (self.orders.version(), self.orders.state().clone()),
-            drain: self.drain.as_ref().map(|drain| drain.order),
+            drains: drains.collect(),
+            refusing: self.refuses_sessions(),
             runtime_dir,
         })
     }

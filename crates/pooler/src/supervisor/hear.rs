@@ -127,6 +127,8 @@ impl Supervisor {
                 pool,
                 burst,
             } => self.on_welcome(version, pool, burst),
+            ToSupervisor::Drain(report) => self.drains.on_report(id, &report),
+            ToSupervisor::Settled { settled } => self.on_settled(token, settled),
             ToSupervisor::Counted(report) => self.statistics.book.report(id, report, self.now),
             ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
             ToSupervisor::Show { request, topic } => self.show(token, request, topic),

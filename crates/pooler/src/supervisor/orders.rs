@@ -5,7 +5,7 @@ use std::time::Instant;
 use mio::Token;
 use pgskein_config::{Config, is_reserved};
 use pgskein_pool::control::ToWorker;
-use pgskein_pool::drain_order::DrainKind;
+use pgskein_pool::drain_order::DrainScope;
 use pgskein_pool::ledger::WorkerId;
 use pgskein_pool::runtime::{
     Activity, FromSupervisor, FromWorker, Known, Order, OrderError, Outcome, Scope,
@@ -87,9 +87,13 @@ impl Supervisor {
         if hopeless {
             return self.orders.refuse(asker, OrderError::ShuttingDown);
         }
-        let workers = self.workers.values();
-        let workers = workers.filter(|worker| worker.link.is_some());
-        let workers: Vec<_> = workers.map(|worker| worker.id).collect();
+        if let Order::GoAway(goaway) = order
+            && let DrainScope::Worker(slot) = goaway.scope
+            && !self.workers.values().any(|worker| worker.id.slot == slot)
+        {
+            return self.orders.refuse(asker, OrderError::NoSuchWorker(slot));
+        }
+        let workers = self.worker_ids();
         let deadline = self.patience_for(order);
         let config = &self.config;
         let known = |name: &str| known(config, name);
@@ -99,6 +103,11 @@ impl Supervisor {
                 state: self.orders.state().clone(),
                 order: order.clone(),
             };
+            match order {
+                Order::GoAway(goaway) => self.note_goaway(goaway),
+                Order::GoAwayStop => self.note_goaway_stop(),
+                _ => {}
+            }
             self.tell_all(&ToWorker::Runtime(message));
             self.renew_limits();
         }
@@ -125,12 +134,6 @@ impl Supervisor {
             order if order.waits() => None,
             _ => Some(self.now + settings.console_timeout),
         }
-    }
-
-    /// Whether the group ends without serving the clients that wait.
-    fn shuts_servers(&self) -> bool {
-        let kind = self.drain.as_ref().map(|drain| drain.order.kind);
-        kind == Some(DrainKind::WaitForServers) || self.kill_at.is_some()
     }
 }
 

@@ -48,7 +48,7 @@ impl Supervisor {
         self.forget(token, &worker);
         self.vacate(token);
         self.hangs.on_death(token);
-        if self.is_draining() {
+        if !self.takes_clients() {
             // Its queue has been closed, or is in the hands of a sibling.
             self.remove_peer_socket(slot);
         } else {
@@ -72,6 +72,8 @@ impl Supervisor {
         self.forget_orders(token, worker.id);
         self.welcomes.on_death(worker.id);
         self.statistics.book.worker_died(worker.id, self.now);
+        self.drains.worker_died(worker.id);
+        self.on_settled(token, false);
     }
 
     /// Takes note that the slots of a dead worker, its own and adopted ones,

@@ -6,7 +6,7 @@ use pgskein_pool::control::ToWorker;
 use pgskein_pool::ledger::PoolShare;
 
 use super::Supervisor;
-use crate::worker::state_rows;
+use crate::worker::{drain_row, state_rows};
 
 impl Supervisor {
     /// Answers a worker whose console asks for a table.
@@ -20,7 +20,16 @@ impl Supervisor {
 
     fn rows_of(&self, topic: Topic) -> Vec<Row> {
         match topic {
-            Topic::State => state_rows(self.orders.state().activity, self.config_version),
+            Topic::State => {
+                let ready = self.all_ready() && !self.is_draining();
+                state_rows(self.orders.state().activity, ready, self.config_version)
+            }
+            Topic::Drain => {
+                let shown = self.drains.shown();
+                let rows =
+                    shown.map(|(order, since, counts)| drain_row(order, since, &counts, self.now));
+                rows.collect()
+            }
             Topic::Leases => self.ledger.overview().iter().map(lease_row).collect(),
             // The workers know all there is to know.
             _ => Vec::new(),

@@ -239,6 +239,16 @@ impl Worker {
         }
     }
 
+    /// Accepts everything that is queued, from all listeners.
+    pub(super) fn accept_queued(&mut self) {
+        for place in 0..self.listeners.places.len() {
+            if let Some(Some(place)) = self.listeners.places.get_mut(place) {
+                place.readable = true;
+            }
+            self.accept_from(place, usize::MAX);
+        }
+    }
+
     fn accept_from(&mut self, number: usize, most: usize) {
         for _ in 0..most {
             let Some(Some(place)) = self.listeners.places.get_mut(number) else {

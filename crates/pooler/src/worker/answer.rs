@@ -326,7 +326,7 @@ impl Worker {
         if session.held || client.stream.readable() {
             self.wake_client(id);
         }
-        if whole && !partial && self.draining.is_some() {
+        if whole && !partial && self.drains.has_due() {
             self.tell(id);
         }
         if let Some(server) = pinned {

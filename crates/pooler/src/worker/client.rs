@@ -145,6 +145,13 @@ pub(super) enum Carrier {
     Never(Replication),
 }
 
+impl Session {
+    /// Whether it waits for a server.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state == SessionState::Waiting
+    }
+}
+
 impl Client {
     /// The session, once it is logged in to a pool.
     #[inline]

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use log::Level;
 use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::drain::Leaving;
 use pgskein_pool::pools::Failure;
 use pgskein_pool::slab::{ClientId, ServerId};
 use pgskein_protocol::{Report, write};
 
 use super::Worker;
-use super::client::{Client, Rest, SessionState, Stage, session_of};
+use super::client::{Client, Rest, Session, SessionState, Stage, session_of};
+use super::quiet::is_between;
 use super::reason::{Reason, ServerReason};
 use super::server::{Server, ServerState};
 use super::stream::{Filled, Stream};
@@ -34,6 +36,7 @@ impl Worker {
             && !matches!(client.stage, Stage::Cancelling)
             && self.between_messages(client.linked());
         self.log_closed_client(client, reason);
+        self.note_leaving(id, reason);
         self.leave_stage(id, *reason == Reason::TerminatedInFlight);
         let deadline = self.now + LAST_WORDS_TIMEOUT;
         let Some(client) = self.clients.get_mut(id) else {
@@ -97,6 +100,24 @@ impl Worker {
         }
     }
 
+    /// Counts a client that a drain closes.
+    fn note_leaving(&mut self, id: ClientId, reason: &Reason) {
+        let drained = matches!(
+            reason,
+            Reason::DrainDeadline | Reason::AskedToGo | Reason::ServerShuttingDown
+        );
+        if drained && let Some(client) = self.clients.get(id) {
+            let between = is_between(client, &self.servers);
+            let waiting = client.session().is_some_and(Session::is_waiting);
+            let how = if between || waiting {
+                Leaving::ClosedIdle
+            } else {
+                Leaving::ClosedInTransaction
+            };
+            self.drains.on_left(id, how);
+        }
+    }
+
     /// Gives back all that a client has by its stage.
     fn leave_stage(&mut self, id: ClientId, good_bye: bool) {
         let Some(client) = self.clients.get_mut(id) else {
@@ -108,6 +129,9 @@ impl Worker {
         };
         match std::mem::replace(&mut client.stage, closing) {
             Stage::Session(session) => {
+                if !self.drains.is_empty() {
+                    self.drains.on_left(id, Leaving::ByItself);
+                }
                 self.keys.remove(&session.key.process_id);
                 self.parameters.release(session.parameters);
                 if let Some(prepared) = session.prepared {

@@ -143,7 +143,10 @@ impl Worker {
                 }
                 self.tell_supervisor(&ToSupervisor::DroppedListener { slot });
             }
-            ToWorker::Drain(order) => self.obey(order),
+            ToWorker::Drain(order) => {
+                self.obey(order);
+            }
+            ToWorker::RefuseSessions => self.refuse_sessions(),
             ToWorker::StopAccepting => self.stop_accepting(),
             ToWorker::Exit => self.exit = Some(0),
             ToWorker::Board => self.move_to_board(descriptors),

@@ -1,59 +1,62 @@
-//! Drain: serve the clients that are there, ask them to go, then end.
+//! Drain: ask clients to go, serve those who stay, and end if that is ordered.
 //!
 //! ```text
-//! serving ──order──> asked ──StopAccepting──> closed ──last client──> ending
+//! serving ──shutdown──> asked ──StopAccepting──> closed ──last client──> over
 //! ```
 //!
-//! A client is asked when it is at rest, once and for good, by the carrier it
-//! can take. It may stay. At the timeout those are closed who are between two
-//! transactions and quiet, so that no error crosses a query on its way.
+//! Whose turn it is and whose time is over is decided by [`Drains`]; here
+//! clients are told and closed. An order to go away does nothing else, a
+//! shutdown ends the worker.
+//!
+//! [`Drains`]: pgskein_pool::drain::Drains
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use pgskein_pool::drain_order::{DrainKind, DrainOrder};
+use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::drain::Member;
+use pgskein_pool::drain_order::{DrainKind, DrainOrder, DrainScope};
+use pgskein_pool::pools::Pools;
 use pgskein_pool::slab::ClientId;
-use pgskein_protocol::{TransactionStatus, write};
 
 use super::Worker;
-use super::answer::DISCONNECT_REQUESTED;
 use super::auth::random;
-use super::client::{Carrier, Client, Rest, SessionState, Stage};
-use super::greet::{tells_by_goaway, tells_by_parameter};
+use super::claims::Claims;
+use super::client::{Carrier, Client, SessionState, Stage};
+use super::quiet::SlowTurns;
 use super::reason::{Reason, ServerReason};
 use super::server::ServerState;
 use crate::runtime_dir::{peer_socket_path, supervisor_socket_path};
 use crate::scoreboard::WorkerState;
-use crate::sys::tcp::{round_trip_time, unread};
 
-/// A drain in force.
-#[derive(Debug)]
-pub(super) struct Draining {
-    order: DrainOrder,
-    /// From when its timeouts count.
-    since: Instant,
-    /// When the listeners were closed.
-    closed: Option<Instant>,
-    /// The last client has left; the servers are being closed.
-    ending: bool,
-    /// Beginning and end of turns that took long, a while ago at most: what was
-    /// heard in one may have come at its end.
-    slow_turns: BTreeMap<Instant, Instant>,
+/// How far the end of this worker has come, if it is to end.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// Since when new sessions are refused.
+    refusing: Option<Instant>,
+    listening: Listening,
+    /// Those who need a server were closed.
+    shut: bool,
+    /// The supervisor was told that nobody is left to be waited for.
+    settled: bool,
+    /// When it is looked next who can be closed.
+    next_look: Option<Instant>,
+    pub slow_turns: SlowTurns,
 }
 
-impl Draining {
-    /// Takes note of how long a turn took.
-    fn note_turn(&mut self, begun: Instant, ended: Instant) {
-        self.slow_turns
-            .retain(|_, end| ended.saturating_duration_since(*end) < A_WHILE);
-        if ended.saturating_duration_since(begun) > SLOW_TURN {
-            self.slow_turns.insert(begun, ended);
-        }
-    }
+/// What becomes of the TCP listeners.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Listening {
+    /// They are accepted from.
+    #[default]
+    Open,
+    /// They were closed.
+    Closed,
+    /// The last client has left since; the servers are being closed.
+    Over,
 }
 
 impl Worker {
-    /// Gives an order to the whole group, this worker included.
+    /// Gives an order to end to the whole group, this worker included.
     ///
     /// `timeout` takes the place of `drain_timeout`.
     pub(super) fn order_drain(&mut self, kind: DrainKind, timeout: Option<Duration>) {
@@ -65,6 +68,9 @@ impl Worker {
         let order = DrainOrder {
             id,
             kind,
+            scope: DrainScope::All,
+            given: unix_milliseconds(),
+            rate: settings.goaway_rate,
             delay: settings.drain_delay,
             timeout: timeout.unwrap_or(settings.drain_timeout),
             kill_timeout: settings.drain_kill_timeout,
@@ -91,46 +97,73 @@ impl Worker {
         }
     }
 
-    /// Obeys an order, when it is first seen.
-    pub(super) fn obey(&mut self, order: DrainOrder) {
-        let known = match &self.draining {
-            Some(draining) if draining.order.id == order.id => return,
-            Some(draining) => draining.closed,
-            None => None,
+    /// Obeys an order, when it is first seen; says whether it is about anybody
+    /// here.
+    pub(super) fn obey(&mut self, order: DrainOrder) -> bool {
+        let since = self.now + order.delay;
+        self.obey_since(order, since)
+    }
+
+    /// Obeys an order of which the delay is over at `since`.
+    pub(super) fn obey_since(&mut self, order: DrainOrder, since: Instant) -> bool {
+        let ours = match order.scope {
+            DrainScope::Worker(slot) => slot == self.slot,
+            _ => true,
         };
-        if order.kind == DrainKind::Immediate {
+        let kind = order.kind;
+        if kind.is_shutdown() && !ours {
+            return false;
+        }
+        if kind == DrainKind::Immediate {
             self.exit = Some(0);
-            return;
+            return true;
         }
-        log::info!(
-            "draining: clients={} servers={} timeout={}s",
-            self.clients.len(),
-            self.servers.len(),
-            order.timeout.as_secs(),
-        );
-        self.cell.set_state(WorkerState::Draining);
-        self.draining = Some(Draining {
-            order,
-            since: self.now + order.delay,
-            closed: known,
-            ending: false,
-            slow_turns: BTreeMap::new(),
-        });
+        let timeout = order.timeout;
+        let (pools, claims) = (&self.pools, &self.claims);
+        let clients = self.clients.iter().filter(|_| ours);
+        let members = clients.filter_map(|(id, client)| member(id, client, pools, claims));
+        let Some(covered) = self.drains.obey(order, since, members, self.now) else {
+            return true;
+        };
+        if kind.is_shutdown() {
+            log::info!(
+                "draining: clients={} servers={} timeout={}s",
+                self.clients.len(),
+                self.servers.len(),
+                timeout.as_secs(),
+            );
+            self.cell.set_state(WorkerState::Draining);
+        } else {
+            log::debug!("asking {covered} clients to go");
+        }
         self.ticker.within(Duration::ZERO);
-        for id in self.clients.ids(|client| client.session().is_some()) {
-            self.tell(id);
-        }
-        if self.refuses_servers() {
-            self.shut_servers();
+        self.ask_clients();
+        covered > 0
+    }
+
+    /// A client has a session from now on.
+    pub(super) fn begin_session(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get(id)
+            && let Some(member) = member(id, client, &self.pools, &self.claims)
+        {
+            self.drains.on_login(&member, self.now);
+            self.ask_clients();
         }
     }
 
     /// No client will come over TCP any more.
     pub(super) fn stop_accepting(&mut self) {
         self.stop_listening();
-        if let Some(draining) = &mut self.draining {
-            draining.closed = Some(self.now);
+        self.refuse_sessions();
+        if self.ending.listening == Listening::Open {
+            self.ending.listening = Listening::Closed;
         }
+    }
+
+    /// New sessions are refused from now on; who is queued already is not.
+    pub(super) fn refuse_sessions(&mut self) {
+        self.accept_queued();
+        self.ending.refusing.get_or_insert(self.now);
     }
 
     /// The supervisor has been gone for long: drain without an order.
@@ -139,6 +172,9 @@ impl Worker {
         self.obey(DrainOrder {
             id: [0; 16],
             kind: DrainKind::WaitForClients,
+            scope: DrainScope::All,
+            given: unix_milliseconds(),
+            rate: settings.goaway_rate,
             delay: Duration::ZERO,
             timeout: settings.drain_timeout,
             kill_timeout: settings.drain_kill_timeout,
@@ -146,107 +182,99 @@ impl Worker {
         self.stop_accepting();
     }
 
+    /// Whether the worker is to end.
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.is_some()
+        self.drains.is_shutdown()
     }
 
     /// Whether a client has come too late for a session.
     pub(super) fn refuses_session(&self, id: ClientId) -> bool {
-        let closed = self.draining.as_ref().and_then(|draining| draining.closed);
-        closed.is_some_and(|closed| {
-            self.clients
-                .get(id)
-                .is_none_or(|client| client.accepted > closed)
-        })
+        let client = self.clients.get(id);
+        let refusing = self.ending.refusing;
+        refusing.is_some_and(|at| client.is_none_or(|client| client.accepted > at))
     }
 
     /// Whether clients get no server any more.
+    #[inline]
     pub(super) fn refuses_servers(&self) -> bool {
-        self.draining
-            .as_ref()
-            .is_some_and(|draining| draining.order.kind == DrainKind::WaitForServers)
+        self.drains.refuses_servers(self.now)
     }
 
-    /// Asks a client to go in a drain, if it is at rest and was not asked before.
-    pub(super) fn tell(&mut self, id: ClientId) {
-        if self.draining.is_some() {
-            self.ask_to_go(id);
-        }
-    }
-
-    /// Asks a client to go, if it is at rest and was not asked before, whether
-    /// or not there is a drain.
-    pub(super) fn ask_to_go(&mut self, id: ClientId) {
-        let notify = self.config.settings.drain_notify;
-        let Some(client) = self.clients.get_mut(id) else {
-            return;
-        };
-        let linked = client.linked();
-        let busy = linked
-            .and_then(|server| self.servers.get(server))
-            .is_some_and(|server| !server.flow.at_rest() || server.rest != Rest::None);
-        let Stage::Session(session) = &mut client.stage else {
-            return;
-        };
-        let at_rest = matches!(session.state, SessionState::Idle | SessionState::Linked(_))
-            && session.rest == Rest::None
-            && client.inbox.is_empty();
-        if busy || !at_rest {
-            return;
-        }
-        match session.carrier {
-            Carrier::GoAway if tells_by_goaway(notify) => {
-                write::go_away(client.outbox.buffer());
-            }
-            Carrier::Parameter if tells_by_parameter(notify) => {
-                write::parameter_status(client.outbox.buffer(), DISCONNECT_REQUESTED, b"on");
-            }
-            _ => return,
-        }
-        session.carrier = Carrier::Told;
-        if let Err(error) = client.outbox.flush(&mut client.stream) {
-            self.close_client(id, &Reason::SocketFailed(error.kind()));
-        }
-    }
-
-    /// Closes who is left when a timeout is over; ends when nobody is left.
+    /// Asks whose turn it is, closes whose time is over, and ends when nobody is
+    /// left.
     pub(super) fn drain_turn(&mut self) {
-        let Some(draining) = &mut self.draining else {
+        if self.drains.is_empty() {
             return;
-        };
-        draining.note_turn(self.now, Instant::now());
-        let draining = &*draining;
-        let order = draining.order;
-        let waited = self.now.saturating_duration_since(draining.since);
-        let over = |timeout: Duration| !timeout.is_zero() && waited >= timeout;
-        if draining.ending {
+        }
+        self.ending.slow_turns.note(self.now, Instant::now());
+        self.ask_clients();
+        self.close_overdue();
+        if self.refuses_servers() && !self.ending.shut {
+            self.ending.shut = true;
+            self.shut_servers();
+        }
+        if self.is_draining() {
+            self.end_turn();
+        }
+        self.drains.forget_ended(self.now);
+        while let Some(report) = self.drains.poll_report(self.now) {
+            self.tell_supervisor(&ToSupervisor::Drain(report));
+        }
+        if let Some(at) = self.drains.next_deadline(self.now) {
+            let left = at.saturating_duration_since(self.now);
+            self.ticker.within(left.max(SHORTEST_WAIT));
+        }
+    }
+
+    fn close_overdue(&mut self) {
+        if self.ending.next_look.is_some_and(|at| self.now < at) {
+            return;
+        }
+        let overdue = self.drains.overdue(self.now);
+        if self.drains.ends_logins(self.now) {
+            let logins = self
+                .clients
+                .ids(|client| matches!(client.stage, Stage::Login(_)));
+            self.close_waiting(logins, &Reason::DrainDeadline);
+        }
+        if overdue.is_empty() {
+            return;
+        }
+        self.ending.next_look = Some(self.now + QUIET_INTERVAL);
+        self.ticker.within(QUIET_INTERVAL);
+        for client in overdue {
+            let reason = if client.shutdown {
+                Reason::DrainDeadline
+            } else {
+                Reason::AskedToGo
+            };
+            if client.at_once || self.is_quiet(client.client) {
+                self.close_client(client.client, &reason);
+            }
+        }
+    }
+
+    /// Goes on with ending.
+    fn end_turn(&mut self) {
+        if self.ending.listening == Listening::Over {
             if self.servers.is_empty() {
                 self.exit = Some(0);
             }
             return;
         }
-        if over(order.kill_timeout) {
-            let left = self
-                .clients
-                .ids(|client| matches!(client.stage, Stage::Session(_) | Stage::Login(_)));
-            for id in left {
-                self.close_client(id, &Reason::DrainDeadline);
-            }
-        } else if over(order.timeout) {
-            for id in self.clients.ids(|client| client.session().is_some()) {
-                if self.is_quiet(id) {
-                    self.close_client(id, &Reason::DrainDeadline);
-                }
-            }
+        let over = self.drains.stops_at().is_some_and(|at| at <= self.now);
+        if self.control.is_none() && over && self.ending.listening == Listening::Open {
+            // Nobody will say when its listeners are the last.
+            self.stop_accepting();
         }
-        if (over(order.timeout) || over(order.kill_timeout)) && !self.clients.is_empty() {
-            self.ticker.within(QUIET_INTERVAL);
+        let settled = self.is_settled();
+        if settled != self.ending.settled {
+            self.ending.settled = settled;
+            self.tell_supervisor(&ToSupervisor::Settled { settled });
         }
         if draining_done(self) {
             log::info!("drained");
-            if let Some(draining) = &mut self.draining {
-                draining.ending = true;
-            }
+            self.ending.listening = Listening::Over;
             let sessions = self.clients.ids(|client| client.session().is_some());
             self.close_waiting(sessions, &Reason::ServerShuttingDown);
             for id in self.servers.ids(|_| true) {
@@ -256,35 +284,19 @@ impl Worker {
         }
     }
 
-    /// Whether a client can be closed without an error crossing a query of it:
-    /// between transactions, nothing heard for a while, nothing unread.
-    fn is_quiet(&self, id: ClientId) -> bool {
-        let Some(client) = self.clients.get(id) else {
+    /// Whether nobody is left to be waited for but those who come to be refused.
+    fn is_settled(&self) -> bool {
+        let Some(refusing) = self.ending.refusing else {
             return false;
         };
-        let Some(session) = client.session() else {
-            return false;
-        };
-        let between = match session.state {
-            SessionState::Idle => true,
-            SessionState::Linked(server) => self.servers.get(server).is_some_and(|server| {
-                server.flow.at_rest()
-                    && server.rest == Rest::None
-                    && server.flow.status() == TransactionStatus::Idle
-            }),
-            SessionState::Waiting | SessionState::Skipping => false,
-        };
-        let heard = client.heard.max(session.turned);
-        let slow_turns = self.draining.as_ref().map(|draining| &draining.slow_turns);
-        let heard = slow_turns
-            .and_then(|turns| turns.get(&heard))
-            .unwrap_or(&heard);
-        let quiet = self.now.saturating_duration_since(*heard);
-        between
-            && session.rest == Rest::None
-            && client.inbox.is_empty()
-            && quiet >= QUIET_MIN.max(4 * round_trip_time(&client.stream).unwrap_or_default())
-            && unread(&client.stream).is_ok_and(|bytes| bytes == 0)
+        if self.refuses_servers() {
+            return no_server_in_use(self);
+        }
+        self.clients.iter().all(|(_, client)| match client.stage {
+            Stage::Session(_) => false,
+            Stage::Login(_) => client.accepted > refusing,
+            _ => true,
+        })
     }
 
     /// Clients that need a server are closed, servers that rest as well.
@@ -305,21 +317,38 @@ impl Worker {
     }
 }
 
+/// The time of the wall, in milliseconds since 1970.
+pub(crate) fn unix_milliseconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_millis();
+    u64::try_from(now).unwrap_or(u64::MAX)
+}
+
+/// A client as far as orders are about it, once it is logged in.
+fn member<'a>(
+    id: ClientId,
+    client: &Client,
+    pools: &'a Pools,
+    claims: &'a Claims,
+) -> Option<Member<'a>> {
+    let session = client.session()?;
+    let pool = pools.get(session.pool)?;
+    Some(Member {
+        id,
+        number: client.number,
+        database: &pool.key.database,
+        user: claims.user(client.number).unwrap_or(&pool.key.user),
+        told: session.carrier == Carrier::Told,
+    })
+}
+
 /// Whether a drain is over: nobody is left whom it waits for.
 fn draining_done(worker: &Worker) -> bool {
-    let Some(draining) = &worker.draining else {
-        return false;
-    };
-    if draining.closed.is_none() {
+    if worker.ending.listening != Listening::Closed {
         return false;
     }
-    if draining.order.kind == DrainKind::WaitForServers {
-        return worker.servers.iter().all(|(_, server)| {
-            matches!(
-                server.state,
-                ServerState::Idle | ServerState::Closing { .. }
-            )
-        });
+    if worker.refuses_servers() {
+        return no_server_in_use(worker);
     }
     worker
         .clients
@@ -332,14 +361,17 @@ fn draining_done(worker: &Worker) -> bool {
         && worker.stalled.is_empty()
 }
 
-/// A client is quiet when nothing was heard of it for this long, at least.
-const QUIET_MIN: Duration = Duration::from_millis(100);
-
-/// A turn that takes longer says little about when something was heard.
-const SLOW_TURN: Duration = Duration::from_millis(5);
-
-/// How long slow turns are remembered.
-const A_WHILE: Duration = Duration::from_secs(2);
+fn no_server_in_use(worker: &Worker) -> bool {
+    worker.servers.iter().all(|(_, server)| {
+        matches!(
+            server.state,
+            ServerState::Idle | ServerState::Closing { .. }
+        )
+    })
+}
 
 /// How often it is looked who is quiet.
 const QUIET_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Turns that come sooner are taken together.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);

@@ -181,7 +181,11 @@ impl Worker {
 
     /// Sends an order to drain to another process of the group.
     pub(super) fn send_drain(&mut self, path: &Path, order: &DrainOrder) {
-        match connect_peer(path, &self.config.settings, &PeerRequest::Drain(*order)) {
+        match connect_peer(
+            path,
+            &self.config.settings,
+            &PeerRequest::Drain(order.clone()),
+        ) {
             Ok((stream, outbox)) => self.start_errand(stream, outbox, Kind::SendDrain),
             Err(error) => log::warn!(
                 "cannot send the order to drain to {}: {error}",

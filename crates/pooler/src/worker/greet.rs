@@ -229,8 +229,8 @@ impl Worker {
             turned: now,
         });
         self.log_login(id);
-        if self.draining.is_some() {
-            self.tell(id);
+        if !self.drains.is_empty() {
+            self.begin_session(id);
         }
         Ok(())
     }

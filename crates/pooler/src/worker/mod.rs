@@ -30,6 +30,7 @@ mod orphans;
 mod peers;
 mod pqexec;
 mod prepared;
+mod quiet;
 mod reason;
 mod relay;
 mod release;
@@ -52,8 +53,9 @@ mod versions;
 mod watch;
 mod welcome;
 
+pub(crate) use drain::unix_milliseconds;
 pub(crate) use run::run;
-pub(crate) use tables::state_rows;
+pub(crate) use tables::{drain_row, state_rows};
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -62,6 +64,7 @@ use std::time::Instant;
 use mio::Poll;
 use pgskein_config::Config;
 use pgskein_pool::control::{Asked, LeaseId};
+use pgskein_pool::drain::Drains;
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::{PoolId, Pools};
@@ -75,7 +78,7 @@ use self::chores::Chores;
 use self::claims::Claims;
 use self::client::Client;
 use self::connect::Addresses;
-use self::drain::Draining;
+use self::drain::Ending;
 use self::errand::Errand;
 use self::flight::Flight;
 use self::orders::Orders;
@@ -126,7 +129,9 @@ pub(crate) struct Worker {
     /// Hosts that are asked for plain 3.0.
     old_hosts: OldHosts,
     chores: Chores,
-    draining: Option<Draining>,
+    /// Orders by which clients are asked to go.
+    drains: Drains,
+    ending: Ending,
     orders: Orders,
     /// Searches that wait for room in a sibling's backlog.
     stalled: Vec<errand::Search>,

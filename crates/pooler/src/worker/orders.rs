@@ -185,6 +185,8 @@ impl Worker {
             Order::Kill(scope) => self.kill(scope),
             Order::Reconnect(scope) => self.reconnect(scope),
             Order::KillClient(number) => return self.kill_client(*number),
+            Order::GoAway(order) => return self.obey(order.clone()),
+            Order::GoAwayStop => self.drains.stop(),
             _ => {}
         }
         true

@@ -45,10 +45,7 @@ impl Worker {
         self.supervisor_silent();
         self.refuse_claims();
         self.forget_orders();
-        if self.is_draining() {
-            // Nobody will say when its listeners are the last.
-            self.stop_accepting();
-        } else if timeout.is_zero() {
+        if !self.is_draining() && timeout.is_zero() {
             self.drain_as_orphan();
         }
     }

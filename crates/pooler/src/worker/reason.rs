@@ -53,6 +53,8 @@ pub(super) enum Reason {
     ShuttingDown,
     /// It was still there when a drain had to end.
     DrainDeadline,
+    /// It was asked to go, and was still there when its time was over.
+    AskedToGo,
     /// It needs a server, and servers are being shut down.
     ServerShuttingDown,
     /// `query_wait_timeout`.
@@ -165,6 +167,7 @@ impl Reason {
             | Self::QueryWaitTimeout => "53300",
             Self::ShuttingDown | Self::DatabaseDisabled(_) | Self::LoginOutdated => "57P03",
             Self::DrainDeadline
+            | Self::AskedToGo
             | Self::ServerShuttingDown
             | Self::DatabaseRemoved
             | Self::DatabaseChanged
@@ -187,7 +190,10 @@ impl Reason {
     /// warning, unless an operator has asked for it.
     pub(super) fn level(&self) -> Level {
         match self {
-            Self::ShuttingDown | Self::DrainDeadline | Self::ServerShuttingDown => Level::Info,
+            Self::ShuttingDown
+            | Self::DrainDeadline
+            | Self::AskedToGo
+            | Self::ServerShuttingDown => Level::Info,
             _ if self.sqlstate().is_some() => Level::Warn,
             _ => Level::Info,
         }
@@ -211,6 +217,7 @@ impl Reason {
             Self::TooManyOfDatabase => "client connections exceeded (max_db_client_connections)",
             Self::TooManyOfUser => "client connections exceeded (max_user_client_connections)",
             Self::ShuttingDown | Self::DrainDeadline => "pooler is shutting down",
+            Self::AskedToGo => "terminating connection due to administrator command",
             Self::ServerShuttingDown => "server shutting down",
             Self::QueryWaitTimeout => "query_wait_timeout",
             Self::QueryTimeout => "query_timeout",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
 use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::drain::Drains;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::Pools;
 use pgskein_pool::prepared::Statements;
@@ -18,6 +19,7 @@ use super::auth::Credentials;
 use super::chores::{Chores, Done};
 use super::claims::Claims;
 use super::connect::Addresses;
+use super::drain::Ending;
 use super::flight::Flight;
 use super::orders::Orders;
 use super::setup::Setup;
@@ -37,7 +39,9 @@ pub(crate) fn run(setup: Setup) -> i32 {
             return 1;
         }
     };
-    worker.cell.set_state(WorkerState::Ready);
+    if !worker.is_draining() {
+        worker.cell.set_state(WorkerState::Ready);
+    }
     worker.tell_supervisor(&ToSupervisor::Ready);
     match worker.serve() {
         Ok(code) => code,
@@ -101,7 +105,8 @@ impl Worker {
             addresses: Addresses::default(),
             old_hosts: setup.old_hosts,
             chores: Chores::new(waker),
-            draining: None,
+            drains: Drains::default(),
+            ending: Ending::default(),
             orders: Orders::new(setup.runtime),
             stalled: Vec::new(),
             claims: Claims::default(),
@@ -119,9 +124,11 @@ impl Worker {
         };
         worker.limit_statements();
         worker.begin_suspended();
-        if let Some(order) = setup.drain {
-            worker.obey(order);
-            worker.stop_accepting();
+        for (order, since) in setup.drains {
+            worker.obey_since(order, since);
+        }
+        if setup.refusing {
+            worker.refuse_sessions();
         }
         Ok(worker)
     }
@@ -222,7 +229,7 @@ impl Worker {
         }
         if self.ticker.due() {
             self.sweep();
-        } else if self.draining.is_some() {
+        } else if self.drains.is_busy() {
             self.drain_turn();
         }
         self.send_wishes();

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use pgskein_config::Config;
 use pgskein_pool::drain_order::DrainOrder;
@@ -24,7 +25,7 @@ pub(crate) struct Setup {
     pub slot: Slot,
     /// 1 at the start of the group, one more at each restart.
     pub generation: u32,
-    /// Listeners of the slot; they do not block. Empty in a drain.
+    /// Listeners of the slot; they do not block.
     pub listeners: Vec<TcpListener>,
     /// The unix socket for clients that all workers share; it does not block.
     pub unix: Option<UnixListener>,
@@ -47,8 +48,10 @@ pub(crate) struct Setup {
     pub statement_key: StatementKey,
     /// What is paused, disabled or suspended, with its version.
     pub runtime: (u64, RuntimeState),
-    /// The drain in force, if one is.
-    pub drain: Option<DrainOrder>,
+    /// Drains in force, and the end of the delay of each.
+    pub drains: Vec<(DrainOrder, Instant)>,
+    /// The group ends, and takes no new sessions.
+    pub refusing: bool,
     /// Folder of the group's peer sockets.
     pub runtime_dir: PathBuf,
 }

@@ -11,6 +11,7 @@ use pgskein_pool::control::Asked;
 use pgskein_protocol::{Report, TransactionStatus, write};
 
 use super::commands::{COMMANDS, Refusal};
+use super::goaway_words;
 use super::order_words::VERBS;
 
 /// Why there is an error for an answer.
@@ -101,7 +102,9 @@ pub(super) fn set_ignored(out: &mut Vec<u8>) {
 pub(super) fn help(out: &mut Vec<u8>) {
     let mut list = String::new();
     let commands = COMMANDS.iter().map(|command| command.words);
-    for words in commands.chain(VERBS.iter().map(|verb| verb.words)) {
+    let verbs = VERBS.iter().map(|verb| verb.words);
+    let goaway = goaway_words::WORDS.iter().copied();
+    for words in commands.chain(verbs).chain(goaway) {
         list.push_str("\n\t");
         list.push_str(words);
     }

@@ -4,12 +4,14 @@
 //! the check of rights follow from the row.
 
 use std::fmt;
+use std::time::Duration;
 
 use pgskein_pool::console::Topic;
 use pgskein_pool::control::Asked;
 use pgskein_pool::drain_order::DrainKind;
 
 use super::Rights;
+use super::goaway_words::{self, Wish};
 use super::order_words;
 use super::statement::Statement;
 
@@ -36,8 +38,13 @@ pub(super) enum Action {
     IgnoreSet,
     /// Say yes, with this tag, to what drivers send as a matter of course.
     Nod(&'static str),
-    /// Have the group drain.
-    Shutdown(DrainKind),
+    /// Have the group drain and end, with this timeout in the place of
+    /// `drain_timeout`.
+    Shutdown(DrainKind, Option<Duration>),
+    /// Have clients asked to go.
+    GoAway(Wish),
+    /// Withdraw what is not done yet of such orders.
+    GoAwayStop,
     /// Have the supervisor see to it that every worker does it.
     Ask(Asked),
 }
@@ -77,6 +84,14 @@ pub(super) enum Refusal {
     NoDatabase,
     /// A client has to be named by its number.
     NoClient,
+    /// A user has to be named.
+    NoUser,
+    /// A worker has to be named by its number.
+    NoWorker,
+    /// This is no rate.
+    Rate(String),
+    /// This is no time.
+    Timeout(String),
 }
 
 /// Every command, in the order of `SHOW HELP`.
@@ -101,20 +116,21 @@ pub(super) static COMMANDS: &[Command] = &[
     show("SHOW LISTS", Topic::Lists),
     show("SHOW STATE", Topic::State),
     show("SHOW LEASES", Topic::Leases),
+    show("SHOW DRAIN", Topic::Drain),
     show("SHOW MEM", Topic::Mem),
     show("SHOW DNS_HOSTS", Topic::DnsHosts),
     show("SHOW DNS_ZONES", Topic::DnsZones),
     own("SHOW VERSION", Own::Version),
     own("SHOW WORKERS", Own::Workers),
     order("RELOAD", Action::Ask(Asked::Reload)),
-    order("SHUTDOWN", Action::Shutdown(DrainKind::Immediate)),
+    order("SHUTDOWN", Action::Shutdown(DrainKind::Immediate, None)),
     order(
         "SHUTDOWN WAIT_FOR_CLIENTS",
-        Action::Shutdown(DrainKind::WaitForClients),
+        Action::Shutdown(DrainKind::WaitForClients, None),
     ),
     order(
         "SHUTDOWN WAIT_FOR_SERVERS",
-        Action::Shutdown(DrainKind::WaitForServers),
+        Action::Shutdown(DrainKind::WaitForServers, None),
     ),
 ];
 
@@ -150,6 +166,17 @@ fn find_command(words: &[String]) -> Option<(Rights, Result<Action, Refusal>)> {
         && let Some(parameter) = Parameter::find(name)
     {
         return Some((Rights::Stats, Ok(Action::ShowParameter(parameter))));
+    }
+    if let Some(goaway) = goaway_words::find(words) {
+        return Some((Rights::Admin, goaway));
+    }
+    if let [words @ .., timeout, seconds] = words
+        && timeout.eq_ignore_ascii_case("timeout")
+        && are(words, "SHUTDOWN WAIT_FOR_CLIENTS")
+    {
+        let timeout = goaway_words::seconds(seconds);
+        let shutdown = |timeout| Action::Shutdown(DrainKind::WaitForClients, Some(timeout));
+        return Some((Rights::Admin, timeout.map(shutdown)));
     }
     if let Some(order) = order_words::find(words) {
         let asked = order.map(|order| Action::Ask(Asked::Order(order)));
@@ -190,6 +217,10 @@ impl fmt::Display for Refusal {
             Self::AdminNeeded => f.write_str("admin access needed"),
             Self::NoDatabase => f.write_str("a database is required"),
             Self::NoClient => f.write_str("invalid client pointer supplied"),
+            Self::NoUser => f.write_str("a user is required"),
+            Self::NoWorker => f.write_str("a worker is required, by its number"),
+            Self::Rate(text) => write!(f, "invalid rate '{text}', expected clients a second"),
+            Self::Timeout(text) => write!(f, "invalid timeout '{text}', expected seconds"),
         }
     }
 }
@@ -352,6 +383,18 @@ mod tests {
         let stats = find("disable", Rights::Stats);
         assert_eq!(stats, Err(Refusal::AdminNeeded));
         let stats = find("set x = 1", Rights::Stats);
+        assert_eq!(stats, Err(Refusal::AdminNeeded));
+    }
+
+    #[test]
+    fn takes_a_timeout_behind_shutdown_wait_for_clients() {
+        let timeout = Duration::from_millis(1500);
+        let shutdown = Action::Shutdown(DrainKind::WaitForClients, Some(timeout));
+        let found = admin("shutdown wait_for_clients timeout 1.5;");
+        assert_eq!(found, Ok(Some(shutdown)));
+        let wrong = admin("shutdown wait_for_clients timeout soon");
+        assert_eq!(wrong, Err(Refusal::Timeout("soon".to_owned())));
+        let stats = find("goaway all", Rights::Stats);
         assert_eq!(stats, Err(Refusal::AdminNeeded));
     }
 

@@ -8,8 +8,10 @@
 mod answers;
 mod ask;
 mod commands;
+mod drain;
 mod extended;
 mod gather;
+mod goaway_words;
 mod order_words;
 mod own;
 mod show;
@@ -21,7 +23,8 @@ pub(super) use self::answers::greeting;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pgskein_pool::console::Value;
-use pgskein_pool::drain_order::DrainKind;
+use pgskein_pool::control::Asked;
+use pgskein_pool::runtime::Order;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::tag::{backend, frontend as tag};
 use pgskein_protocol::{Frame, TransactionStatus, frontend, write};
@@ -259,7 +262,9 @@ impl Worker {
                 self.answer_console(id, |out| answers::done(out, command_tag))
             }
             Action::IgnoreSet => self.answer_console(id, answers::set_ignored),
-            Action::Shutdown(kind) => self.order_shutdown(id, kind),
+            Action::Shutdown(kind, timeout) => self.order_shutdown(id, kind, timeout),
+            Action::GoAway(wish) => self.order_goaway(id, wish),
+            Action::GoAwayStop => self.ask_supervisor(id, Asked::Order(Order::GoAwayStop)),
             Action::Ask(asked) => self.ask_supervisor(id, asked),
         }
     }
@@ -281,25 +286,6 @@ impl Worker {
         };
         self.show(id, Showing::of(columns, rows, command_tag));
         Ok(())
-    }
-
-    fn order_shutdown(&mut self, id: ClientId, kind: DrainKind) -> Result<(), Reason> {
-        self.log_order(
-            id,
-            match kind {
-                DrainKind::WaitForClients => "SHUTDOWN WAIT_FOR_CLIENTS",
-                DrainKind::WaitForServers => "SHUTDOWN WAIT_FOR_SERVERS",
-                DrainKind::Immediate => "SHUTDOWN",
-            },
-        );
-        let answered = match kind {
-            // Its answer is the end of the connection.
-            DrainKind::Immediate => Ok(()),
-            _ => self.answer_console(id, |out| answers::done(out, "SHUTDOWN")),
-        };
-        // Whoever cannot be answered any more has given the order all the same.
-        self.order_drain(kind, None);
-        answered
     }
 
     fn refuse_command(&mut self, id: ClientId, refusal: Refusal) -> Result<(), Reason> {

@@ -146,7 +146,7 @@ fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
 }
 
 fn is_bare(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_'
+    c.is_ascii_alphanumeric() || c == '_' || c == '.'
 }
 
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];

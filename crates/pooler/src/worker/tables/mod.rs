@@ -7,6 +7,7 @@
 mod clients;
 mod clock;
 mod databases;
+mod drain;
 mod latency;
 mod lists;
 mod pools;
@@ -14,6 +15,7 @@ mod servers;
 mod sockets;
 mod state;
 
+pub(crate) use self::drain::drain_row;
 pub(crate) use self::state::state_rows;
 
 use std::collections::VecDeque;
@@ -66,7 +68,11 @@ impl Worker {
             Topic::Databases => self.database_rows(),
             Topic::Users => self.user_rows(),
             Topic::Peers => self.peer_rows(),
-            Topic::State => state_rows(self.orders.state().activity, self.config_version),
+            Topic::Drain => self.drain_rows(),
+            Topic::State => {
+                let ready = !self.is_draining();
+                state_rows(self.orders.state().activity, ready, self.config_version)
+            }
             Topic::Mem => self.memory_rows(),
             Topic::DnsHosts => self.host_rows(),
             Topic::Latency => self.latency_rows(),

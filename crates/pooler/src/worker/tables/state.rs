@@ -12,13 +12,16 @@ use crate::worker::errand::Errand;
 use crate::worker::server::Server;
 
 /// The rows of SHOW STATE, as the supervisor and the workers know them.
-pub(crate) fn state_rows(activity: Activity, config_version: u64) -> Vec<Row> {
+///
+/// `ready`: new clients are served, and will be.
+pub(crate) fn state_rows(activity: Activity, ready: bool, config_version: u64) -> Vec<Row> {
     let is = |this: Activity| Value::from(if activity == this { "yes" } else { "no" });
     let states = [
         ("active", is(Activity::Active)),
         ("paused", is(Activity::Paused)),
         ("suspended", is(Activity::Suspended)),
         ("config_version", Value::text(config_version.to_string())),
+        ("ready", Value::from(if ready { "yes" } else { "no" })),
     ];
     let rows = (0_i64..).zip(states);
     let rows =

@@ -28,6 +28,7 @@ mod drain_timeouts;
 mod drivers;
 mod full_postgresql;
 mod garbage;
+mod goaway;
 mod hangs;
 mod leases;
 mod life_of_servers;

@@ -224,7 +224,7 @@ impl InForce {
 
 /// A part of a duration, from none of it to all.
 fn scale(duration: Duration, random: u32) -> Duration {
-    let nanos = duration.as_nanos() * u128::from(random) >> u32::BITS;
+    let nanos = (duration.as_nanos() * u128::from(random)) >> u32::BITS;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 

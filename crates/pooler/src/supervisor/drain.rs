@@ -133,6 +133,24 @@ impl Supervisor {
         }
     }
 
+    /// Tells a worker that was not there before what is in force.
+    pub(crate) fn tell_drains(&mut self, token: Token) {
+        let now = self.now;
+        let orders = self.drains.in_force().map(|(order, since)| DrainOrder {
+            delay: since.saturating_duration_since(now),
+            ..order.clone()
+        });
+        for order in orders.collect::<Vec<_>>() {
+            self.tell(token, &ToWorker::Drain(order));
+        }
+        if self.refuses_sessions() {
+            self.tell(token, &ToWorker::RefuseSessions);
+        }
+        if !self.takes_clients() {
+            self.tell(token, &ToWorker::StopAccepting);
+        }
+    }
+
     /// Keeps an order to go away that all workers are told.
     pub(crate) fn note_goaway(&mut self, order: &DrainOrder) {
         let workers = self.worker_ids();

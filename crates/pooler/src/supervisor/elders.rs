@@ -180,9 +180,8 @@ impl Supervisor {
         let state = self.runtime_state();
         self.tell(token, &state);
         self.renew_limits();
-        if let Some(order) = self.drain.as_ref().map(|drain| drain.order) {
-            self.tell(token, &ToWorker::Drain(order));
-        } else if self.elders_told {
+        self.tell_drains(token);
+        if self.elders_told {
             self.dismiss(vec![token]);
         }
     }

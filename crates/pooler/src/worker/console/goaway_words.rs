@@ -98,9 +98,7 @@ fn rate(text: &str) -> Result<u32, Refusal> {
 fn scope(kind: &str, argument: Option<&str>) -> Option<Result<DrainScope, Refusal>> {
     let number = argument.unwrap_or_default();
     let named = |missing, scope: fn(String) -> DrainScope| {
-        argument
-            .map(|name| scope(name.to_owned()))
-            .ok_or_else(|| missing)
+        argument.map(|name| scope(name.to_owned())).ok_or(missing)
     };
     Some(match kind.to_ascii_lowercase().as_str() {
         "client" => match number.parse() {

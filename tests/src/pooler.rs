@@ -1,5 +1,6 @@
 //! The real program in front of a PostgreSQL.
 
+mod activated;
 mod end;
 mod files;
 
@@ -69,19 +70,32 @@ impl Pooler {
     }
 
     fn try_start_in(databases: &str, settings: &str, more: &[(&str, String)]) -> Result<Self, Run> {
+        Self::try_run(databases, settings, |folder, _| {
+            let mut command = Command::new(Pgskein::path());
+            command.arg(files::ini(folder));
+            command.envs(more.iter().map(|(name, value)| (name, value)));
+            let stderr = File::create(folder.join("stderr")).expect("a file can be made");
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(stderr);
+            command
+        })
+    }
+
+    /// Starts what `command` makes of the folder and the port.
+    fn try_run(
+        databases: &str,
+        settings: &str,
+        command: impl FnOnce(&Folder, u16) -> Command,
+    ) -> Result<Self, Run> {
         let account = Account::unprivileged();
         let folder = Folder::make("pooler", &account);
         let port = free_port();
         files::prepare(&folder, &account);
         files::write_ini(&folder, &account, port, databases, settings);
-        let stderr = File::create(folder.join("stderr")).expect("a file can be made");
-        let mut command = Command::new(Pgskein::path());
-        command.arg(files::ini(&folder)).current_dir(folder.path());
-        command.envs(more.iter().map(|(name, value)| (name, value)));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr);
+        let mut command = command(&folder, port);
+        command.current_dir(folder.path());
         // Its own group, to signal all of it and to find what it leaves behind.
         command.process_group(0);
         let child = command.spawn().expect("the program can be executed");

@@ -14,6 +14,7 @@ mod worker;
 use std::error::Error;
 use std::fmt;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -23,6 +24,7 @@ use self::args::Args;
 use self::start::Foundation;
 use self::start::daemon::{Daemon, Started};
 use self::start::error::StartError;
+use self::start::passed::Passed;
 use self::supervisor::Supervisor;
 use self::sys::descriptors;
 
@@ -64,7 +66,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     if args.reboot {
         return Err(Failure::Reboot);
     }
-    close_inherited()?;
+    let passed = take_passed()?;
     let (sources, config) = configuration(args)?;
     if args.check {
         for warning in &config.warnings {
@@ -74,7 +76,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     if !args.daemon {
         logging::start(!args.quiet, args.verbose);
-        serve(sources, config, None)?;
+        serve(sources, config, passed, None)?;
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(false, args.verbose);
@@ -82,16 +84,22 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         Started::InForeground(code) => Ok(code),
         Started::InBackground(daemon) => {
             // What fails from here on is told by the process in the foreground.
-            let served = serve(sources, config, Some(daemon));
+            let served = serve(sources, config, passed, Some(daemon));
             Ok(served.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
         }
     }
 }
 
-/// Closes what the parent left open beside standard input, output and error:
-/// somebody may wait for its end.
-fn close_inherited() -> Result<(), StartError> {
-    descriptors::close_all_but(vec![0, 1, 2]).map_err(StartError::system("close descriptors"))
+/// Takes the sockets that the service manager has opened, and closes what else
+/// the parent left open beside standard input, output and error: somebody may
+/// wait for its end.
+fn take_passed() -> Result<Passed, StartError> {
+    let failed = StartError::system("take the sockets of the service manager");
+    let passed = descriptors::take_passed().map_err(failed)?;
+    let mut kept = vec![0, 1, 2];
+    kept.extend(passed.iter().map(|passed| passed.fd.as_raw_fd()));
+    descriptors::close_all_but(kept).map_err(StartError::system("close descriptors"))?;
+    Passed::sort(passed)
 }
 
 fn configuration(args: &Args) -> Result<(Sources, Config), Failure> {
@@ -103,8 +111,14 @@ fn configuration(args: &Args) -> Result<(Sources, Config), Failure> {
     Ok((sources, config))
 }
 
-fn serve(sources: Sources, config: Config, daemon: Option<Daemon>) -> Result<(), StartError> {
-    match Foundation::lay(sources, config).and_then(|laid| raise(laid, daemon.as_ref())) {
+fn serve(
+    sources: Sources,
+    config: Config,
+    passed: Passed,
+    daemon: Option<Daemon>,
+) -> Result<(), StartError> {
+    let laid = Foundation::lay(sources, config, passed);
+    match laid.and_then(|laid| raise(laid, daemon.as_ref())) {
         Ok(supervisor) => supervisor.run(daemon),
         Err(error) => {
             if let Some(daemon) = daemon {

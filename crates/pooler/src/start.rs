@@ -8,6 +8,7 @@ pub(crate) mod account;
 pub(crate) mod daemon;
 pub(crate) mod error;
 mod listen;
+pub(crate) mod passed;
 pub(crate) mod pidfile;
 pub(crate) mod unix_socket;
 
@@ -22,6 +23,7 @@ use pgskein_protocol::key::Slot;
 
 use self::account::Account;
 use self::error::StartError;
+use self::passed::Passed;
 use self::pidfile::Pidfile;
 use self::unix_socket::UnixSocket;
 use crate::logging;
@@ -51,10 +53,16 @@ impl Foundation {
     /// # Errors
     ///
     /// [`StartError`] for the first thing that could not be done.
-    pub(crate) fn lay(sources: Sources, config: Config) -> Result<Self, StartError> {
+    pub(crate) fn lay(
+        sources: Sources,
+        config: Config,
+        mut passed: Passed,
+    ) -> Result<Self, StartError> {
         let settings = &config.settings;
         let account = Account::choose(settings)?;
-        if settings.listen_addr.is_empty() && settings.unix_socket_dir.is_empty() {
+        let passed_unix = passed.take_unix();
+        let tcp = passed.has_tcp() || !settings.listen_addr.is_empty();
+        if !tcp && passed_unix.is_none() && settings.unix_socket_dir.is_empty() {
             return Err(StartError::NothingToListenOn);
         }
         let pidfile = Some(Path::new(&settings.pidfile)).filter(|path| *path != Path::new(""));
@@ -66,7 +74,8 @@ impl Foundation {
                 account.make_file(Path::new(file))?;
             }
         }
-        account.become_user(!settings.listen_addr.is_empty() && settings.listen_port < 1024)?;
+        let binds = !passed.has_tcp() && !settings.listen_addr.is_empty();
+        account.become_user(binds && settings.listen_port < 1024)?;
         logging::apply(settings);
         for warning in &config.warnings {
             log::warn!("{warning}");
@@ -76,8 +85,15 @@ impl Foundation {
         let slots = slots(settings);
         let orphans = orphans(runtime_dir.path());
         let orphaned = !orphans.is_empty();
-        let listeners = listen::listen(settings, slots.len(), orphaned)?;
-        let unix = UnixSocket::listen(settings, orphaned)?;
+        let listeners = if passed.has_tcp() {
+            passed.deal(settings, slots.len())?
+        } else {
+            listen::listen(settings, slots.len(), orphaned)?
+        };
+        let unix = match passed_unix {
+            Some(listener) => Some(UnixSocket::passed(listener)),
+            None => UnixSocket::listen(settings, runtime_dir.path(), orphaned)?,
+        };
         log_listeners(listeners.first(), unix.as_ref());
         let peer = listen_for_peers(&supervisor_socket_path(runtime_dir.path()))
             .map_err(StartError::system("listen on supervisor.sock"))?;

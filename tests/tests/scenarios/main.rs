@@ -69,6 +69,7 @@ mod session_state_choices;
 mod session_state_probe;
 mod signals;
 mod slow_reader;
+mod socket_activation;
 mod sockets;
 mod startup_parameters;
 mod statistics;

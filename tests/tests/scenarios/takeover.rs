@@ -1,6 +1,8 @@
 //! A new group beside workers whose supervisor has died takes over.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::thread;
 
 use crate::harness::{
@@ -70,11 +72,15 @@ fn nobody_is_refused_while_a_new_group_takes_over() {
     let stop = Stop::default();
     let daemon = thread::scope(|scope| {
         let _guard = stop.guard();
-        for _ in 0..2 {
+        for over_unix in [false, false, true] {
             let (pooler, stop) = (&pooler, &stop);
             scope.spawn(move || {
                 while !stop.is_set() {
-                    let client = pooler.connect();
+                    let client = if over_unix {
+                        pooler.connect_unix(&Login::new()).unwrap()
+                    } else {
+                        pooler.connect()
+                    };
                     assert_eq!(client.query("select 1"), Ok(vec!["1".to_owned()]));
                     client.close();
                 }
@@ -233,6 +239,40 @@ fn living_group_is_respected_with_a_clear_error() {
 
     assert_eq!(client.value("select 'untouched'"), "untouched");
     assert_eq!(pooler.connect().value("select 'served'"), "served");
+}
+
+#[test]
+fn unix_socket_of_somebody_else_is_not_taken_over() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let client = pooler.connect();
+    orphan(&pooler);
+    let path = pooler.socket_folder();
+    let path = path.join(format!(".s.PGSQL.{}", pooler.port()));
+    fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let said = Pgskein::run(&[pooler.ini().to_str().unwrap()]).refused();
+    let expected = format!("unix socket {} is in use", path.display());
+    assert!(said.contains(&expected), "{said}");
+    assert!(path.exists());
+    assert_eq!(client.value("select 'untouched'"), "untouched");
+}
+
+#[test]
+fn what_a_group_has_left_that_was_killed_is_no_obstacle() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    pooler.signal_group(Signal::SIGKILL);
+    pooler.wait_exit(PATIENCE);
+    wait_for("all to be dead", PATIENCE, || pooler.processes().is_empty());
+    // A socket for clients, one for each process, and the pidfile.
+    assert_eq!(pooler.leftovers().len(), 5, "{:?}", pooler.leftovers());
+    let daemon = Daemon::start(&pooler);
+    assert_eq!(pooler.connect().value("select 'served'"), "served");
+    assert_eq!(generations(&pooler), ["1.1", "2.1"]);
+    daemon.stop();
+    assert_eq!(pooler.leftovers(), Vec::<std::path::PathBuf>::new());
 }
 
 /// Kills the supervisor; gives its workers.

@@ -29,6 +29,8 @@ pub(crate) enum StartError {
     FolderInUse { path: PathBuf },
     /// The pidfile names a pgskein that lives.
     Running { pidfile: PathBuf, pid: i32 },
+    /// A socket that the service manager has opened cannot be used.
+    Passed { name: String, cause: io::Error },
     /// A name in `listen_addr` could not be resolved.
     Resolve { name: String, cause: io::Error },
     /// Neither an address nor a unix socket is configured.
@@ -89,6 +91,9 @@ impl fmt::Display for StartError {
                 "pgskein is running already: process {pid} in {}",
                 pidfile.display()
             ),
+            Self::Passed { name, .. } => {
+                write!(f, "cannot use the socket {name} of the service manager")
+            }
             Self::Resolve { name, .. } => write!(f, "cannot resolve {name}"),
             Self::NothingToListenOn => {
                 f.write_str("listen_addr and unix_socket_dir are both empty")
@@ -114,6 +119,7 @@ impl std::error::Error for StartError {
         match self {
             Self::SwitchUser { cause, .. }
             | Self::Make { cause, .. }
+            | Self::Passed { cause, .. }
             | Self::Resolve { cause, .. }
             | Self::Listen { cause, .. }
             | Self::UnixSocket { cause, .. }

@@ -1,8 +1,11 @@
 //! The unix socket for clients, which all workers share.
 
+mod mark;
+
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +14,7 @@ use nix::unistd::Group;
 use pgskein_config::Settings;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use self::mark::Mark;
 use super::error::StartError;
 
 /// The unix socket for clients.
@@ -28,8 +32,7 @@ pub(crate) struct UnixSocket {
 #[derive(Debug)]
 struct OwnFile {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    mark: Mark,
 }
 
 impl UnixSocket {
@@ -37,14 +40,19 @@ impl UnixSocket {
     /// empty. A name that begins with `@` is an abstract one.
     ///
     /// The socket does not block. A file that a dead process left behind is
-    /// replaced, and with `orphaned` also one that still answers: it belongs
-    /// to workers whose supervisor is dead, and they keep their clients.
+    /// replaced. One that still answers is replaced only if there are `orphaned`
+    /// workers of a dead supervisor of this folder, `runtime_dir`, and it is
+    /// theirs; they keep their clients.
     ///
     /// # Errors
     ///
     /// [`StartError::UnixSocketInUse`], [`StartError::UnixSocket`] or
     /// [`StartError::UnknownGroup`].
-    pub(crate) fn listen(settings: &Settings, orphaned: bool) -> Result<Option<Self>, StartError> {
+    pub(crate) fn listen(
+        settings: &Settings,
+        runtime_dir: &Path,
+        orphaned: bool,
+    ) -> Result<Option<Self>, StartError> {
         let folder = &settings.unix_socket_dir;
         if folder.is_empty() {
             return Ok(None);
@@ -66,25 +74,43 @@ impl UnixSocket {
                 _file: None,
             }));
         }
-        if is_answered(&path).map_err(failed)? {
-            if !orphaned {
-                return Err(StartError::UnixSocketInUse { path });
-            }
-            fs::remove_file(&path).map_err(failed)?;
+        let answered = is_answered(&path).map_err(failed)?;
+        let theirs = || orphaned && Mark::noted(runtime_dir).is_some_and(|mark| mark.is_of(&path));
+        if answered && !theirs() {
+            return Err(StartError::UnixSocketInUse { path });
         }
-        let (listener, file) = bind_file(&path, group, settings).map_err(failed)?;
+        let (listener, file) = bind_file(&path, answered, group, settings).map_err(failed)?;
+        if let Err(error) = file.mark.note(runtime_dir) {
+            log::warn!("a later group will not take over the unix socket: {error}");
+        }
         Ok(Some(Self {
             listener,
             path,
             _file: Some(file),
         }))
     }
+
+    /// Takes a socket that the service manager has opened and keeps.
+    pub(crate) fn passed(listener: UnixListener) -> Self {
+        let address = listener.local_addr().ok();
+        let path = address.and_then(|address| match address.as_pathname() {
+            Some(path) => Some(path.to_owned()),
+            None => {
+                let name = address.as_abstract_name()?;
+                Some(PathBuf::from(format!("@{}", name.escape_ascii())))
+            }
+        });
+        Self {
+            listener,
+            path: path.unwrap_or_default(),
+            _file: None,
+        }
+    }
 }
 
 impl Drop for OwnFile {
     fn drop(&mut self) {
-        let now = fs::symlink_metadata(&self.path);
-        if now.is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode)) {
+        if self.mark.is_of(&self.path) {
             let _gone_either_way = fs::remove_file(&self.path);
         }
     }
@@ -106,36 +132,45 @@ fn is_answered(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Makes the file; in place of one that answers only when all is ready, so that
+/// nobody finds none.
 fn bind_file(
     path: &Path,
+    replace: bool,
     group: Option<u32>,
     settings: &Settings,
 ) -> io::Result<(UnixListener, OwnFile)> {
+    let mut made = path.to_owned();
+    if replace {
+        made.as_mut_os_string().push(".new");
+        match fs::remove_file(&made) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     // Nobody is to connect before the mode and the group are right.
     let mask = umask(Mode::from_bits_truncate(0o777));
-    let listener = bind(path, settings);
+    let listener = bind(&made, settings);
     umask(mask);
     let listener = listener?;
     let ready = || {
         if group.is_some() {
-            chown(path, None, group)?;
+            chown(&made, None, group)?;
         }
-        fs::set_permissions(path, fs::Permissions::from_mode(settings.unix_socket_mode))?;
-        fs::symlink_metadata(path)
+        fs::set_permissions(&made, fs::Permissions::from_mode(settings.unix_socket_mode))?;
+        let mark = Mark::of(&made)?;
+        if replace {
+            fs::rename(&made, path)?;
+        }
+        Ok(mark)
     };
     match ready() {
-        Ok(made) => {
-            let (device, inode) = (made.dev(), made.ino());
+        Ok(mark) => {
             let path = path.to_owned();
-            let file = OwnFile {
-                path,
-                device,
-                inode,
-            };
-            Ok((listener, file))
+            Ok((listener, OwnFile { path, mark }))
         }
         Err(error) => {
-            let _left_as_it_is = fs::remove_file(path);
+            let _left_as_it_is = fs::remove_file(&made);
             Err(error)
         }
     }
@@ -186,7 +221,9 @@ mod tests {
     fn gives_the_file_its_mode_and_removes_it_in_the_end() {
         let folder = folder("unix-mode");
         let settings = settings(folder.to_str().unwrap(), 0o750);
-        let socket = UnixSocket::listen(&settings, false).unwrap().unwrap();
+        let socket = UnixSocket::listen(&settings, Path::new("/nowhere"), false)
+            .unwrap()
+            .unwrap();
         let path = folder.join(".s.PGSQL.6432");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o750);
@@ -199,13 +236,40 @@ mod tests {
     fn refuses_a_living_socket_and_replaces_a_dead_one() {
         let folder = folder("unix-live");
         let settings = settings(folder.to_str().unwrap(), 0o777);
-        let first = UnixSocket::listen(&settings, false).unwrap().unwrap();
-        let second = UnixSocket::listen(&settings, false);
+        let first = UnixSocket::listen(&settings, Path::new("/nowhere"), false)
+            .unwrap()
+            .unwrap();
+        let second = UnixSocket::listen(&settings, Path::new("/nowhere"), false);
         assert!(matches!(second, Err(StartError::UnixSocketInUse { .. })));
         // As if its process had been killed: the file stays.
         drop(first.listener);
         std::mem::forget(first._file);
-        assert!(UnixSocket::listen(&settings, false).unwrap().is_some());
+        assert!(
+            UnixSocket::listen(&settings, Path::new("/nowhere"), false)
+                .unwrap()
+                .is_some()
+        );
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn replaces_a_living_socket_only_if_it_is_that_of_the_orphans() {
+        let folder = folder("unix-orphans");
+        let settings = settings(folder.to_str().unwrap(), 0o777);
+        let listen = |orphaned| UnixSocket::listen(&settings, &folder, orphaned);
+        let first = listen(false).unwrap().unwrap();
+        assert!(listen(false).is_err());
+        let second = listen(true).unwrap().unwrap();
+        // The older one does not take the file along.
+        drop(first);
+        assert!(second.path.exists());
+        // Somebody else has come, without a note in our folder.
+        fs::remove_file(&second.path).unwrap();
+        let _other = UnixListener::bind(&second.path).unwrap();
+        assert!(matches!(
+            listen(true),
+            Err(StartError::UnixSocketInUse { .. })
+        ));
         fs::remove_dir_all(folder).unwrap();
     }
 
@@ -213,8 +277,10 @@ mod tests {
     fn listens_on_an_abstract_name() {
         let name = format!("@pgskein-test-{}", std::process::id());
         let settings = settings(&name, 0o777);
-        let _first = UnixSocket::listen(&settings, false).unwrap().unwrap();
-        let second = UnixSocket::listen(&settings, false);
+        let _first = UnixSocket::listen(&settings, Path::new("/nowhere"), false)
+            .unwrap()
+            .unwrap();
+        let second = UnixSocket::listen(&settings, Path::new("/nowhere"), false);
         assert!(matches!(second, Err(StartError::UnixSocketInUse { .. })));
     }
 
@@ -224,7 +290,7 @@ mod tests {
             unix_socket_group: "no such group".to_owned(),
             ..settings("/nowhere", 0o777)
         };
-        let result = UnixSocket::listen(&settings, false);
+        let result = UnixSocket::listen(&settings, Path::new("/nowhere"), false);
         assert!(matches!(result, Err(StartError::UnknownGroup { .. })));
     }
 }

@@ -42,6 +42,37 @@ pub(crate) fn receive(
     Ok(message.bytes)
 }
 
+/// A descriptor that the service manager has left to this process.
+#[derive(Debug)]
+pub(crate) struct PassedDescriptor {
+    pub fd: OwnedFd,
+    /// What it is called there.
+    pub name: String,
+}
+
+/// Takes the descriptors that the service manager has left to this process, and
+/// what the environment says of them.
+///
+/// For the very beginning of the program: before anything else is opened, and
+/// before the first thread.
+///
+/// # Errors
+///
+/// What the environment says makes no sense, or is not true.
+///
+/// Source: sd_listen_fds(3).
+pub(crate) fn take_passed() -> io::Result<Vec<PassedDescriptor>> {
+    // SAFETY: there is one thread, so nobody reads the environment meanwhile.
+    let passed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() }?;
+    let owned = passed.map(|(fd, name)| {
+        // SAFETY: whoever has started this process has opened it for us, and
+        // nothing here was opened yet that could have its number.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        PassedDescriptor { fd, name }
+    });
+    Ok(owned.collect())
+}
+
 /// Closes every descriptor of this process that is not in `keep`.
 ///
 /// For a child right after the fork, which shares its descriptor numbers with

@@ -171,7 +171,26 @@ impl Postgres {
         }
     }
 
-    /// Starts it again after [`Postgres::crash`], on the same port.
+    /// Asks it to shut down: by SIGINT it ends sessions and itself at once
+    /// (fast), by SIGTERM it waits for the end of sessions and takes no others
+    /// (smart).
+    pub fn shut_down(&self, signal: Signal) {
+        if let Some(server) = &*self.server.lock().unwrap() {
+            server.process().signal(signal);
+        }
+    }
+
+    /// Waits until it has ended after [`Postgres::shut_down`].
+    pub fn wait_down(&self) {
+        let server = self.server.lock().unwrap().take();
+        let mut server = server.expect("it was started");
+        wait_for("PostgreSQL to end", PATIENCE, || {
+            server.child.try_wait().is_ok_and(|status| status.is_some())
+        });
+    }
+
+    /// Starts it again after [`Postgres::crash`] or [`Postgres::wait_down`], on
+    /// the same port.
     pub fn start_again(&self) {
         let (data, folder) = (self.folder.join(DATA), self.folder.path());
         let server = Server::start_on(
@@ -259,8 +278,12 @@ impl Server {
         self.stop(Signal::SIGINT);
     }
 
+    fn process(&self) -> Process {
+        Process(i32::try_from(self.child.id()).unwrap())
+    }
+
     fn stop(mut self, signal: Signal) {
-        let process = Process(i32::try_from(self.child.id()).unwrap());
+        let process = self.process();
         process.signal(signal);
         // A scenario that failed may have left it stopped.
         process.signal(Signal::SIGCONT);

@@ -7,6 +7,7 @@
 //! an error that names it.
 
 mod asked;
+mod hosts;
 mod to_supervisor;
 mod to_worker;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use pgskein_protocol::key::Slot;
 
 pub use self::asked::Asked;
+pub use self::hosts::{HostNotice, HostReport};
 pub use self::to_supervisor::ToSupervisor;
 pub use self::to_worker::ToWorker;
 use crate::console::Topic;

@@ -18,6 +18,7 @@ mod action;
 mod book;
 mod carry;
 mod counts;
+mod hosts;
 mod lease;
 mod minimum;
 mod orphans;
@@ -38,6 +39,7 @@ use pgskein_protocol::key::Slot;
 pub use self::action::LedgerAction;
 use self::book::{Book, Recall};
 pub use self::carry::{CarryError, Report, ReportedServer};
+pub use self::hosts::{HostNews, Unreachable};
 use self::lease::{Lease, LeaseState};
 pub use self::overview::PoolShare;
 use self::plan::Plan;
@@ -115,6 +117,7 @@ impl Ledger {
         let concerned = pools
             .filter(|(_, pool)| pool.limits.min_pool_size > 0 || pool.shares.contains_key(&worker));
         self.stale.extend(concerned.map(|(key, _)| key.clone()));
+        self.tell_of_hosts(worker);
     }
 
     /// Takes note of what `worker` wants in `pool`; replaces what it wanted
@@ -149,18 +152,17 @@ impl Ledger {
     }
 
     /// Takes note that the lease's server has logged in, and of how it is
-    /// cancelled, if it has said so.
+    /// cancelled, if it has said so; gives what that says of its host.
     pub fn held(
         &mut self,
         worker: WorkerId,
         lease: LeaseId,
         backend: Option<Backend>,
         now: Instant,
-    ) {
-        let Some(found) = self.find(worker, lease) else {
-            return;
-        };
+    ) -> Option<HostNews> {
+        let found = self.find(worker, lease)?;
         if let LeaseState::Opening { since, .. } = found.state {
+            let host = backend.as_ref().map(|backend| backend.target.clone());
             found.state = LeaseState::Held {
                 worker,
                 since: now,
@@ -172,8 +174,10 @@ impl Ledger {
                 pool.opened_in(now.saturating_duration_since(since));
                 pool.accepted(&self.leases, now);
             }
-            self.stale.insert(pool);
+            self.stale.insert(pool.clone());
+            return self.host_serves(&pool, lease.id, host, now);
         }
+        None
     }
 
     /// Takes note that the lease's server belongs to one client for good: it
@@ -211,10 +215,11 @@ impl Ledger {
         };
         let pool = found.pool.clone();
         let failed = matches!(found.state, LeaseState::Opening { ordered: true, .. });
-        if failed {
+        if failed && !self.book.waits_for_host(&pool) {
             self.order_later(&pool, now);
         }
         self.remove(lease.id);
+        self.try_over(lease.id, now);
         self.forget_unused(&pool);
     }
 
@@ -355,6 +360,7 @@ impl Ledger {
             dedicated: false,
         };
         self.insert(lease.id, entry, now);
+        self.book.note_try(key, lease.id);
         let pool = key.clone();
         self.actions.push_back(if ordered {
             LedgerAction::Open {

@@ -24,6 +24,7 @@ pub use self::dedicated::HOPE;
 use self::dedicated::Suitor;
 use self::demand::Told;
 use self::recall::Recall;
+pub use self::trouble::Leaving;
 use self::trouble::Trouble;
 use crate::control::PoolKey;
 use crate::parameters::ParametersId;
@@ -103,6 +104,7 @@ pub struct Pool {
     told: Told,
     recall: Option<Recall>,
     trouble: Trouble,
+    leaving: Option<Leaving>,
     retired_at: Option<Instant>,
     /// Since when it was seen without a client and a server.
     unused_since: Option<Instant>,
@@ -129,6 +131,7 @@ impl Pool {
             told: Told::default(),
             recall: None,
             trouble: Trouble::default(),
+            leaving: None,
             retired_at: None,
             unused_since: None,
         }

@@ -12,6 +12,7 @@ mod elders;
 mod fork;
 mod hang;
 mod hear;
+mod hosts;
 mod orders;
 mod peers;
 mod reap;

@@ -62,6 +62,7 @@ mod replication_programs;
 mod replication_streams;
 mod rust_postgres;
 mod server_asks_to_go;
+mod server_leaves;
 mod server_versions;
 mod service_manager;
 mod session_state;

@@ -89,13 +89,6 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             b"\0\0\0\x15\x01\x2d\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x02no",
         ),
         (
-            ToSupervisor::AskedToGo {
-                lease: LEASE,
-                host: "/s".to_owned(),
-            },
-            b"\0\0\0\x15\x01\x29\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x02/s",
-        ),
-        (
             ToSupervisor::Unused { pool: pool() },
             b"\0\0\0\x12\x01\x2e\0\0\0\0\x04shop\0\0\0\x03bob",
         ),

@@ -3,8 +3,8 @@
 use pgskein_protocol::key::Slot;
 
 use super::{
-    Asked, Backend, ControlError, Demand, LeaseId, PoolKey, backend, lease, pool, put_backend,
-    put_claim, put_frame, put_lease, put_number, put_pool, read_frame, slot, topic,
+    Asked, Backend, ControlError, Demand, HostReport, LeaseId, PoolKey, backend, lease, pool,
+    put_backend, put_claim, put_frame, put_lease, put_number, put_pool, read_frame, slot, topic,
 };
 use crate::console::Topic;
 use crate::drain;
@@ -81,14 +81,6 @@ pub enum ToSupervisor {
         lease: LeaseId,
         /// What it said.
         message: String,
-    },
-    /// The lease's server asks to be left: it is closed when it is free, and
-    /// another is to take its place.
-    AskedToGo {
-        /// The lease.
-        lease: LeaseId,
-        /// The address of the server.
-        host: String,
     },
     /// The lease's server was told to go and still counts.
     Closing {
@@ -207,6 +199,8 @@ pub enum ToSupervisor {
     Counted(Report),
     /// Something about runtime state.
     Runtime(FromWorker),
+    /// Something about a host that leaves.
+    Host(HostReport),
 }
 
 impl ToSupervisor {
@@ -259,10 +253,6 @@ impl ToSupervisor {
                 put_lease(out, *lease);
                 put_bytes(out, message.as_bytes());
             }),
-            Self::AskedToGo { lease, host } => put_frame(out, 41, |out| {
-                put_lease(out, *lease);
-                put_bytes(out, host.as_bytes());
-            }),
             Self::Unused { pool } => put_frame(out, 46, |out| put_pool(out, pool)),
             Self::Claim {
                 client,
@@ -302,6 +292,7 @@ impl ToSupervisor {
             Self::Settled { settled } => put_frame(out, 57, |out| out.push(u8::from(*settled))),
             Self::Counted(report) => put_frame(out, 40, |out| report.encode(out)),
             Self::Runtime(message) => message.encode(out),
+            Self::Host(report) => report.encode(out),
         }
     }
 
@@ -382,10 +373,6 @@ impl ToSupervisor {
                     lease: lease(octets)?,
                     message: octets.text()?,
                 },
-                41 => Self::AskedToGo {
-                    lease: lease(octets)?,
-                    host: octets.text()?,
-                },
                 46 => Self::Unused {
                     pool: pool(octets)?,
                 },
@@ -425,7 +412,12 @@ impl ToSupervisor {
                     settled: octets.u8()? != 0,
                 },
                 40 => Self::Counted(Report::decode(octets)?),
-                kind => return Ok(FromWorker::take(kind, octets)?.map(Self::Runtime)),
+                kind => {
+                    if let Some(report) = HostReport::take(kind, octets)? {
+                        return Ok(Some(Self::Host(report)));
+                    }
+                    return Ok(FromWorker::take(kind, octets)?.map(Self::Runtime));
+                }
             }))
         })
     }

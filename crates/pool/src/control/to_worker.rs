@@ -3,8 +3,8 @@
 use pgskein_protocol::key::Slot;
 
 use super::{
-    Backend, ClaimAnswer, ControlError, LeaseId, PoolKey, backend, lease, pool, put_backend,
-    put_frame, put_lease, put_number, put_pool, read_frame, slot,
+    Backend, ClaimAnswer, ControlError, HostNotice, LeaseId, PoolKey, backend, lease, pool,
+    put_backend, put_frame, put_lease, put_number, put_pool, read_frame, slot,
 };
 use crate::drain_order::DrainOrder;
 use crate::octets::{Truncated, put_bytes};
@@ -145,6 +145,8 @@ pub enum ToWorker {
     },
     /// Something about runtime state.
     Runtime(FromSupervisor),
+    /// Something about the host of a pool.
+    Host(HostNotice),
 }
 
 impl ToWorker {
@@ -219,6 +221,7 @@ impl ToWorker {
                 out.push(u8::from(*period));
             }),
             Self::Runtime(message) => message.encode(out),
+            Self::Host(notice) => notice.encode(out),
         }
     }
 
@@ -308,7 +311,12 @@ impl ToWorker {
                     round: octets.u64()?,
                     period: octets.u8()? != 0,
                 },
-                kind => return Ok(FromSupervisor::take(kind, octets)?.map(Self::Runtime)),
+                kind => {
+                    if let Some(notice) = HostNotice::take(kind, octets)? {
+                        return Ok(Some(Self::Host(notice)));
+                    }
+                    return Ok(FromSupervisor::take(kind, octets)?.map(Self::Runtime));
+                }
             }))
         })
     }

@@ -1,7 +1,7 @@
 //! What follows from the ledger for workers.
 
 use super::WorkerId;
-use crate::control::{Backend, LeaseId, PoolKey, ToWorker};
+use crate::control::{Backend, HostNotice, LeaseId, PoolKey, ToWorker};
 
 /// What a worker is to be told.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,6 +51,13 @@ pub enum LedgerAction {
         /// How it is cancelled.
         backend: Backend,
     },
+    /// It is to know how the host of a pool is.
+    Host {
+        /// Who.
+        worker: WorkerId,
+        /// What it is to know.
+        notice: HostNotice,
+    },
 }
 
 impl LedgerAction {
@@ -61,6 +68,7 @@ impl LedgerAction {
             Self::Open { lease, pool, .. } => ToWorker::Open { lease, pool },
             Self::LetGo { lease, .. } => ToWorker::LetGo { lease },
             Self::CancelOrphan { lease, backend, .. } => ToWorker::CancelOrphan { lease, backend },
+            Self::Host { notice, .. } => ToWorker::Host(notice),
             Self::Recall {
                 pool,
                 count,
@@ -81,7 +89,8 @@ impl LedgerAction {
             | Self::Open { worker, .. }
             | Self::Recall { worker, .. }
             | Self::LetGo { worker, .. }
-            | Self::CancelOrphan { worker, .. } => *worker,
+            | Self::CancelOrphan { worker, .. }
+            | Self::Host { worker, .. } => *worker,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{AddAssign, SubAssign};
 use std::time::{Duration, Instant};
 
+use super::hosts::Hosts;
 use super::lease::Lease;
 use super::refusals::{Refusal, Tries};
 use super::{Limits, WorkerId};
@@ -21,6 +22,8 @@ pub(super) struct Book {
     pub users: BTreeMap<String, Group>,
     /// Servers that are tried though PostgreSQL has refused others.
     pub tries: Tries,
+    /// What is known of where servers are.
+    pub hosts: Hosts,
 }
 
 /// Leases that count towards one limit.
@@ -52,6 +55,8 @@ pub(super) struct Pool {
     pub kept: bool,
     /// When servers may be opened again without need, after a failure.
     pub order_at: Option<Instant>,
+    /// Where its last server was, if one has logged in.
+    pub host: Option<String>,
     /// PostgreSQL takes no more servers of it for now.
     pub refusal: Option<Refusal>,
     /// How long it takes to open a server, if that is known.
@@ -113,6 +118,7 @@ impl Book {
             shares: BTreeMap::new(),
             kept: false,
             order_at: None,
+            host: None,
             refusal: None,
             opening: None,
             recalling_since: None,
@@ -149,6 +155,7 @@ impl Book {
             || pool.kept
             // Whoever comes next must not try it at once.
             || pool.refusal.is_some()
+            || self.hosts.may_hold(pool)
         {
             return left;
         }

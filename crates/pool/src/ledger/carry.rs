@@ -198,7 +198,9 @@ impl Ledger {
         }
         match report.server {
             ReportedServer::Opening => {}
-            ReportedServer::Held(backend) => self.held(worker, lease, backend, now),
+            ReportedServer::Held(backend) => {
+                self.held(worker, lease, backend, now);
+            }
             ReportedServer::Closing => self.closing(worker, lease),
         }
         // It may not have heard that it may close it.
@@ -235,6 +237,7 @@ impl Ledger {
                 state,
                 dedicated,
             };
+            ledger.note_place(&lease);
             ledger.insert(id, lease, now);
         }
         octets.end()?;

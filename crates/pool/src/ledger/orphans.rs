@@ -28,7 +28,7 @@ impl Ledger {
             Some(key.clone())
         });
         let lost = lost.collect::<Vec<_>>();
-        self.orphan_leases(worker, now + linger);
+        self.orphan_leases(worker, now + linger, now);
         for key in lost {
             self.forget_unused(&key);
             self.stale.insert(key);
@@ -36,7 +36,7 @@ impl Ledger {
     }
 
     /// Makes orphans of the leases of a dead worker, whose shares are gone.
-    fn orphan_leases(&mut self, dead: WorkerId, until: Instant) {
+    fn orphan_leases(&mut self, dead: WorkerId, until: Instant, now: Instant) {
         let mut left = Vec::new();
         for (id, lease) in &mut self.leases {
             if let LeaseState::Orphaned { asked, .. } = &mut lease.state {
@@ -47,6 +47,7 @@ impl Ledger {
             }
         }
         for id in left {
+            self.try_over(id, now);
             self.orphans.insert(id);
             self.change(id, |lease| {
                 let backend = lease.state.take_backend();

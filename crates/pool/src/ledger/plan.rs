@@ -28,6 +28,7 @@ pub(super) use self::demands::PATIENCE;
 pub(super) use self::recalls::{LASTING, WIDEN};
 use super::WorkerId;
 use super::book::{Book, Count, ONE, Pool, Recall, part};
+use super::hosts::Turn;
 use super::lease::Lease;
 use crate::control::PoolKey;
 
@@ -134,7 +135,7 @@ impl Plan {
             rooms: Vec::new(),
             now,
         };
-        let missing = plan.take_in(book, leases, keys);
+        let missing = plan.take_in(book, leases, workers, keys);
         // Who has not said yet what it holds gets nothing.
         for share in &mut plan.shares {
             share.settled |= !workers.contains(&share.worker);
@@ -154,6 +155,7 @@ impl Plan {
         &mut self,
         book: &Book,
         leases: &BTreeMap<u64, Lease>,
+        workers: &BTreeSet<WorkerId>,
         keys: &BTreeSet<PoolKey>,
     ) -> Vec<Missing> {
         let mut known = BTreeMap::new();
@@ -180,13 +182,21 @@ impl Plan {
                     );
                 }
             }
-            self.take_in_shares(key, pool, leases, &rooms);
+            let turn = book.turn(key, pool, leases, workers, self.now);
+            self.take_in_shares(key, pool, leases, &rooms, turn);
+            if let Turn::Wait(until) = turn {
+                self.look_again(until);
+            }
             match pool.order_at.filter(|at| *at > self.now) {
-                None => missing.extend(pool.orders(key, leases).map(|(order, count)| Missing {
-                    order,
-                    count,
-                    rooms: rooms.clone(),
-                })),
+                None => {
+                    let orders = pool.orders(key, leases);
+                    let orders = orders.take(turn.orders()).map(|(order, count)| Missing {
+                        order,
+                        count: count.min(turn.most()),
+                        rooms: rooms.clone(),
+                    });
+                    missing.extend(orders);
+                }
                 later => self.look_again(later),
             }
         }
@@ -199,6 +209,7 @@ impl Plan {
         pool: &Pool,
         leases: &BTreeMap<u64, Lease>,
         rooms: &[usize],
+        host: Turn,
     ) {
         let turn = pool.turn();
         let mut ripe = BTreeMap::<WorkerId, Vec<Instant>>::new();
@@ -210,20 +221,21 @@ impl Plan {
         for (&worker, share) in &pool.shares {
             let mut ripe = ripe.remove(&worker).unwrap_or_default();
             ripe.sort_unstable();
+            let wanted = share.wanted.min(host.wanted(worker));
             self.shares.push(Planned {
                 pool: key.clone(),
                 worker,
                 recall: Recall::default(),
                 rooms: rooms.to_vec(),
                 leases: share.leases,
-                wanted: share.wanted,
-                settled: share.wanted == 0,
+                wanted,
+                settled: wanted == 0,
                 age: share.age(self.now),
                 wanting_since: share.wanting_since,
                 told_at: share.told_at,
                 aged: share.aged,
                 ripe,
-                fair: (u64::from(share.leases) + u64::from(share.wanted)) * ONE,
+                fair: (u64::from(share.leases) + u64::from(wanted)) * ONE,
             });
         }
     }

@@ -13,11 +13,12 @@ use super::{Ledger, WorkerId};
 use crate::control::{LeaseId, PoolKey};
 
 impl Ledger {
-    /// Takes note that the lease's server asks to be left.
+    /// Takes note that the lease's server, at this host, asks to be left.
     ///
     /// Of one that has just logged in the next one would ask the same, so that
     /// only need opens it.
-    pub fn asked_to_go(&mut self, worker: WorkerId, lease: LeaseId, now: Instant) {
+    pub fn asked_to_go(&mut self, worker: WorkerId, lease: LeaseId, host: &str, now: Instant) {
+        self.book.hosts.says(host, now);
         let Some(found) = self.find(worker, lease) else {
             return;
         };
@@ -52,7 +53,7 @@ impl Pool {
         let owing = self.shares.iter().filter(|(_, share)| share.owed > 0);
         owing
             .map(move |(worker, share)| (order(Some(*worker)), share.owed))
-            .chain(Some((order(None), minimum)))
+            .chain((minimum > 0).then(|| (order(None), minimum)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the ledger does in situations that have a name.
 
+mod hosts;
 mod minimum;
 mod orphans;
 mod overview;

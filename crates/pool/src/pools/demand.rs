@@ -137,7 +137,7 @@ impl Pool {
 
     /// Servers that could be used now, beyond those that are on their way.
     fn wanted(&self, retry: Duration, now: Instant) -> u32 {
-        if self.paused || self.failure(retry, now).is_some() {
+        if self.paused || self.holds_back(retry, now) {
             return 0;
         }
         self.need().saturating_sub(self.opening)

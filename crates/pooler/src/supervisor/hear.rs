@@ -8,6 +8,7 @@ use pgskein_protocol::key::Slot;
 
 use super::Supervisor;
 use super::ask::Asker;
+use super::hosts::note_host;
 
 impl Supervisor {
     /// Takes everything that a worker has said, and writes what waits for it.
@@ -73,14 +74,15 @@ impl Supervisor {
                 self.ledger.in_use(id, &pool, in_use, limits, self.now);
             }
             ToSupervisor::Held { lease, backend } => {
-                self.ledger.held(id, lease, backend, self.now);
+                let news = self.ledger.held(id, lease, backend, self.now);
+                note_host(news);
             }
             ToSupervisor::TooMany { lease, message } => {
                 if let Some(pool) = self.ledger.too_many(id, lease, self.now).cloned() {
                     self.tell_all(&ToWorker::TooMany { pool, message });
                 }
             }
-            ToSupervisor::AskedToGo { lease, .. } => self.ledger.asked_to_go(id, lease, self.now),
+            ToSupervisor::Host(report) => self.hear_of_host(id, report),
             ToSupervisor::MayClose { lease } => self.ledger.may_close(id, lease),
             ToSupervisor::Kept { lease } => self.ledger.kept(id, lease),
             ToSupervisor::OrphanCancelled { lease } => {

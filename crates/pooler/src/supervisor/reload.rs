@@ -257,6 +257,7 @@ impl Supervisor {
         self.config_version = version;
         self.renew_welcomes(&old);
         self.old_hosts.forget();
+        self.ledger.forget_places();
         logging::apply(&self.config.settings);
         self.statistics
             .book

@@ -266,6 +266,10 @@ impl Worker {
                         self.pass(client, &error, &mut done);
                     }
                 }
+                Stop::Farewell(header) => {
+                    let body = bytes.get(at + HEADER..at + header.total());
+                    self.note_farewell(id, body.unwrap_or_default());
+                }
                 Stop::Bad(fault) => return Err(ServerReason::Protocol(fault.to_string())),
                 _ => {
                     done.used = at;

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use log::Level;
-use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::control::{HostReport, ToSupervisor};
 use pgskein_pool::drain::Leaving;
 use pgskein_pool::pools::Failure;
 use pgskein_pool::slab::{ClientId, ServerId};
@@ -234,11 +234,12 @@ impl Worker {
         let client = server.client();
         let owner = server.owner;
         // What ends a stream is for the client to see, and nothing else.
-        let said_why = server.said_why || owner.is_some();
+        let said_why = server.farewell || owner.is_some();
         let torn = server.rest != Rest::None;
         let opening = server.is_opening();
         let new = !matches!(server.state, ServerState::Own { .. }) && opening;
         let (pool_id, lease) = (server.pool, server.lease);
+        let host = server.target.to_string();
         if matches!(server.state, ServerState::Closing { .. }) {
             return self.drop_server(id);
         }
@@ -266,6 +267,8 @@ impl Worker {
             message: reason.text().into_owned(),
         });
         let full = reason.is_too_many_connections();
+        // Whether its host leaves is known to the ledger only.
+        let unreachable = reason.unreachable().filter(|_| self.control.is_some());
         if opening && let Some(pool) = self.pools.get_mut(pool_id) {
             match &failure {
                 Some(failure) if full => {
@@ -273,15 +276,25 @@ impl Worker {
                     pool.on_refused();
                     pool.on_too_many(failure.clone(), self.now);
                 }
+                Some(failure) if unreachable.is_some() => pool.on_unreachable(failure.clone()),
                 _ => pool.on_open_failed(failure.clone(), self.now),
             }
         }
-        match failure {
-            Some(Failure { message, .. }) if full => {
+        match (failure, unreachable) {
+            (Some(Failure { message, .. }), _) if full => {
                 self.tell_supervisor(&ToSupervisor::TooMany { lease, message });
             }
-            Some(_) => self.refuse_greeting(pool_id),
-            None => {}
+            (Some(Failure { message, .. }), Some(says)) => {
+                let report = HostReport::Unreachable {
+                    lease,
+                    host,
+                    says,
+                    message,
+                };
+                self.tell_supervisor(&ToSupervisor::Host(report));
+            }
+            (Some(_), None) => self.refuse_greeting(pool_id),
+            (None, _) => {}
         }
         self.drop_server(id);
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pgskein_config::Settings;
-use pgskein_pool::control::{LeaseId, PoolKey, ToSupervisor};
+use pgskein_pool::control::{HostReport, LeaseId, PoolKey, ToSupervisor};
 use pgskein_pool::flow::Flow;
 use pgskein_pool::pools::{Failure, PoolId};
 use pgskein_pool::prepared;
@@ -25,7 +25,7 @@ use super::Worker;
 use super::chores::Chore;
 use super::client::Rest;
 use super::flight::Replay;
-use super::reason::ServerReason;
+use super::reason::{CONNECTION_FAILURE, ServerReason};
 use super::server::{Server, ServerState, Target};
 use super::stream::{Outbox, Socket, Stream};
 use super::sweep::after;
@@ -124,7 +124,7 @@ impl Worker {
             return self.decline(pool_id, lease);
         }
         let Some(database) = self.config.database(&pool.key.database) else {
-            return self.open_failed(pool_id, lease, "database removed");
+            return self.open_failed(pool_id, lease, "database removed", None);
         };
         let turn = self.addresses.turns.get(&pool_id).copied().unwrap_or(0);
         let port = database.port;
@@ -156,7 +156,7 @@ impl Worker {
                 }
                 Err(error) => {
                     let text = format!("server DNS lookup failed: {host}: {error}");
-                    self.open_failed(pool_id, lease, &text);
+                    self.open_failed(pool_id, lease, &text, None);
                 }
             },
             _ => {
@@ -193,7 +193,8 @@ impl Worker {
             Ok(socket) => socket,
             Err(error) => {
                 let text = format!("connect failed: {target}: {error}");
-                return self.open_failed(pool, lease, &text);
+                let host = target.to_string();
+                return self.open_failed(pool, lease, &text, Some(host));
             }
         };
         let stream = Stream::to_server(socket);
@@ -203,7 +204,7 @@ impl Worker {
             queued: false,
             used: false,
             retire: None,
-            said_why: false,
+            farewell: false,
             state: ServerState::Connecting {
                 deadline: after(now, self.config.settings.server_connect_timeout),
             },
@@ -272,7 +273,7 @@ impl Worker {
             Ok(Some(error)) | Err(error) => {
                 let text = format!("connect failed: {}: {error}", server.target);
                 self.next_host(id);
-                self.lose_server(id, &ServerReason::login_failed(text));
+                self.lose_server(id, &ServerReason::ConnectFailed(text));
             }
         }
     }
@@ -284,17 +285,31 @@ impl Worker {
         }
     }
 
-    fn open_failed(&mut self, pool_id: PoolId, lease: LeaseId, text: &str) {
+    /// A server of a pool could not even be connected to; `host` is known if it
+    /// has an address.
+    fn open_failed(&mut self, pool_id: PoolId, lease: LeaseId, text: &str, host: Option<String>) {
         *self.addresses.turns.entry(pool_id).or_default() += 1;
         let now = self.now;
         if let Some(pool) = self.pools.get_mut(pool_id) {
             log::warn!("{}/{}: {text}", pool.key.database, pool.key.user);
             let failure = Failure {
-                sqlstate: "08006".to_owned(),
+                sqlstate: CONNECTION_FAILURE.to_owned(),
                 message: text.to_owned(),
             };
-            pool.on_open_failed(Some(failure), now);
             pool.on_returned();
+            match host.filter(|_| self.control.is_some()) {
+                Some(host) => {
+                    pool.on_unreachable(failure);
+                    let report = HostReport::Unreachable {
+                        lease,
+                        host,
+                        says: false,
+                        message: text.to_owned(),
+                    };
+                    self.tell_supervisor(&ToSupervisor::Host(report));
+                }
+                None => pool.on_open_failed(Some(failure), now),
+            }
         }
         if self.control.is_none() {
             self.spare_leases.push((pool_id, lease));

@@ -154,6 +154,7 @@ impl Worker {
             ToWorker::Answered { request, outcome } => self.on_answered(request, &outcome),
             ToWorker::Shown { request, rows } => self.on_shown(request, &rows),
             ToWorker::Runtime(message) => self.on_runtime(message),
+            ToWorker::Host(notice) => self.on_host_notice(notice),
             ToWorker::Welcome { pool, burst } => self.on_welcome(&pool, &burst),
             ToWorker::Count { round, period } => self.on_count(round, period),
             ToWorker::OldHost { host } => {

@@ -1,4 +1,4 @@
-//! Going: servers that ask to be left.
+//! Going: servers that ask to be left, and hosts that leave.
 //!
 //! A server asks by GoAway, where that was negotiated, or by the parameter
 //! `disconnect_requested`; idle ones are read as well. It stays usable, is closed
@@ -9,14 +9,16 @@
 //! protocol message" and "disconnect_requested".
 
 use pgskein_config::PoolMode;
-use pgskein_pool::control::ToSupervisor;
+use pgskein_pool::control::{HostNotice, HostReport, ToSupervisor};
+use pgskein_pool::pools::{Failure, Leaving};
 use pgskein_pool::slab::ServerId;
-use pgskein_protocol::TransactionStatus;
+use pgskein_protocol::{ErrorFields, TransactionStatus};
 
 use super::Worker;
 use super::client::SessionState;
-use super::reason::ServerReason;
+use super::reason::{CONNECTION_FAILURE, ServerReason};
 use super::server::{Retire, ServerState};
+use super::stream::Filled;
 
 impl Worker {
     /// A server has sent GoAway.
@@ -57,11 +59,101 @@ impl Worker {
             server.number,
             self.server_name(server)
         );
-        let message = ToSupervisor::AskedToGo {
+        let report = HostReport::AskedToGo {
             lease: server.lease,
             host: server.target.to_string(),
         };
-        self.tell_supervisor(&message);
+        self.tell_supervisor(&ToSupervisor::Host(report));
+    }
+
+    /// A server has ended the connection and said why; it is lent to nobody any
+    /// more.
+    #[cold]
+    pub(super) fn note_farewell(&mut self, id: ServerId, body: &[u8]) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        server.farewell = true;
+        server.retire = Some(Retire::Ended);
+        let fields = ErrorFields::parse(body);
+        if fields.sqlstate().is_some_and(is_shutdown) {
+            let report = HostReport::Farewell {
+                lease: server.lease,
+                host: server.target.to_string(),
+            };
+            self.tell_supervisor(&ToSupervisor::Host(report));
+        }
+    }
+
+    /// Reads what an idle server has to say before it is lent; whether it still
+    /// can be.
+    #[cold]
+    pub(super) fn hear_idle(&mut self, id: ServerId) -> bool {
+        let mut scratch = [0; 1024];
+        while let Some(server) = self.servers.get_mut(id)
+            && server.stream.readable()
+        {
+            let heard = match server.stream.fill(&mut server.inbox, &mut scratch) {
+                Ok(Filled::Nothing) => break,
+                Ok(Filled::End) => Err(ServerReason::Lost),
+                Ok(Filled::Scratch(end)) => {
+                    self.take_from_server(id, scratch.get(..end).unwrap_or_default())
+                }
+                Ok(Filled::Inbox(bytes)) => self.take_from_server(id, &bytes),
+                Err(error) => Err(ServerReason::SocketFailed(error.kind())),
+            };
+            if let Err(reason) = heard {
+                self.lose_server(id, &reason);
+            }
+        }
+        let server = self.servers.get(id);
+        let free = server.is_some_and(|s| matches!(s.state, ServerState::Idle));
+        let stays = free && server.is_some_and(|s| s.retire != Some(Retire::Ended));
+        if free && !stays {
+            self.close_server(id, &ServerReason::Lost);
+        }
+        stays
+    }
+
+    /// The supervisor says something of the host of a pool.
+    pub(super) fn on_host_notice(&mut self, notice: HostNotice) {
+        let (HostNotice::Leaves { pool: key, .. }
+        | HostNotice::Back { pool: key }
+        | HostNotice::Fails { pool: key }) = &notice;
+        let Some(id) = self.pools.lookup(key) else {
+            return;
+        };
+        let now = self.now;
+        let Some(pool) = self.pools.get_mut(id) else {
+            return;
+        };
+        match notice {
+            HostNotice::Leaves { host, message, .. } => {
+                let failure = Failure {
+                    sqlstate: CONNECTION_FAILURE.to_owned(),
+                    message,
+                };
+                pool.on_host_leaves(Leaving { host, failure });
+            }
+            HostNotice::Back { .. } => pool.on_host_back(),
+            HostNotice::Fails { .. } => {
+                pool.on_failure_known(now);
+                self.refuse_greeting(id);
+            }
+        }
+        self.wish(id);
+    }
+
+    /// Nobody is left to say whether hosts leave.
+    pub(super) fn judge_hosts_alone(&mut self) {
+        let mut judged = Vec::new();
+        for (id, pool) in self.pools.iter_mut() {
+            pool.on_failure_known(self.now);
+            judged.push(id);
+        }
+        for id in judged {
+            self.refuse_greeting(id);
+        }
     }
 
     /// Asks clients that keep such a server and were not at rest before.
@@ -74,16 +166,24 @@ impl Worker {
         }
     }
 
-    /// Tells a new supervisor which servers have asked.
-    pub(super) fn report_requests(&mut self) {
+    /// Tells a new supervisor which servers have asked, and which hosts leave.
+    pub(super) fn report_hosts(&mut self) {
         let servers = self.servers.iter().map(|(_, server)| server);
         let asked = servers.filter(|s| s.retire == Some(Retire::AsksToGo) && s.is_working());
-        let messages = asked.map(|server| ToSupervisor::AskedToGo {
+        let asked = asked.map(|server| HostReport::AskedToGo {
             lease: server.lease,
             host: server.target.to_string(),
         });
-        for message in messages.collect::<Vec<_>>() {
-            self.tell_supervisor(&message);
+        let leaving = self.pools.iter().filter_map(|(_, pool)| {
+            let leaving = pool.leaving()?;
+            Some(HostReport::Leaving {
+                pool: pool.key.clone(),
+                host: leaving.host.clone(),
+                message: leaving.failure.message.clone(),
+            })
+        });
+        for report in asked.chain(leaving).collect::<Vec<_>>() {
+            self.tell_supervisor(&ToSupervisor::Host(report));
         }
     }
 
@@ -108,4 +208,10 @@ impl Worker {
             self.ask_to_go(client);
         }
     }
+}
+
+/// Whether a SQLSTATE says that PostgreSQL shuts down or starts:
+/// `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`.
+pub(super) fn is_shutdown(sqlstate: &str) -> bool {
+    matches!(sqlstate, "57P01" | "57P02" | "57P03")
 }

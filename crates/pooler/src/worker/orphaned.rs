@@ -41,6 +41,7 @@ impl Worker {
         );
         self.orphaned_at = Some(self.now);
         self.stop_asking();
+        self.judge_hosts_alone();
         self.answer_unanswered();
         self.supervisor_silent();
         self.refuse_claims();
@@ -84,7 +85,7 @@ impl Worker {
             last_lease: self.last_lease,
             statement_key: self.statements.key(),
         });
-        self.report_requests();
+        self.report_hosts();
         let pools: Vec<PoolId> = self.pools.iter().map(|(id, _)| id).collect();
         for id in pools {
             if let Some(pool) = self.pools.get_mut(id) {

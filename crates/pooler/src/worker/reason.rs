@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use log::Level;
 use pgskein_pool::pools::Failure;
 
+use super::going::is_shutdown;
 use super::server::Retire;
 
 /// Why a client is closed.
@@ -273,7 +274,9 @@ pub(super) enum ServerReason {
     SocketFailed(std::io::ErrorKind),
     /// `server_connect_timeout`.
     ConnectTimeout,
-    /// It could not be reached, or refused our login.
+    /// It could not be reached.
+    ConnectFailed(String),
+    /// It refused our login.
     LoginFailed {
         /// SQLSTATE, the server's own where it gave one.
         sqlstate: String,
@@ -330,10 +333,23 @@ impl ServerReason {
             Self::Lost
                 | Self::SocketFailed(_)
                 | Self::ConnectTimeout
+                | Self::ConnectFailed(_)
                 | Self::LoginFailed { .. }
                 | Self::OwnQueryFailed
                 | Self::Protocol(_)
         )
+    }
+
+    /// Whether this may be because the host leaves, when it keeps a server from
+    /// being opened: if so, whether the host says it itself.
+    pub(super) fn unreachable(&self) -> Option<bool> {
+        match self {
+            Self::Lost | Self::SocketFailed(_) | Self::ConnectTimeout | Self::ConnectFailed(_) => {
+                Some(false)
+            }
+            Self::LoginFailed { sqlstate, .. } => is_shutdown(sqlstate).then_some(true),
+            _ => None,
+        }
     }
 
     /// Whether PostgreSQL takes no more connections for now.
@@ -356,7 +372,7 @@ impl ServerReason {
             Self::SocketFailed(kind) => return Cow::Owned(format!("server socket failed: {kind}")),
             Self::ConnectTimeout => "connect timeout",
             Self::LoginFailed { message, .. } => message,
-            Self::Protocol(text) => text,
+            Self::ConnectFailed(text) | Self::Protocol(text) => text,
             Self::Lifetime => "server lifetime over",
             Self::Idle => "server idle timeout",
             Self::Recalled => "connection wanted by another worker",
@@ -378,6 +394,7 @@ impl From<Retire> for ServerReason {
             Retire::Paused => Self::Paused,
             Retire::Changed => Self::DatabaseChanged,
             Retire::AsksToGo => Self::AskedToGo,
+            Retire::Ended => Self::Lost,
         }
     }
 }
@@ -386,7 +403,7 @@ impl From<Retire> for ServerReason {
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
 /// SQLSTATE `connection_failure`.
-const CONNECTION_FAILURE: &str = "08006";
+pub(super) const CONNECTION_FAILURE: &str = "08006";
 
 #[cfg(test)]
 mod tests {

@@ -394,9 +394,13 @@ impl Worker {
                 if self
                     .servers
                     .get(server)
-                    .is_some_and(|server| server.stream.read_closed()) =>
+                    .is_some_and(|server| server.stream.readable()) =>
             {
-                self.lose_server(server, &ServerReason::Lost);
+                // It may have said that it goes, or be gone.
+                if self.hear_idle(server) {
+                    self.link(id, server);
+                    return Ok(true);
+                }
                 self.request(id)
             }
             Request::Link(server) => {

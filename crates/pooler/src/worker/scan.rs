@@ -47,6 +47,9 @@ pub(super) enum Stop {
     Deallocated(Header),
     /// A GoAway, which is to be dropped.
     GoAway,
+    /// A whole error with which the server ends the connection, not consumed or
+    /// noted yet.
+    Farewell(Header),
 }
 
 /// What is wrong with a frame.
@@ -245,6 +248,14 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
             Err(error) => return Stop::Bad(Fault::Frame(error)),
         };
         let whole = here.len() >= header.total();
+        if header.tag == backend::ERROR && header.total() <= WHOLE_MAX && !server.farewell {
+            if !whole {
+                return Stop::Tail;
+            }
+            if says_why(here.get(HEADER..header.total())) {
+                return Stop::Farewell(header);
+            }
+        }
         if server.flow.renames()
             && let Some(stop) = scan_names(server, header, here)
         {
@@ -252,9 +263,6 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
         }
         match server.flow.on_server(header.tag) {
             ServerVerdict::Forward if client => {
-                if header.tag == backend::ERROR {
-                    server.said_why |= says_why(here.get(HEADER..header.total()));
-                }
                 if !whole {
                     server.rest = Rest::Forward(header.total() - here.len());
                     *at = bytes.len();
@@ -339,9 +347,7 @@ fn scan_names(server: &mut Server, header: Header, here: &[u8]) -> Option<Stop> 
             if server.flow.owes_answer() {
                 return Some(Stop::Answer);
             }
-            let body = body();
-            server.said_why |= says_why(body);
-            Some(body.map_or(Stop::Tail, |_| Stop::Error(header)))
+            Some(body().map_or(Stop::Tail, |_| Stop::Error(header)))
         }
         (backend::COMMAND_COMPLETE, DISCARD_ALL_LENGTH | DEALLOCATE_ALL_LENGTH) => {
             let Some(body) = body() else {

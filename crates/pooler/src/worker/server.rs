@@ -42,8 +42,8 @@ pub(super) struct Server {
     pub used: bool,
     /// Why it is closed at its next release, if it is.
     pub retire: Option<Retire>,
-    /// Whether it has said why it is about to close.
-    pub said_why: bool,
+    /// Whether it has ended the connection, and said why.
+    pub farewell: bool,
     /// What it is doing.
     pub state: ServerState,
     /// What it owes.
@@ -97,6 +97,8 @@ pub(super) enum Retire {
     Changed,
     /// It asks to be left.
     AsksToGo,
+    /// It has ended the connection.
+    Ended,
 }
 
 /// Where a server is.

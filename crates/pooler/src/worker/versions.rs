@@ -17,6 +17,7 @@ use pgskein_protocol::{Bid, ErrorFields, Version};
 
 use super::Worker;
 use super::connect::open_socket;
+use super::going::is_shutdown;
 use super::reason::ServerReason;
 use super::server::{Server, ServerState, Target};
 use super::stream::{Outbox, Stream};
@@ -122,6 +123,6 @@ pub(super) fn is_reset(error: &io::Error) -> bool {
 /// no right for us.
 pub(super) fn may_mean_the_version(fields: &ErrorFields<'_>) -> bool {
     fields.sqlstate().is_none_or(|sqlstate| {
-        !matches!(sqlstate, "57P03" | "53300") && !sqlstate.starts_with("28")
+        !is_shutdown(sqlstate) && sqlstate != "53300" && !sqlstate.starts_with("28")
     })
 }

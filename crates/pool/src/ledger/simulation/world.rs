@@ -280,7 +280,9 @@ impl World {
                 let limits = self.limits(&pool);
                 self.ledger.in_use(id, &pool, in_use, limits, now);
             }
-            ToSupervisor::Held { lease, backend } => self.ledger.held(id, lease, backend, now),
+            ToSupervisor::Held { lease, backend } => {
+                self.ledger.held(id, lease, backend, now);
+            }
             ToSupervisor::Dedicated { lease } => self.ledger.dedicated(id, lease),
             ToSupervisor::TooMany { lease, .. } => {
                 assert!(self.ledger.too_many(id, lease, now).is_some());

@@ -2,6 +2,7 @@
 
 use super::*;
 
+const HOST: &str = "/s";
 const OLD: Duration = Duration::from_secs(2);
 
 /// A pool with one server of worker 2 that is there for a while.
@@ -17,7 +18,9 @@ fn one(pool_size: u32) -> (Fixture, PoolKey, LeaseId) {
 #[test]
 fn opens_another_by_the_same_worker_at_once() {
     let (mut fixture, _, lease) = one(5);
-    fixture.ledger.asked_to_go(worker(2), lease, fixture.now);
+    fixture
+        .ledger
+        .asked_to_go(worker(2), lease, HOST, fixture.now);
     let workers: Vec<u8> = fixture.orders().iter().map(|(who, _)| *who).collect();
     assert_eq!(workers, [2]);
     fixture.ledger.returned(worker(2), lease, fixture.now);
@@ -27,7 +30,9 @@ fn opens_another_by_the_same_worker_at_once() {
 #[test]
 fn waits_for_room_under_the_limit() {
     let (mut fixture, _, lease) = one(1);
-    fixture.ledger.asked_to_go(worker(2), lease, fixture.now);
+    fixture
+        .ledger
+        .asked_to_go(worker(2), lease, HOST, fixture.now);
     fixture.ledger.closing(worker(2), lease);
     assert_eq!(fixture.orders(), []);
     fixture.ledger.returned(worker(2), lease, fixture.now);
@@ -38,7 +43,9 @@ fn waits_for_room_under_the_limit() {
 #[test]
 fn is_none_beside_one_that_somebody_waits_for() {
     let (mut fixture, shop, lease) = one(1);
-    fixture.ledger.asked_to_go(worker(2), lease, fixture.now);
+    fixture
+        .ledger
+        .asked_to_go(worker(2), lease, HOST, fixture.now);
     fixture.want(2, &shop, 1);
     fixture.ledger.returned(worker(2), lease, fixture.now);
     let actions = fixture.actions();
@@ -58,7 +65,7 @@ fn comes_not_in_place_of_one_that_has_just_logged_in() {
     let (who, young) = fixture.orders()[0];
     let now = fixture.now;
     fixture.ledger.held(worker(who), young, None, now);
-    fixture.ledger.asked_to_go(worker(who), young, now);
+    fixture.ledger.asked_to_go(worker(who), young, HOST, now);
     fixture.ledger.returned(worker(who), young, now);
     assert_eq!(fixture.orders(), [], "it would ask the same");
     fixture.pass(fixture.limits.login_retry);
@@ -69,7 +76,9 @@ fn comes_not_in_place_of_one_that_has_just_logged_in() {
 #[test]
 fn is_not_owed_by_a_dead_worker() {
     let (mut fixture, _, lease) = one(1);
-    fixture.ledger.asked_to_go(worker(2), lease, fixture.now);
+    fixture
+        .ledger
+        .asked_to_go(worker(2), lease, HOST, fixture.now);
     fixture.ledger.worker_died(worker(2), LINGER, fixture.now);
     fixture.pass(LINGER);
     assert_eq!(fixture.orders(), []);

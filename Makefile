@@ -6,11 +6,14 @@ CARGO ?= cargo
 PROFILE ?= release
 # Scenarios wait more than they compute.
 SCENARIOS_AT_ONCE ?= 4
+# Seconds of kills, and restarts under a storm of connects, in `make chaos`.
+CHAOS_SECONDS ?= 180
+CHAOS_RESTARTS ?= 200
 
 target := $(or $(CARGO_TARGET_DIR),target)
 program := $(abspath $(target))/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/pgskein
 
-.PHONY: all build run test scenarios check fmt-check clippy unit sizes bench fuzz setup clean
+.PHONY: all build run test scenarios check fmt-check clippy unit sizes chaos bench fuzz setup clean
 
 all: build
 
@@ -48,6 +51,14 @@ unit:
 
 sizes:
 	@scripts/check-sizes.sh
+
+## chaos: kills and restarts for some minutes; CHAOS_SECONDS, CHAOS_RESTARTS
+chaos:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory build
+	PGSKEIN=$(program) PGSKEIN_CHAOS_SECONDS=$(CHAOS_SECONDS) \
+	  PGSKEIN_STORM_RESTARTS=$(CHAOS_RESTARTS) $(CARGO) test --quiet \
+	  --package pgskein-tests --test scenarios -- --nocapture --test-threads 1 chaos:: storm::
 
 ## bench: side by side with PgBouncer; writes doc/benchmarks.md
 bench:

@@ -45,6 +45,11 @@ impl Daemon {
         }
     }
 
+    /// Its supervisor.
+    pub fn supervisor(&self) -> Process {
+        self.supervisor
+    }
+
     /// Its workers.
     pub fn workers(&self) -> Vec<Process> {
         self.supervisor.children()

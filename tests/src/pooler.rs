@@ -293,7 +293,11 @@ impl Pooler {
     ///
     /// As [`Pooler::try_connect`].
     pub fn connect_unix(&self, login: &Login) -> Result<Client, ErrorFields> {
-        Client::log_in(self.unix_wire(), login)
+        let wire = self.try_unix_wire().map_err(|e| ErrorFields {
+            message: e.to_string(),
+            ..ErrorFields::default()
+        })?;
+        Client::log_in(wire, login)
     }
 
     /// A raw connection to whichever worker the kernel picks.
@@ -317,9 +321,18 @@ impl Pooler {
 
     /// A raw connection over the unix socket.
     pub fn unix_wire(&self) -> Wire {
+        let wire = self.try_unix_wire();
+        wire.unwrap_or_else(|e| panic!("cannot connect to the unix socket: {e}"))
+    }
+
+    /// A raw connection over the unix socket, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// That of the connect.
+    pub fn try_unix_wire(&self) -> std::io::Result<Wire> {
         let path = self.socket_folder().join(format!(".s.PGSQL.{}", self.port));
-        let stream = UnixStream::connect(&path);
-        Wire::unix(stream.unwrap_or_else(|e| panic!("cannot connect to {}: {e}", path.display())))
+        UnixStream::connect(path).map(Wire::unix)
     }
 
     /// Source ports that reach worker `n`, for [`Pooler::wire_from`].

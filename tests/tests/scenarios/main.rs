@@ -9,6 +9,7 @@ mod authentication;
 mod bursts;
 mod cancel;
 mod cancel_races;
+mod chaos;
 mod client_leaves;
 mod client_limits;
 mod console;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use pgskein_config::ClientLimits;
 
 use crate::control::ClaimAnswer;
-use crate::ledger::WorkerId;
+use crate::ledger::{WorkerId, put_worker, worker};
+use crate::octets::{Octets, Truncated, put_bytes, put_count};
 
 /// The clients that count, by their number in the group's one sequence.
 ///
@@ -87,6 +88,32 @@ impl ClientPlaces {
         }
     }
 
+    /// Appends them to `out`: version (1), number of clients (4), then number
+    /// (8), worker, database and user of each.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        put_count(out, self.clients.len());
+        for (client, place) in &self.clients {
+            out.extend_from_slice(&client.to_be_bytes());
+            put_worker(out, place.worker);
+            put_bytes(out, place.database.as_bytes());
+            put_bytes(out, place.user.as_bytes());
+        }
+    }
+
+    /// Takes them from the start of `octets`.
+    pub(crate) fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+        if octets.u8()? != VERSION {
+            return Err(Truncated);
+        }
+        let mut places = Self::default();
+        for _ in 0..octets.u32()? {
+            let (client, worker) = (octets.u64()?, worker(octets)?);
+            places.enter(worker, client, octets.text()?, octets.text()?);
+        }
+        Ok(places)
+    }
+
     fn give_back(&mut self, place: &Place) {
         for (counts, name) in [
             (&mut self.databases, &place.database),
@@ -101,6 +128,8 @@ impl ClientPlaces {
         }
     }
 }
+
+const VERSION: u8 = 1;
 
 #[cfg(test)]
 mod tests {

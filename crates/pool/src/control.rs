@@ -211,7 +211,7 @@ fn topic(octets: &mut Octets<'_>) -> Result<Topic, Truncated> {
         .and_then(|code| Topic::of_code(code).ok_or(Truncated))
 }
 
-fn slot(octets: &mut Octets<'_>) -> Result<Slot, Truncated> {
+pub(crate) fn slot(octets: &mut Octets<'_>) -> Result<Slot, Truncated> {
     octets
         .u8()
         .and_then(|number| Slot::new(number).ok_or(Truncated))

@@ -40,6 +40,7 @@ pub use self::action::LedgerAction;
 use self::book::{Book, Recall};
 pub use self::carry::{CarryError, Report, ReportedServer};
 pub use self::hosts::{HostNews, Unreachable};
+pub(crate) use self::carry::{put_worker, worker};
 use self::lease::{Lease, LeaseState};
 pub use self::overview::PoolShare;
 use self::plan::Plan;

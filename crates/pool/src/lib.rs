@@ -8,6 +8,7 @@ pub mod drain;
 pub mod drain_order;
 pub mod flow;
 pub mod ledger;
+pub mod legacy;
 mod octets;
 pub mod old_hosts;
 pub mod parameters;

@@ -49,6 +49,26 @@ impl<'a> Octets<'a> {
         String::from_utf8(bytes.to_vec()).map_err(|_| Truncated)
     }
 
+    /// Takes what may not be there.
+    pub(crate) fn option<T>(
+        &mut self,
+        take: impl FnOnce(&mut Self) -> Result<T, Truncated>,
+    ) -> Result<Option<T>, Truncated> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => take(self).map(Some),
+            _ => Err(Truncated),
+        }
+    }
+
+    /// Takes a counted list.
+    pub(crate) fn list<T, L: FromIterator<T>>(
+        &mut self,
+        mut take: impl FnMut(&mut Self) -> Result<T, Truncated>,
+    ) -> Result<L, Truncated> {
+        (0..self.u32()?).map(|_| take(self)).collect()
+    }
+
     /// Takes exactly `N` bytes.
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Truncated> {
         let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(Truncated)?;
@@ -70,6 +90,23 @@ impl<'a> Octets<'a> {
 pub(crate) fn put_duration(out: &mut Vec<u8>, value: Duration) {
     let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
     out.extend_from_slice(&micros.to_be_bytes());
+}
+
+/// Appends the number of elements of a list.
+pub(crate) fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+/// Appends whether there is something, and what it is.
+pub(crate) fn put_option<T>(
+    out: &mut Vec<u8>,
+    value: Option<T>,
+    put: impl FnOnce(&mut Vec<u8>, T),
+) {
+    out.push(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put(out, value);
+    }
 }
 
 /// Appends a counted byte string.

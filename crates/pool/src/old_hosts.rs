@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::octets::{Octets, Truncated, put_bytes, put_count};
+
 /// The addresses of hosts that take plain 3.0 only.
 #[derive(Clone, Debug, Default)]
 pub struct OldHosts(BTreeSet<String>);
@@ -25,6 +27,19 @@ impl OldHosts {
     /// Whether a host is to be asked for plain 3.0.
     pub fn contains(&self, host: &str) -> bool {
         self.0.contains(host)
+    }
+
+    /// Appends them to `out`: their number (4) and their names.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_count(out, self.0.len());
+        for host in &self.0 {
+            put_bytes(out, host.as_bytes());
+        }
+    }
+
+    /// Takes them from the start of `octets`.
+    pub(crate) fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+        octets.list(Octets::text).map(Self)
     }
 
     /// Forgets all of them, so that each is asked for the newest again.

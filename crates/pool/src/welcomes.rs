@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::control::PoolKey;
-use crate::ledger::WorkerId;
+use crate::control::{self, PoolKey, put_pool};
+use crate::ledger::{WorkerId, put_worker, worker};
+use crate::octets::{Octets, Truncated, put_bytes, put_count};
 
 /// The newest welcome of each pool, and who waits for one.
 #[derive(Debug, Default)]
@@ -64,6 +65,40 @@ impl Welcomes {
         }
     }
 
+    /// Appends them to `out`: version (1), number of welcomes (4), pool and
+    /// bytes of each, number of pools that are asked for (4), pool and workers
+    /// (their number in 4 bytes) of each.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        put_count(out, self.known.len());
+        for (pool, burst) in &self.known {
+            put_pool(out, pool);
+            put_bytes(out, burst);
+        }
+        put_count(out, self.asking.len());
+        for (pool, workers) in &self.asking {
+            put_pool(out, pool);
+            put_count(out, workers.len());
+            for worker in workers {
+                put_worker(out, *worker);
+            }
+        }
+    }
+
+    /// Takes them from the start of `octets`.
+    pub(crate) fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+        if octets.u8()? != VERSION {
+            return Err(Truncated);
+        }
+        let known: BTreeMap<_, _> =
+            octets.list(|octets| Ok((control::pool(octets)?, octets.bytes()?.to_vec())))?;
+        Ok(Self {
+            size: known.values().map(Vec::len).sum(),
+            known,
+            asking: octets.list(|octets| Ok((control::pool(octets)?, octets.list(worker)?)))?,
+        })
+    }
+
     /// A worker has died: it asks for nothing any more.
     pub fn on_death(&mut self, worker: WorkerId) {
         self.asking.retain(|_, asking| {
@@ -72,6 +107,8 @@ impl Welcomes {
         });
     }
 }
+
+const VERSION: u8 = 1;
 
 /// Most bytes of welcomes that are kept.
 const MOST_BYTES: usize = 16 * 1024 * 1024;

@@ -19,11 +19,14 @@ pub enum Asked {
     },
     /// To carry out an order.
     Order(Order),
+    /// To replace the supervisor and every worker by the program that is
+    /// installed now.
+    Restart,
 }
 
 impl Asked {
     /// Appends it to `out`: a byte for its kind, then its argument.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Reload => out.push(RELOAD),
             Self::Set { name, value } => {
@@ -35,11 +38,12 @@ impl Asked {
                 out.push(ORDER);
                 order.encode(out);
             }
+            Self::Restart => out.push(RESTART),
         }
     }
 
     /// Takes it from the start of `octets`.
-    pub(super) fn take(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+    pub(crate) fn take(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
         Ok(match octets.u8()? {
             RELOAD => Self::Reload,
             SET => Self::Set {
@@ -47,6 +51,7 @@ impl Asked {
                 value: octets.text()?,
             },
             ORDER => Self::Order(Order::take(octets)?),
+            RESTART => Self::Restart,
             _ => return Err(Truncated),
         })
     }
@@ -59,6 +64,7 @@ impl fmt::Display for Asked {
             Self::Reload => f.write_str("RELOAD"),
             Self::Set { name, value } => write!(f, "SET {name}={value}"),
             Self::Order(order) => order.fmt(f),
+            Self::Restart => f.write_str("RESTART"),
         }
     }
 }
@@ -66,3 +72,4 @@ impl fmt::Display for Asked {
 const RELOAD: u8 = 1;
 const SET: u8 = 2;
 const ORDER: u8 = 3;
+const RESTART: u8 = 4;

@@ -147,6 +147,14 @@ pub enum ToWorker {
     Runtime(FromSupervisor),
     /// Something about the host of a pool.
     Host(HostNotice),
+    /// Another program is the supervisor now, and wants to know what the worker
+    /// has: every [`ToSupervisor::Lease`](super::ToSupervisor::Lease), then
+    /// [`ToSupervisor::Reported`](super::ToSupervisor::Reported), then what it
+    /// wants.
+    Report,
+    /// A successor accepts from the worker's listeners: close them, and the unix
+    /// socket, without accepting what is queued.
+    HandOver,
 }
 
 impl ToWorker {
@@ -220,6 +228,8 @@ impl ToWorker {
                 out.extend_from_slice(&round.to_be_bytes());
                 out.push(u8::from(*period));
             }),
+            Self::Report => put_frame(out, 125, |_| {}),
+            Self::HandOver => put_frame(out, 126, |_| {}),
             Self::Runtime(message) => message.encode(out),
             Self::Host(notice) => notice.encode(out),
         }
@@ -311,6 +321,8 @@ impl ToWorker {
                     round: octets.u64()?,
                     period: octets.u8()? != 0,
                 },
+                125 => Self::Report,
+                126 => Self::HandOver,
                 kind => {
                     if let Some(notice) = HostNotice::take(kind, octets)? {
                         return Ok(Some(Self::Host(notice)));

@@ -30,7 +30,7 @@ use pgskein_protocol::key::Slot;
 use super::lease::{Lease, LeaseState};
 use super::{Ledger, Limits, WorkerId};
 use crate::control::{self, Backend, LeaseId, PoolKey};
-use crate::octets::{Octets, Truncated, put_duration};
+use crate::octets::{Octets, Truncated, put_count, put_duration};
 
 /// The book of another supervisor cannot be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -256,10 +256,6 @@ impl std::fmt::Display for CarryError {
 
 impl std::error::Error for CarryError {}
 
-fn put_count(out: &mut Vec<u8>, count: usize) {
-    out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
-}
-
 fn put_limits(out: &mut Vec<u8>, limits: Limits) {
     for count in [
         limits.pool_size,
@@ -351,13 +347,15 @@ fn state(octets: &mut Octets<'_>, now: Instant) -> Result<LeaseState, Truncated>
     })
 }
 
-fn put_worker(out: &mut Vec<u8>, worker: WorkerId) {
+/// Appends the name of a worker, as it is in every book that is carried.
+pub(crate) fn put_worker(out: &mut Vec<u8>, worker: WorkerId) {
     out.push(worker.slot.get());
     out.extend_from_slice(&worker.generation.to_be_bytes());
     out.extend_from_slice(&worker.incarnation.to_be_bytes());
 }
 
-fn worker(octets: &mut Octets<'_>) -> Result<WorkerId, Truncated> {
+/// Takes the name of a worker.
+pub(crate) fn worker(octets: &mut Octets<'_>) -> Result<WorkerId, Truncated> {
     Ok(WorkerId {
         slot: Slot::new(octets.u8()?).ok_or(Truncated)?,
         generation: octets.u32()?,

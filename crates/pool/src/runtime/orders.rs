@@ -10,6 +10,8 @@
 //!
 //! An order that waits for clients has no time that could be over.
 
+mod carry;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 

@@ -7,6 +7,8 @@
 //! had counted it is gone. A period ends with a round as well: what it counted
 //! is the difference between two sums, and nothing is in two periods or none.
 
+mod carry;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 

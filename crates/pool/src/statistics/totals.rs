@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::counters::{Counters, Traffic};
-use crate::octets::{Octets, Truncated, put_bytes};
+use crate::octets::{Octets, Truncated, put_bytes, put_count};
 
 /// The counters of databases by name; those of very many are one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -70,6 +70,25 @@ impl Totals {
         }
     }
 
+    /// Appends them to `out`: their number, then name and counters of each.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_count(out, self.databases.len());
+        for (database, counters) in self.iter() {
+            put_bytes(out, database.as_bytes());
+            counters.encode(out);
+        }
+    }
+
+    /// Takes them from the start of `octets`.
+    pub(super) fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+        let mut totals = Self::default();
+        for _ in 0..octets.u32()? {
+            let database = octets.text()?;
+            totals.add(&database, &Counters::decode(octets)?);
+        }
+        Ok(totals)
+    }
+
     /// The counters of a database to add to.
     fn of(&mut self, database: &str) -> &mut Counters {
         let full = self.databases.len() >= MOST && !self.databases.contains_key(database);
@@ -81,22 +100,14 @@ impl Totals {
 impl Report {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.round.to_be_bytes());
-        let count = u32::try_from(self.totals.databases.len()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&count.to_be_bytes());
-        for (database, counters) in self.totals.iter() {
-            put_bytes(out, database.as_bytes());
-            counters.encode(out);
-        }
+        self.totals.encode(out);
     }
 
     pub(crate) fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
-        let round = octets.u64()?;
-        let mut totals = Totals::default();
-        for _ in 0..octets.u32()? {
-            let database = octets.text()?;
-            totals.add(&database, &Counters::decode(octets)?);
-        }
-        Ok(Self { round, totals })
+        Ok(Self {
+            round: octets.u64()?,
+            totals: Totals::decode(octets)?,
+        })
     }
 }
 

@@ -78,7 +78,7 @@ impl Load {
         let place = Place::default();
         let restart = table()
             .iter()
-            .any(|info| info.name == name && info.takes_effect == When::Restart);
+            .any(|info| info.name == name && info.takes_effect != When::Now);
         if restart {
             let problem = "takes effect at the next start only";
             self.findings.push(place.finding(name, problem));

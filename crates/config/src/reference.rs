@@ -68,7 +68,8 @@ fn facts(setting: &SettingInfo) -> String {
     };
     let effect = match setting.takes_effect {
         When::Now => "A reload changes it.",
-        When::Restart => "It takes effect at the start only.",
+        When::Restart => "RESTART changes it.",
+        When::Start => "It takes effect at the start only.",
     };
     let mut facts = format!("*Value: {expected}. Default: {default}. {effect}*");
     if let Some(note) = note(setting) {

@@ -34,8 +34,18 @@ impl Config {
     /// Gives every setting that takes effect at the start only the value that
     /// it has in `running`, and says which of them were another one.
     pub fn keep_restart_settings(&mut self, running: &Settings) -> Vec<Finding> {
+        self.keep(running, |when| when != When::Now)
+    }
+
+    /// Gives every setting that takes effect neither now nor at RESTART the
+    /// value that it has in `running`, and says which of them were another one.
+    pub fn keep_start_settings(&mut self, running: &Settings) -> Vec<Finding> {
+        self.keep(running, |when| when == When::Start)
+    }
+
+    fn keep(&mut self, running: &Settings, stays: impl Fn(When) -> bool) -> Vec<Finding> {
         let mut kept = Vec::new();
-        for setting in table().iter().filter(|s| s.takes_effect == When::Restart) {
+        for setting in table().iter().filter(|s| stays(s.takes_effect)) {
             if !self.settings.copy(setting.name, running) {
                 continue;
             }
@@ -49,6 +59,25 @@ impl Config {
             kept.push(place.finding(setting.name, problem));
         }
         kept
+    }
+}
+
+impl Settings {
+    /// Names and values of the settings that a reload does not change.
+    pub fn fixed(&self) -> Vec<(String, String)> {
+        let fixed = table().iter().filter(|s| s.takes_effect != When::Now);
+        let named = fixed.map(|s| (s.name.to_owned(), self.value(s.name).unwrap_or_default()));
+        named.collect()
+    }
+
+    /// These with values from [`Settings::fixed`] of another process, or `None`
+    /// if one is not understood. What that does not know keeps its value.
+    pub fn with_fixed(&self, fixed: &[(String, String)]) -> Option<Self> {
+        let mut settings = self.clone();
+        for (name, value) in fixed {
+            settings.set(name, value).ok()?;
+        }
+        Some(settings)
     }
 }
 
@@ -106,5 +135,31 @@ mod tests {
         assert_eq!(new.settings.max_client_conn, 7);
         assert_eq!(kept.len(), 1);
         assert_eq!(kept[0].setting, "listen_port");
+    }
+
+    #[test]
+    fn takes_over_at_a_restart_what_a_reload_cannot_change() {
+        let running = Settings::default();
+        let mut new = Config::default();
+        new.settings.listen_port = 7000;
+        new.settings.workers = Some(7);
+        let kept = new.keep_start_settings(&running);
+        assert_eq!(new.settings.listen_port, 6432);
+        assert_eq!(new.settings.workers, Some(7));
+        assert_eq!(kept.len(), 1);
+    }
+
+    #[test]
+    fn carries_what_is_fixed_to_another_process() {
+        let mut running = Settings::default();
+        running.listen_addr = vec!["a".to_owned(), "b".to_owned()];
+        running.unix_socket_mode = 0o750;
+        running.workers = Some(3);
+        running.max_client_conn = 7;
+        let carried = Settings::default().with_fixed(&running.fixed()).unwrap();
+        running.max_client_conn = Settings::default().max_client_conn;
+        assert!(carried == running);
+        let unknown = [("no_such".to_owned(), String::new())];
+        assert!(running.with_fixed(&unknown).is_none());
     }
 }

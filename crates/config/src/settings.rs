@@ -30,8 +30,11 @@ pub struct SettingInfo {
 pub enum When {
     /// When the configuration is read again.
     Now,
-    /// When pgskein is started again.
+    /// When the console's RESTART replaces the group, or pgskein is started
+    /// again.
     Restart,
+    /// When pgskein is stopped and started again.
+    Start,
 }
 
 /// How much of a setting is built.

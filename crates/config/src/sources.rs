@@ -66,6 +66,21 @@ impl Sources {
         Ok((sources, config))
     }
 
+    /// These files with the values that were given to settings beside `others`.
+    ///
+    /// # Errors
+    ///
+    /// What keeps a setting from having such a value.
+    pub fn with_values_of(&self, others: &Self) -> Result<(Self, Config), Vec<Finding>> {
+        let mut sources = self.clone();
+        let values = others.overrides.iter();
+        sources
+            .overrides
+            .extend(values.map(|(name, value)| (name.clone(), value.clone())));
+        let config = sources.config()?;
+        Ok((sources, config))
+    }
+
     /// The configuration that these files make.
     ///
     /// # Errors

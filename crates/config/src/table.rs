@@ -22,15 +22,15 @@ settings! {
         workers: CountOrAuto = "auto", Restart, Supported;
 
         /// User to run as when started as root. It is taken on before anything is bound.
-        user: Text = "", Restart, Supported;
+        user: Text = "", Start, Supported;
 
         /// File that holds the process id of the supervisor. `-d` needs it.
-        pidfile: Text = "", Restart, Supported;
+        pidfile: Text = "", Start, Supported;
 
         /// Folder of the sockets by which the workers talk to each other, for this group alone.
         /// When empty: `/run/pgskein/PORT` if it can be made, else `.pgskein.PORT` in
         /// `unix_socket_dir`.
-        runtime_dir: Text = "", Restart, Supported;
+        runtime_dir: Text = "", Start, Supported;
 
         /// Configuration file that the next reload reads.
         conffile: Text = "", Now, OnlyDefault;
@@ -54,33 +54,33 @@ settings! {
     "Where clients connect" {
         /// Addresses to listen on, with commas between them. `*` means all addresses; when empty,
         /// clients can use the unix socket only.
-        listen_addr: Names = "", Restart, Supported;
+        listen_addr: Names = "", Start, Supported;
 
         /// Port to listen on; it also names the unix socket.
-        listen_port: Port = "6432", Restart, Supported;
+        listen_port: Port = "6432", Start, Supported;
 
         /// Connections that the kernel queues for each listener until they are accepted.
-        listen_backlog: Count = "128", Restart, Supported;
+        listen_backlog: Count = "128", Start, Supported;
 
         /// 0 refuses to start while somebody else listens on the port. 1 leaves out that check, so
         /// that several groups can share one port. The workers of a group always share theirs.
-        so_reuseport: Flag = "0", Restart, Supported;
+        so_reuseport: Flag = "0", Start, Supported;
 
         /// Folder of the unix socket `.s.PGSQL.PORT`; servers without `host` are also looked for
         /// there. When empty, there is no unix socket.
-        unix_socket_dir: Text = "/tmp", Restart, Supported;
+        unix_socket_dir: Text = "/tmp", Start, Supported;
 
         /// Permissions of the unix socket.
-        unix_socket_mode: Octal = "0777", Restart, Supported;
+        unix_socket_mode: Octal = "0777", Start, Supported;
 
         /// Group that the unix socket is given to.
-        unix_socket_group: Text = "", Restart, Supported;
+        unix_socket_group: Text = "", Start, Supported;
 
         /// Address and port that take nothing but cancel requests of other hosts, or `off`.
-        peer_listen: Text = "off", Restart, OnlyDefault;
+        peer_listen: Text = "off", Start, OnlyDefault;
 
         /// Address and port where readiness can be asked for by HTTP, or `off`.
-        http_listen: Text = "off", Restart, OnlyDefault;
+        http_listen: Text = "off", Start, OnlyDefault;
 
         /// Whether clients come through a proxy that announces their addresses by the PROXY
         /// protocol.
@@ -310,8 +310,9 @@ settings! {
         /// When the clients that are left are disconnected, whatever they do. 0 means never.
         drain_kill_timeout: Seconds = "0", Now, Supported;
 
-        /// When the sessions that an old worker still has after RESTART are disconnected.
-        restart_drain_timeout: Seconds = "3600", Now, OnlyDefault;
+        /// When the sessions that an old worker still has after RESTART are disconnected, each
+        /// between two of its transactions. 0 means never.
+        restart_drain_timeout: Seconds = "3600", Now, Supported;
 
         /// Bytes in the secrets of cancel keys for clients of protocol 3.2, 4 to 32. `auto` means
         /// 32.

@@ -60,7 +60,7 @@ pub(super) fn config(settings: &Settings) -> Vec<Row> {
     let rows = table_of_settings.into_iter().map(|info| {
         let changeable = match info.takes_effect {
             When::Now => "yes",
-            When::Restart => "no",
+            When::Restart | When::Start => "no",
         };
         vec![
             Value::from(info.name),

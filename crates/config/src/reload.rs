@@ -151,11 +151,13 @@ mod tests {
 
     #[test]
     fn carries_what_is_fixed_to_another_process() {
-        let mut running = Settings::default();
-        running.listen_addr = vec!["a".to_owned(), "b".to_owned()];
-        running.unix_socket_mode = 0o750;
-        running.workers = Some(3);
-        running.max_client_conn = 7;
+        let mut running = Settings {
+            listen_addr: vec!["a".to_owned(), "b".to_owned()],
+            unix_socket_mode: 0o750,
+            workers: Some(3),
+            max_client_conn: 7,
+            ..Settings::default()
+        };
         let carried = Settings::default().with_fixed(&running.fixed()).unwrap();
         running.max_client_conn = Settings::default().max_client_conn;
         assert!(carried == running);

@@ -23,6 +23,7 @@ use pgskein_protocol::key::Slot;
 pub use self::books::{Books, BooksRef};
 use crate::console::Topic;
 use crate::control::Asked;
+use crate::drain_order::DrainOrder;
 use crate::ledger::WorkerId;
 
 /// All that a supervisor leaves to the next program.
@@ -43,6 +44,8 @@ pub struct Legacy {
     /// What is being asked of the group: reloads and settings that wait for
     /// their turn.
     pub asked: Vec<(Option<AskerId>, Asked)>,
+    /// Orders to go away that are in force, each with the rest of its delay.
+    pub drains: Vec<DrainOrder>,
     /// Consoles that wait for tables of what was counted.
     pub tables: Vec<(AskerId, Topic)>,
     /// The restart that this is part of.
@@ -76,15 +79,17 @@ pub struct Program {
     pub verbose: u8,
 }
 
-/// A configuration, and what of it a restart does not change.
+/// The configuration in effect, and the one to go over to.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Configuration {
-    /// Version of the one in effect.
+    /// Version of the configuration in effect.
     pub version: u64,
+    /// All its files.
+    pub former: Vec<u8>,
     /// All files of the one to go over to.
     pub sources: Vec<u8>,
-    /// Settings that keep another value than the files say.
-    pub kept: Vec<(String, String)>,
+    /// Settings that a reload does not change, with the values in effect.
+    pub fixed: Vec<(String, String)>,
 }
 
 /// What there is once for the group.
@@ -102,6 +107,8 @@ pub struct Common {
     pub peer: Descriptor,
     /// The scoreboard.
     pub scoreboard: Descriptor,
+    /// The word that says which version that is.
+    pub scoreboard_version: u64,
     /// The pidfile.
     pub pidfile: Option<PathBuf>,
     /// The unix socket for clients.
@@ -117,8 +124,8 @@ pub struct UnixSocket {
     pub listener: Descriptor,
     /// Its name.
     pub path: PathBuf,
-    /// Device and inode of its file, if it has one.
-    pub file: Option<(u64, u64)>,
+    /// What its file is known by, if it has one.
+    pub mark: Option<String>,
 }
 
 /// A slot.
@@ -126,7 +133,8 @@ pub struct UnixSocket {
 pub struct Place {
     /// Its number.
     pub slot: Slot,
-    /// The generation that serves it.
+    /// The generation that serves it; 0 if it is new, and its listeners do not
+    /// listen yet.
     pub generation: u32,
     /// Deaths of its workers in a row.
     pub failures: u32,
@@ -172,6 +180,8 @@ pub struct Link {
 /// A connection to the supervisor's peer socket.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Peer {
+    /// The number that the supervisor has given it.
+    pub token: u32,
     /// The socket.
     pub socket: Descriptor,
     /// What was read and is no whole request yet.
@@ -181,7 +191,7 @@ pub struct Peer {
 }
 
 /// A restart that is under way.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Restart {
     /// Who has asked for it.
     pub asker: Option<AskerId>,
@@ -189,6 +199,8 @@ pub struct Restart {
     pub age: Duration,
     /// How many slots are to have a worker of their own.
     pub workers: u32,
+    /// What whoever has asked is told in the end, if all goes well.
+    pub notice: String,
 }
 
 /// What another program has left cannot be read.
@@ -226,7 +238,7 @@ impl std::fmt::Debug for Configuration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Configuration")
             .field("version", &self.version)
-            .field("kept", &self.kept)
+            .field("fixed", &self.fixed)
             .finish_non_exhaustive()
     }
 }

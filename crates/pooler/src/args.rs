@@ -9,7 +9,7 @@ use clap::{ArgAction, Parser};
 #[command(name = "pgskein", version)]
 pub(crate) struct Args {
     /// Configuration file.
-    #[arg(value_name = "CONFIG.ini", required_unless_present = "reference")]
+    #[arg(value_name = "CONFIG.ini", required_unless_present_any = ["reference", "adopt", "adopt_check"])]
     pub config: Option<PathBuf>,
 
     /// Run in the background; needs pidfile, and logfile or syslog.
@@ -35,6 +35,22 @@ pub(crate) struct Args {
     /// Print the reference of all settings, then exit.
     #[arg(long)]
     pub reference: bool,
+
+    /// Check whether the state on standard input is understood, then exit.
+    #[arg(long, hide = true)]
+    pub adopt_check: bool,
+
+    /// Go on with the state behind this descriptor, in the same process.
+    #[arg(long, hide = true, value_name = "DESCRIPTOR", requires = "or_else")]
+    pub adopt: Option<i32>,
+
+    /// The program behind this descriptor goes on if this one cannot.
+    #[arg(long, hide = true, value_name = "DESCRIPTOR")]
+    pub or_else: Option<i32>,
+
+    /// Why another program could not go on, so that this one does.
+    #[arg(long, hide = true, value_name = "REASON", allow_hyphen_values = true)]
+    pub because: Option<String>,
 
     /// Take over from a running process; not supported.
     #[arg(short = 'R', long, hide = true)]

@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use pgskein_pool::control::DESCRIPTORS_AT;
+use pgskein_pool::legacy;
 
 use crate::sys::descriptors;
 
@@ -89,6 +90,39 @@ impl Link {
             arrived: VecDeque::new(),
             outbox: VecDeque::new(),
         })
+    }
+
+    /// The link that another program has had in this process.
+    pub(crate) fn inherited(
+        socket: OwnedFd,
+        inbox: Vec<u8>,
+        outbox: Vec<(Vec<u8>, Vec<OwnedFd>)>,
+    ) -> Self {
+        let outbox = outbox.into_iter().map(|(bytes, descriptors)| Outgoing {
+            bytes,
+            written: 0,
+            descriptors,
+        });
+        Self {
+            socket: socket.into(),
+            inbox,
+            arrived: VecDeque::new(),
+            outbox: outbox.collect(),
+        }
+    }
+
+    /// What the next program needs to go on where this one stops.
+    pub(crate) fn legacy(&self) -> legacy::Link {
+        let left = |outgoing: &Outgoing| {
+            let bytes = outgoing.bytes.get(outgoing.written..).unwrap_or_default();
+            let descriptors = outgoing.descriptors.iter().map(AsRawFd::as_raw_fd);
+            (bytes.to_vec(), descriptors.collect())
+        };
+        legacy::Link {
+            socket: self.socket.as_raw_fd(),
+            inbox: self.inbox.clone(),
+            outbox: self.outbox.iter().map(left).collect(),
+        }
     }
 
     /// Queues one encoded frame and the descriptors that travel with it, then

@@ -79,6 +79,13 @@ pub(crate) fn reopen() {
     warn(problem.as_slice());
 }
 
+/// What [`start`] was given, apart from what was changed since.
+pub(crate) fn started_with() -> (bool, u8) {
+    let mut started = (false, 0);
+    with_sinks(|sinks| started = (sinks.stderr.is_some(), sinks.verbose));
+    started
+}
+
 /// Stops logging to standard error.
 pub(crate) fn leave_stderr() {
     with_sinks(|sinks| sinks.stderr = None);

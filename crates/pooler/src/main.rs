@@ -22,6 +22,7 @@ use pgskein_config::{Config, Finding, Sources, reference_markdown};
 
 use self::args::Args;
 use self::start::Foundation;
+use self::start::adopt::{self, AdoptError, Adoption};
 use self::start::daemon::{Daemon, Started};
 use self::start::error::StartError;
 use self::start::passed::Passed;
@@ -56,6 +57,8 @@ enum Failure {
     Findings(Vec<Finding>),
     /// Something could not be done.
     Start(StartError),
+    /// This program cannot go on where another one has stopped.
+    Adopt(AdoptError),
 }
 
 fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -65,6 +68,19 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     if args.reboot {
         return Err(Failure::Reboot);
+    }
+    if args.adopt_check {
+        adopt::check().map_err(Failure::Adopt)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let (Some(state), Some(or_else)) = (args.adopt, args.or_else) {
+        let because = args.because.clone();
+        go_on(&Adoption {
+            state,
+            or_else,
+            because,
+        })?;
+        return Ok(ExitCode::SUCCESS);
     }
     let passed = take_passed()?;
     let (sources, config) = configuration(args)?;
@@ -129,6 +145,31 @@ fn serve(
     }
 }
 
+/// Goes on where another program has stopped, in its process.
+fn go_on(adoption: &Adoption) -> Result<(), Failure> {
+    let back = adoption.because.is_some();
+    let adopted = adoption.take().and_then(|(heritage, inherited)| {
+        let (restart, from) = heritage.restart();
+        let supervisor = Supervisor::inherit(heritage, inherited, back);
+        let supervisor = supervisor.map_err(AdoptError::Start)?;
+        Ok((supervisor, restart, from))
+    });
+    let (mut supervisor, restart, from) = match adopted {
+        Ok(adopted) => adopted,
+        Err(error) => {
+            let neither = adoption.give_back(&error);
+            log::error!("cannot go back to the last program: {neither}");
+            return Err(Failure::Adopt(error));
+        }
+    };
+    adoption.settle();
+    match &adoption.because {
+        None => supervisor.begin_with(restart, &from),
+        Some(why) => supervisor.remain(&restart, why),
+    }
+    Ok(supervisor.run_on()?)
+}
+
 /// Makes a supervisor, which no longer has a terminal if it is a daemon.
 fn raise(foundation: Foundation, daemon: Option<&Daemon>) -> Result<Supervisor, StartError> {
     if let Some(daemon) = daemon {
@@ -155,6 +196,7 @@ impl Failure {
                 format!("pgskein: {why}\n")
             }
             Self::Reboot => format!("pgskein: {NO_REBOOT}\n"),
+            Self::Adopt(error) => format!("{}\n", chain(error)),
             Self::Start(error) => {
                 let why = chain(error);
                 log::error!(target: logging::NOT_STDERR, "{why}");

@@ -19,7 +19,7 @@ use crate::start::error::StartError;
 #[derive(Debug)]
 pub(crate) struct RuntimeDir {
     path: PathBuf,
-    _lock: Flock<fs::File>,
+    lock: Flock<fs::File>,
 }
 
 impl RuntimeDir {
@@ -55,9 +55,27 @@ impl RuntimeDir {
             .open(&lock)
             .map_err(|cause| StartError::Make { path: lock, cause })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { path, _lock: lock }),
+            Ok(lock) => Ok(Self { path, lock }),
             Err(_) => Err(StartError::FolderInUse { path }),
         }
+    }
+
+    /// The folder that another program has locked in this process, with the
+    /// file of its lock.
+    ///
+    /// # Errors
+    ///
+    /// The file, and the error of `flock(2)`.
+    pub(crate) fn inherited(path: PathBuf, file: fs::File) -> Result<Self, (fs::File, io::Error)> {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { path, lock }),
+            Err((file, error)) => Err((file, error.into())),
+        }
+    }
+
+    /// The file of the lock.
+    pub(crate) fn lock_file(&self) -> &fs::File {
+        &self.lock
     }
 
     /// The folder.

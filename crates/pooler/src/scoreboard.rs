@@ -25,7 +25,7 @@ mod places;
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -137,6 +137,9 @@ impl Scoreboard {
         Ok(Self { words, fd })
     }
 
+    /// Which version this program writes.
+    pub(crate) const VERSION: u64 = HEADER[0];
+
     /// A second handle to the same memory, for a child.
     ///
     /// # Errors
@@ -148,6 +151,11 @@ impl Scoreboard {
             words: self.words,
             fd,
         })
+    }
+
+    /// The number of its descriptor.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 
     /// Every cell that some worker has used.

@@ -5,16 +5,18 @@
 //! the kernel refuses a group of SO_REUSEPORT sockets of two users.
 
 pub(crate) mod account;
+pub(crate) mod adopt;
 pub(crate) mod daemon;
 pub(crate) mod error;
-mod listen;
+pub(crate) mod listen;
 pub(crate) mod passed;
 pub(crate) mod pidfile;
+pub(crate) mod program;
 pub(crate) mod unix_socket;
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -43,6 +45,8 @@ pub(crate) struct Foundation {
     /// The supervisor's own peer socket.
     pub peer: UnixListener,
     pub scoreboard: Scoreboard,
+    /// Where the program was started from.
+    pub program: PathBuf,
     /// Workers of a dead supervisor that serve in the same place.
     pub orphans: Vec<Orphan>,
 }
@@ -108,6 +112,7 @@ impl Foundation {
             unix,
             peer,
             scoreboard,
+            program: program::path().map_err(StartError::system("find the program"))?,
             orphans,
             config,
         })
@@ -126,7 +131,7 @@ fn log_listeners(tcp: Option<&Vec<TcpListener>>, unix: Option<&UnixSocket>) {
 
 /// The slots of the group: as many as `workers` says, or as there are
 /// processors that this process may use.
-fn slots(settings: &Settings) -> Vec<Slot> {
+pub(crate) fn slots(settings: &Settings) -> Vec<Slot> {
     let available = || thread::available_parallelism().map_or(1, usize::from);
     let count = settings
         .workers

@@ -6,6 +6,8 @@
 mod adopt;
 mod ask;
 mod backoff;
+mod begin;
+mod bequeath;
 mod broadcast;
 mod drain;
 mod elders;
@@ -13,10 +15,13 @@ mod fork;
 mod hang;
 mod hear;
 mod hosts;
+mod inherit;
 mod orders;
 mod peers;
 mod reap;
 mod reload;
+mod replace;
+mod restart;
 mod service;
 mod show;
 mod signals;
@@ -28,40 +33,43 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgskein_config::{Config, Sources};
 use pgskein_pool::client_places::ClientPlaces;
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::drain::DrainBook;
-use pgskein_pool::ledger::{Ledger, WorkerId};
+use pgskein_pool::ledger::{Ledger, Report, WorkerId};
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::Orders;
 use pgskein_pool::welcomes::Welcomes;
 use pgskein_protocol::key::Slot;
 
-use self::ask::Asker;
+pub(crate) use self::ask::Asker;
 use self::broadcast::Broadcast;
 use self::drain::Drain;
 use self::elders::Joining;
 use self::hang::{Hangs, Pulse};
 use self::peers::PeerConnection;
 use self::reload::Reloads;
+use self::replace::Replacement;
+use self::restart::Check;
 use self::service::Service;
 use self::signals::Signals;
 use self::statistics::Statistics;
 use crate::link::Link;
 use crate::runtime_dir::{Orphan, RuntimeDir, supervisor_socket_path};
 use crate::scoreboard::{Cell, Scoreboard};
-use crate::start::Foundation;
 use crate::start::daemon::Daemon;
 use crate::start::error::StartError;
 use crate::start::pidfile::Pidfile;
+use crate::start::program::VERSION;
 use crate::start::unix_socket::UnixSocket;
 use crate::sys::title::Title;
 
@@ -98,6 +106,14 @@ pub(crate) struct Supervisor {
     /// What all workers have counted.
     statistics: Statistics,
     reloads: Reloads,
+    /// Where the program was started from, and its next version will be.
+    program: PathBuf,
+    /// A restart whose program is being checked.
+    check: Option<Check>,
+    /// Workers that get successors.
+    replacement: Option<Replacement>,
+    /// What workers of the program before have reported so far.
+    reporting: BTreeMap<Token, Vec<Report>>,
     hangs: Hangs,
     /// What is paused, disabled or suspended, and who waits for that.
     orders: Orders<Asker>,
@@ -136,6 +152,8 @@ struct Place {
     respawn_at: Option<Instant>,
     /// Deaths in a row, each soon after its start.
     failures: u32,
+    /// It gets no worker of its own any more; another one accepts.
+    retired: bool,
 }
 
 /// A worker process that was not reaped yet.
@@ -148,6 +166,13 @@ struct Worker {
     cell: Cell,
     /// Another supervisor has started it.
     elder: bool,
+    /// It has a successor, and its clients are asked to go.
+    leaving: bool,
+    /// The program before this one has started it.
+    foreign: bool,
+    /// It has the configuration of that, until it has prepared the one in
+    /// effect.
+    outdated: bool,
     started: Instant,
     /// `None` until it is ready.
     ready_since: Option<Instant>,
@@ -161,77 +186,6 @@ struct Worker {
 }
 
 impl Supervisor {
-    /// Takes over what the start has made.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError::System`].
-    pub(crate) fn new(foundation: Foundation) -> Result<Self, StartError> {
-        let title = Title::take().inspect_err(|error| log::warn!("cannot set titles: {error}"));
-        let title = title.ok();
-        if let Some(title) = &title {
-            title.set("pgskein: supervisor");
-        }
-        let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
-        let signals = Signals::block().map_err(StartError::system("take signals"))?;
-        for (fd, token) in [
-            (signals.as_raw_fd(), SIGNALS),
-            (foundation.peer.as_raw_fd(), PEERS),
-        ] {
-            let registry = poll.registry();
-            registry
-                .register(&mut SourceFd(&fd), token, Interest::READABLE)
-                .map_err(StartError::system("register with epoll"))?;
-        }
-        let mut statement_key = [0; 16];
-        getrandom::fill(&mut statement_key)
-            .map_err(|error| io::Error::other(error.to_string()))
-            .map_err(StartError::system("draw random bytes"))?;
-        let now = Instant::now();
-        let places = foundation.slots.into_iter();
-        let generation = elders::generation_beside(&foundation.orphans);
-        Ok(Self {
-            poll,
-            now,
-            started: now,
-            signals,
-            title,
-            sources: foundation.sources,
-            statistics: Statistics::new(foundation.config.settings.stats_period, now),
-            config: foundation.config,
-            config_version: 1,
-            runtime_dir: foundation.runtime_dir,
-            pidfile: foundation.pidfile,
-            unix: foundation.unix,
-            peer: foundation.peer,
-            scoreboard: foundation.scoreboard,
-            places: places
-                .map(|(slot, listeners)| (slot, Place::new(listeners, generation, now)))
-                .collect(),
-            workers: BTreeMap::new(),
-            peers: BTreeMap::new(),
-            broadcasts: BTreeMap::new(),
-            last_token: PEERS.0,
-            ledger: Ledger::new(),
-            client_places: ClientPlaces::default(),
-            statement_key: statement_key.into(),
-            old_hosts: OldHosts::default(),
-            welcomes: Welcomes::default(),
-            reloads: Reloads::default(),
-            hangs: Hangs::new(now),
-            orders: Orders::default(),
-            drain: None,
-            drains: DrainBook::default(),
-            kill_at: None,
-            daemon: None,
-            ever_ready: false,
-            service: Service::find(now),
-            orphans: foundation.orphans,
-            joining: BTreeMap::new(),
-            elders_told: false,
-        })
-    }
-
     /// Runs the group until it has ended.
     ///
     /// # Errors
@@ -244,6 +198,17 @@ impl Supervisor {
         log::info!("starting: version={VERSION} workers={slots}");
         let orphans = std::mem::take(&mut self.orphans);
         self.gather_elders(orphans);
+        self.run_on()
+    }
+
+    /// Runs the group on until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Supervisor::run`].
+    pub(crate) fn run_on(mut self) -> Result<(), StartError> {
+        // Who died before the signals were taken is not told by a signal.
+        self.reap();
         let served = self.serve();
         self.log_end_of_drains();
         if let Err(error) = &served {
@@ -300,6 +265,8 @@ impl Supervisor {
         self.look_at_workers();
         self.adopt_vacant();
         self.reload_due();
+        self.check_due();
+        self.replacement_due();
         self.orders_due();
         self.drain_due();
         self.broadcasts_due();
@@ -328,6 +295,8 @@ impl Supervisor {
             .chain(broadcasts)
             .chain(peers)
             .chain(self.reloads.deadline())
+            .chain(self.check_deadline())
+            .chain(self.replacement_deadline())
             .chain(self.orders.next_deadline())
             .chain(self.drain.as_ref().and_then(Drain::deadline))
             .chain(self.drains.next_deadline())
@@ -423,8 +392,8 @@ impl Supervisor {
     fn clean_up(&mut self) {
         drop(self.unix.take());
         self.hangs.end_writers();
-        for slot in self.places.keys().copied().collect::<Vec<_>>() {
-            self.remove_peer_socket(slot);
+        for (slot, place) in &self.places {
+            self.remove_peer_socket(*slot, place.generation);
         }
         let own = supervisor_socket_path(self.runtime_dir.path());
         let _gone_either_way = std::fs::remove_file(own);
@@ -442,13 +411,13 @@ impl Place {
             adopter: None,
             respawn_at: Some(now),
             failures: 0,
+            retired: false,
         }
     }
 }
 
 const SIGNALS: Token = Token(0);
 const PEERS: Token = Token(1);
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long a worker has to end by itself before it is killed.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -61,6 +61,7 @@ mod replication_ends;
 mod replication_limits;
 mod replication_programs;
 mod replication_streams;
+mod restart;
 mod rust_postgres;
 mod server_asks_to_go;
 mod server_leaves;

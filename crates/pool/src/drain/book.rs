@@ -72,7 +72,8 @@ impl DrainBook {
         self.enter(order, workers, false, now)
     }
 
-    /// The same for an order that only these workers get.
+    /// The same for an order that only these workers get. Others may get it
+    /// later.
     pub fn give_to(
         &mut self,
         order: &DrainOrder,
@@ -160,6 +161,13 @@ impl DrainBook {
         for_some: bool,
         now: Instant,
     ) -> bool {
+        let mut entries = self.entries.iter_mut();
+        let own = |entry: &&mut Entry| entry.order.id == order.id && entry.for_some;
+        if for_some && let Some(entry) = entries.find(own) {
+            entry.silent.extend(workers);
+            entry.ended = None;
+            return true;
+        }
         if self.seen.contains(&order.id) {
             return false;
         }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::client_places::ClientPlaces;
+use crate::drain_order::{DrainKind, DrainScope};
 use crate::ledger::Ledger;
 use crate::octets::put_bytes;
 use crate::old_hosts::OldHosts;
@@ -14,15 +15,17 @@ use crate::welcomes::Welcomes;
 /// Version 1 as it was first written; it never changes.
 const SAMPLE: &[u8] =
     b"pgskein!\x01\0\0\0\x050.1.0\0\0\0\x10/usr/bin/pgskein\x01\x02\0\0\0\0\0\0\0\x04\0\0\0\
-    \t\0\0\0\x05a.ini\0\0\0\x01\0\0\0\x0blisten_port\0\0\0\x046432\0\0\0\0\xd6\x93\xa4\0\0\
-    \0\0\x0b\0\0\0\x11/run/pgskein/6432\0\0\0\x05\0\0\0\x06\0\0\0\x07\x01\0\0\0\x10/run/pg\
-    skein.pid\x01\0\0\0\x08\0\0\0\x12/tmp/.s.PGSQL.6432\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\
-    \0\x020123456789abcdef\0\0\0\x01\x02\0\0\0\x05\0\0\0\x01\0\0\0\0\x02\0\0\0\t\0\0\0\n\
-    \x01\0\0\0\t\0\0\0\0\x01\x02\0\0\0\x05\0\0\0\t\0\0\x12g\x01\0\0\0\x0c\0\0\0\x02in\0\0\
-    \0\x01\0\0\0\x03out\0\0\0\x01\0\0\0\r\0\0\0\0\x03\x93\x87\0\x01\0\0\0\0\x03\x84D\xc0\0\
-    \0\0\0\x01\0\0\0\x0e\0\0\0\x04half\0\0\0\0\0LK@\0\0\0\x02\0\x01\x01\0\0\0\t\0\0\0\0\0\
-    \0\0\x03\x04\0\0\0\x01\0\0\0\t\0\0\0\0\0\0\0\x03(\x01\0\0\0\t\0\0\0\0\0\0\0\x03\0\0\0\
-    \0\0\0N \0\0\0\x03\0\0\0\x05books";
+    \x06former\0\0\0\t\0\0\0\x05a.ini\0\0\0\x01\0\0\0\x0blisten_port\0\0\0\x046432\0\0\0\0\
+    \xd6\x93\xa4\0\0\0\0\x0b\0\0\0\x11/run/pgskein/6432\0\0\0\x05\0\0\0\x06\0\0\0\x07\0\0\
+    \0\0\0\0\0\x03\x01\0\0\0\x10/run/pgskein.pid\x01\0\0\0\x08\0\0\0\x12/tmp/.s.PGSQL.6432\
+    \x01\0\0\0\n1 2 3 4 5\n0123456789abcdef\0\0\0\x01\x02\0\0\0\x05\0\0\0\x01\0\0\0\0\x02\
+    \0\0\0\t\0\0\0\n\x01\0\0\0\t\0\0\0\0\x01\x02\0\0\0\x05\0\0\0\t\0\0\x12g\x01\0\0\0\x0c\
+    \0\0\0\x02in\0\0\0\x01\0\0\0\x03out\0\0\0\x01\0\0\0\r\0\0\0\0\x03\x93\x87\0\x01\0\0\0\
+    \0\x03\x84D\xc0\0\0\0\0\x01\0\0\0\n\0\0\0\x0e\0\0\0\x04half\0\0\0\0\0LK@\0\0\0\x02\0\
+    \x01\x01\0\0\0\t\0\0\0\0\0\0\0\x03\x04\0\0\0\x01fedcba9876543210\x04\x02\0\0\0\x04shop\
+    \0\0\0\0\0\0\x01\x02\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\x01\xc9\xc3\x80\0\0\0\0\0\0\0\0\
+    \0\0\0\x01\0\0\0\t\0\0\0\0\0\0\0\x03(\x01\0\0\0\t\0\0\0\0\0\0\0\x03\0\0\0\0\0\0N \0\0\
+    \0\x03\0\0\0\x1ba.ini:3: listen_port: stays\0\0\0\x05books";
 
 fn legacy() -> Legacy {
     let slot = Slot::new(2).unwrap();
@@ -46,8 +49,9 @@ fn legacy() -> Legacy {
         },
         config: Configuration {
             version: 4,
+            former: b"former".to_vec(),
             sources,
-            kept: vec![("listen_port".to_owned(), "6432".to_owned())],
+            fixed: vec![("listen_port".to_owned(), "6432".to_owned())],
         },
         common: Common {
             age: Duration::from_secs(3600),
@@ -56,11 +60,12 @@ fn legacy() -> Legacy {
             lock: 5,
             peer: 6,
             scoreboard: 7,
+            scoreboard_version: 3,
             pidfile: Some("/run/pgskein.pid".into()),
             unix: Some(UnixSocket {
                 listener: 8,
                 path: "/tmp/.s.PGSQL.6432".into(),
-                file: Some((1, 2)),
+                mark: Some("1 2 3 4 5\n".to_owned()),
             }),
             statement_key: *b"0123456789abcdef",
         },
@@ -86,16 +91,28 @@ fn legacy() -> Legacy {
             kill_in: None,
         }],
         peers: vec![Peer {
+            token: 10,
             socket: 14,
             inbox: b"half".to_vec(),
             left: Duration::from_secs(5),
         }],
         asked: vec![(None, Asked::Reload), (Some(asker), Asked::Restart)],
+        drains: vec![DrainOrder {
+            id: *b"fedcba9876543210",
+            kind: DrainKind::GoAway,
+            scope: DrainScope::Database("shop".to_owned()),
+            given: 258,
+            rate: 5,
+            delay: Duration::ZERO,
+            timeout: Duration::from_secs(30),
+            kill_timeout: Duration::ZERO,
+        }],
         tables: vec![(asker, Topic::Stats)],
         restart: Restart {
             asker: Some(asker),
             age: Duration::from_millis(20),
             workers: 3,
+            notice: "a.ini:3: listen_port: stays".to_owned(),
         },
         books: b"books".to_vec(),
     }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::console::Topic;
 use crate::control::{Asked, slot};
+use crate::drain_order::DrainOrder;
 use crate::ledger::{put_worker, worker};
 use crate::octets::{Octets, Truncated, put_bytes, put_count, put_duration, put_option};
 
@@ -28,6 +29,7 @@ impl Legacy {
             put_option(out, *asker, |out, asker| asker.encode(out));
             asked.encode(out);
         });
+        put_list(&mut out, &self.drains, DrainOrder::encode);
         put_list(&mut out, &self.tables, |(asker, topic), out| {
             asker.encode(out);
             out.push(topic.code());
@@ -35,6 +37,7 @@ impl Legacy {
         put_option(&mut out, self.restart.asker, |out, asker| asker.encode(out));
         put_duration(&mut out, self.restart.age);
         put_number(&mut out, self.restart.workers);
+        put_bytes(&mut out, self.restart.notice.as_bytes());
         put_bytes(&mut out, &self.books);
         out
     }
@@ -83,6 +86,7 @@ impl Legacy {
             peers: octets.list(Peer::decode)?,
             asked: octets
                 .list(|octets| Ok((octets.option(AskerId::decode)?, Asked::take(octets)?)))?,
+            drains: octets.list(DrainOrder::decode)?,
             tables: octets.list(|octets| {
                 let asker = AskerId::decode(octets)?;
                 Ok((asker, Topic::of_code(octets.u8()?).ok_or(Truncated)?))
@@ -91,6 +95,7 @@ impl Legacy {
                 asker: octets.option(AskerId::decode)?,
                 age: octets.duration()?,
                 workers: octets.u32()?,
+                notice: octets.text()?,
             },
             books: octets.bytes()?.to_vec(),
         };
@@ -133,8 +138,9 @@ impl Program {
 impl Configuration {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.version.to_be_bytes());
+        put_bytes(out, &self.former);
         put_bytes(out, &self.sources);
-        put_list(out, &self.kept, |(name, value), out| {
+        put_list(out, &self.fixed, |(name, value), out| {
             put_bytes(out, name.as_bytes());
             put_bytes(out, value.as_bytes());
         });
@@ -143,8 +149,9 @@ impl Configuration {
     fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
         Ok(Self {
             version: octets.u64()?,
+            former: octets.bytes()?.to_vec(),
             sources: octets.bytes()?.to_vec(),
-            kept: octets.list(|octets| Ok((octets.text()?, octets.text()?)))?,
+            fixed: octets.list(|octets| Ok((octets.text()?, octets.text()?)))?,
         })
     }
 }
@@ -157,13 +164,13 @@ impl Common {
         for descriptor in [self.lock, self.peer, self.scoreboard] {
             put_descriptor(out, descriptor);
         }
+        out.extend_from_slice(&self.scoreboard_version.to_be_bytes());
         put_option(out, self.pidfile.as_deref(), put_path);
         put_option(out, self.unix.as_ref(), |out, unix| {
             put_descriptor(out, unix.listener);
             put_path(out, &unix.path);
-            put_option(out, unix.file, |out, (device, inode)| {
-                out.extend_from_slice(&device.to_be_bytes());
-                out.extend_from_slice(&inode.to_be_bytes());
+            put_option(out, unix.mark.as_deref(), |out, mark| {
+                put_bytes(out, mark.as_bytes());
             });
         });
         out.extend_from_slice(&self.statement_key);
@@ -177,12 +184,13 @@ impl Common {
             lock: descriptor(octets)?,
             peer: descriptor(octets)?,
             scoreboard: descriptor(octets)?,
+            scoreboard_version: octets.u64()?,
             pidfile: octets.option(path)?,
             unix: octets.option(|octets| {
                 Ok(UnixSocket {
                     listener: descriptor(octets)?,
                     path: path(octets)?,
-                    file: octets.option(|octets| Ok((octets.u64()?, octets.u64()?)))?,
+                    mark: octets.option(Octets::text)?,
                 })
             })?,
             statement_key: octets.array()?,
@@ -258,6 +266,7 @@ impl Link {
 
 impl Peer {
     fn encode(&self, out: &mut Vec<u8>) {
+        put_number(out, self.token);
         put_descriptor(out, self.socket);
         put_bytes(out, &self.inbox);
         put_duration(out, self.left);
@@ -265,6 +274,7 @@ impl Peer {
 
     fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
         Ok(Self {
+            token: octets.u32()?,
             socket: descriptor(octets)?,
             inbox: octets.bytes()?.to_vec(),
             left: octets.duration()?,

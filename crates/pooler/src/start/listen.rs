@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 use std::os::fd::AsFd;
 
 use pgskein_config::Settings;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::error::StartError;
 use crate::sys::socket::defer_accept;
@@ -42,6 +42,43 @@ pub(crate) fn listen(
         }
     }
     Ok(listeners)
+}
+
+/// More listeners, for further slots: each list is bound like these, which
+/// listen, and does not listen yet. Nobody is sent to them before that. Where
+/// the address cannot be shared, the sockets are.
+///
+/// # Errors
+///
+/// [`StartError::Listen`].
+pub(crate) fn bind_like(
+    listeners: &[TcpListener],
+    slots: usize,
+    settings: &Settings,
+) -> Result<Vec<Vec<TcpListener>>, StartError> {
+    let like = |listener: &TcpListener| {
+        let address = listener
+            .local_addr()
+            .map_err(StartError::system("ask where a socket listens"))?;
+        let bound = match bind_only(address, settings) {
+            // The service manager has made it, and keeps others from sharing the
+            // address.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => listener.try_clone(),
+            bound => bound.map(TcpListener::from),
+        };
+        bound.map_err(|cause| StartError::Listen { address, cause })
+    };
+    let bound = (0..slots).map(|_| listeners.iter().map(like).collect());
+    bound.collect()
+}
+
+/// Has a socket of [`bind_like`] listen.
+///
+/// # Errors
+///
+/// The error of `listen(2)`.
+pub(crate) fn begin(listener: &TcpListener, settings: &Settings) -> io::Result<()> {
+    SockRef::from(listener).listen(backlog(settings))
 }
 
 /// An address to listen on.
@@ -106,15 +143,24 @@ fn probe(address: &Address) -> Result<(), StartError> {
 }
 
 fn bind(address: SocketAddr, settings: &Settings) -> io::Result<TcpListener> {
+    let socket = bind_only(address, settings)?;
+    socket.listen(backlog(settings))?;
+    Ok(socket.into())
+}
+
+fn bind_only(address: SocketAddr, settings: &Settings) -> io::Result<Socket> {
     let socket = socket(address)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     if settings.tcp_defer_accept {
         defer_accept(socket.as_fd())?;
     }
-    socket.listen(i32::try_from(settings.listen_backlog).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+fn backlog(settings: &Settings) -> i32 {
+    i32::try_from(settings.listen_backlog).unwrap_or(i32::MAX)
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
@@ -180,6 +226,20 @@ mod tests {
         };
         assert!(listen(&shared, 1, false).is_ok());
         assert!(listen(&settings(&["127.0.0.1"], port), 2, true).is_ok());
+    }
+
+    #[test]
+    fn binds_for_further_slots_where_nobody_is_sent_before_they_listen() {
+        let settings = settings(&["127.0.0.1"], free_port());
+        let first = listen(&settings, 1, false).unwrap();
+        let more = bind_like(&first[0], 2, &settings).unwrap();
+        assert_eq!(more.len(), 2);
+        let address = first[0][0].local_addr().unwrap();
+        let connect = || std::net::TcpStream::connect(address).unwrap();
+        let _all_to_the_first: Vec<_> = (0..20).map(|_| connect()).collect();
+        assert!((0..20).all(|_| first[0][0].accept().is_ok()));
+        begin(&more[0][0], &settings).unwrap();
+        assert_eq!(more[0][0].local_addr().unwrap(), address);
     }
 
     #[test]

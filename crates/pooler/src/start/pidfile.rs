@@ -30,6 +30,16 @@ impl Pidfile {
         })
     }
 
+    /// The one of this process, which another program has written.
+    pub(crate) fn inherited(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes the id of this process.
     ///
     /// # Errors

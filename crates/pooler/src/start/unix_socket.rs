@@ -23,7 +23,7 @@ pub(crate) struct UnixSocket {
     pub listener: UnixListener,
     /// Its name; an abstract one begins with `@`.
     pub path: PathBuf,
-    _file: Option<OwnFile>,
+    file: Option<OwnFile>,
 }
 
 /// The file of a socket, as it was when we made it.
@@ -71,7 +71,7 @@ impl UnixSocket {
             return Ok(Some(Self {
                 listener,
                 path,
-                _file: None,
+                file: None,
             }));
         }
         let answered = is_answered(&path).map_err(failed)?;
@@ -86,7 +86,7 @@ impl UnixSocket {
         Ok(Some(Self {
             listener,
             path,
-            _file: Some(file),
+            file: Some(file),
         }))
     }
 
@@ -103,8 +103,29 @@ impl UnixSocket {
         Self {
             listener,
             path: path.unwrap_or_default(),
-            _file: None,
+            file: None,
         }
+    }
+}
+
+impl UnixSocket {
+    /// The one on which another program has listened in this process; `mark` is
+    /// that of its file, as it was written.
+    pub(crate) fn inherited(listener: UnixListener, path: PathBuf, mark: Option<&str>) -> Self {
+        let file = mark.and_then(Mark::parse).map(|mark| OwnFile {
+            path: path.clone(),
+            mark,
+        });
+        Self {
+            listener,
+            path,
+            file,
+        }
+    }
+
+    /// The mark of its file, to be written, if it has one.
+    pub(crate) fn mark(&self) -> Option<String> {
+        self.file.as_ref().map(|file| file.mark.text())
     }
 }
 
@@ -243,7 +264,7 @@ mod tests {
         assert!(matches!(second, Err(StartError::UnixSocketInUse { .. })));
         // As if its process had been killed: the file stays.
         drop(first.listener);
-        std::mem::forget(first._file);
+        std::mem::forget(first.file);
         assert!(
             UnixSocket::listen(&settings, Path::new("/nowhere"), false)
                 .unwrap()

@@ -50,6 +50,9 @@ impl Supervisor {
         log::info!("worker {slot}: ready, pid={pid}");
         self.ledger.worker_ready(id);
         self.statistics.book.worker_ready(id);
+        if self.is_successor(token) {
+            return self.succeed(slot, token);
+        }
         self.take_back(slot);
         if !self.ever_ready {
             self.ever_ready = true;
@@ -70,7 +73,7 @@ impl Supervisor {
         }
     }
 
-    fn adopt(&mut self, slot: Slot) {
+    pub(crate) fn adopt(&mut self, slot: Slot) {
         let (Some(token), Some(place)) = (self.least_loaded(), self.places.get_mut(&slot)) else {
             return;
         };
@@ -92,13 +95,21 @@ impl Supervisor {
         }
     }
 
+    /// Whether the slot of a worker is to have none.
+    fn is_retiring(&self, token: Token) -> bool {
+        let mut retired = self.places.values().filter(|place| place.retired);
+        retired.any(|place| place.worker == Some(token))
+    }
+
     /// The ready worker with the fewest clients.
     fn least_loaded(&self) -> Option<Token> {
         let ready = self
             .workers
             .iter()
             .filter(|(_, worker)| worker.ready_since.is_some() && worker.link.is_some())
-            .filter(|(_, worker)| !worker.pulse.is_suspect());
+            .filter(|(token, worker)| {
+                !worker.pulse.is_suspect() && !worker.leaving && !self.is_retiring(**token)
+            });
         ready
             .min_by_key(|(_, worker)| worker.cell.clients())
             .map(|(token, _)| *token)

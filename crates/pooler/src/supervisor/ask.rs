@@ -2,6 +2,7 @@
 
 use mio::Token;
 use pgskein_pool::control::{Asked, ToWorker};
+use pgskein_pool::legacy::AskerId;
 
 use super::Supervisor;
 use super::reload::Change;
@@ -15,6 +16,27 @@ pub(crate) enum Asker {
     Worker { token: Token, request: u64 },
 }
 
+impl Asker {
+    /// How it is called where it is written down; nothing for a signal.
+    pub(crate) fn id(&self) -> Option<AskerId> {
+        match *self {
+            Self::Signal => None,
+            Self::Worker { token, request } => Some(AskerId {
+                worker: u32::try_from(token.0).unwrap_or(u32::MAX),
+                request,
+            }),
+        }
+    }
+
+    /// Who is called so.
+    pub(crate) fn of_id(id: Option<AskerId>) -> Self {
+        id.map_or(Self::Signal, |id| Self::Worker {
+            token: Token(id.worker as usize),
+            request: id.request,
+        })
+    }
+}
+
 impl Supervisor {
     /// Begins what is asked for, or has it wait for its turn.
     pub(crate) fn ask(&mut self, asker: Asker, asked: Asked) {
@@ -22,6 +44,7 @@ impl Supervisor {
             Asked::Reload => self.reload(asker, Change::Files),
             Asked::Set { name, value } => self.reload(asker, Change::Setting { name, value }),
             Asked::Order(order) => self.order(&order, asker),
+            Asked::Restart => self.restart(asker),
         }
     }
 

@@ -133,14 +133,18 @@ impl Supervisor {
         }
     }
 
-    /// Tells a worker that was not there before what is in force.
-    pub(crate) fn tell_drains(&mut self, token: Token) {
-        let now = self.now;
+    /// The orders in force, each with what is left of its delay.
+    pub(crate) fn drains_in_force(&self) -> Vec<DrainOrder> {
         let orders = self.drains.in_force().map(|(order, since)| DrainOrder {
-            delay: since.saturating_duration_since(now),
+            delay: since.saturating_duration_since(self.now),
             ..order.clone()
         });
-        for order in orders.collect::<Vec<_>>() {
+        orders.collect()
+    }
+
+    /// Tells a worker that was not there before what is in force.
+    pub(crate) fn tell_drains(&mut self, token: Token) {
+        for order in self.drains_in_force() {
             self.tell(token, &ToWorker::Drain(order));
         }
         if self.refuses_sessions() {

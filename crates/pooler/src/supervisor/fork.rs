@@ -29,9 +29,18 @@ impl Supervisor {
             Some(*slot)
         });
         for slot in due.collect::<Vec<_>>() {
-            if let Err(error) = self.start_worker(slot) {
-                log::error!("worker {slot}: cannot be started: {error}");
-                self.respawn_later(slot, None);
+            let place = self.places.get(&slot);
+            let generation = place.map_or(1, |place| place.generation);
+            match self.start_worker(slot, generation) {
+                Ok(token) => {
+                    if let Some(place) = self.places.get_mut(&slot) {
+                        place.worker = Some(token);
+                    }
+                }
+                Err(error) => {
+                    log::error!("worker {slot}: cannot be started: {error}");
+                    self.respawn_later(slot, None);
+                }
             }
         }
     }
@@ -41,7 +50,7 @@ impl Supervisor {
     pub(crate) fn respawn_later(&mut self, slot: Slot, ready_since: Option<Instant>) {
         let alone = !self.has_ready_worker();
         let now = self.now;
-        if let Some(place) = self.places.get_mut(&slot) {
+        if let Some(place) = self.places.get_mut(&slot).filter(|place| !place.retired) {
             let ready = ready_since.map(|since| now.saturating_duration_since(since));
             place.failures = backoff::failures(place.failures, ready);
             let delay = backoff::delay(place.failures, alone);
@@ -52,11 +61,12 @@ impl Supervisor {
         }
     }
 
-    fn start_worker(&mut self, slot: Slot) -> io::Result<()> {
+    /// Starts a worker of this generation for the slot.
+    pub(crate) fn start_worker(&mut self, slot: Slot, generation: u32) -> io::Result<Token> {
         let token = self.next_token();
         let (ours, theirs) = Link::pair()?;
-        let setup = self.setup(slot, theirs)?;
-        let (cell, generation) = (setup.cell, setup.generation);
+        let setup = self.setup(slot, generation, theirs)?;
+        let cell = setup.cell;
         cell.claim(slot, generation);
         let title = self.title.as_ref();
         let pid = process::spawn(|| be_worker(setup, title))?;
@@ -69,6 +79,9 @@ impl Supervisor {
             link: Some(ours),
             cell,
             elder: false,
+            leaving: false,
+            foreign: false,
+            outdated: false,
             started: self.now,
             ready_since: None,
             heard: 0,
@@ -76,21 +89,17 @@ impl Supervisor {
             kill_at: None,
         };
         self.workers.insert(token, worker);
-        if let Some(place) = self.places.get_mut(&slot) {
-            place.worker = Some(token);
-        }
         let both = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         if let Err(error) = registry.register(&mut SourceFd(&fd), token, both) {
             self.give_up(token, &error.to_string());
         }
         self.prepare_newcomer(token);
-        Ok(())
+        Ok(token)
     }
 
-    fn setup(&self, slot: Slot, control: Link) -> io::Result<Setup> {
+    fn setup(&self, slot: Slot, generation: u32, control: Link) -> io::Result<Setup> {
         let place = self.places.get(&slot).ok_or(io::ErrorKind::NotFound)?;
-        let generation = place.generation;
         let listeners = place.listeners.iter().map(|listener| listener.try_clone());
         let unix = self.unix.as_ref().map(|unix| unix.listener.try_clone());
         let runtime_dir = self.runtime_dir.path().to_owned();
@@ -117,11 +126,9 @@ impl Supervisor {
         })
     }
 
-    pub(crate) fn remove_peer_socket(&self, slot: Slot) {
-        if let Some(place) = self.places.get(&slot) {
-            let path = peer_socket_path(self.runtime_dir.path(), slot, place.generation);
-            let _gone_either_way = std::fs::remove_file(path);
-        }
+    pub(crate) fn remove_peer_socket(&self, slot: Slot, generation: u32) {
+        let path = peer_socket_path(self.runtime_dir.path(), slot, generation);
+        let _gone_either_way = std::fs::remove_file(path);
     }
 
     pub(crate) fn worker_id(slot: Slot, generation: u32, token: Token) -> WorkerId {

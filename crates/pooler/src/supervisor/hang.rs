@@ -152,11 +152,18 @@ impl Supervisor {
     ///
     /// A child does that, which has the program at the same addresses too: to
     /// find the names may take a second, and the group needs its supervisor.
-    pub(crate) fn tell_backtrace(&mut self, slot: Slot, pid: Pid) {
+    /// One that was started by another program, `foreign`, had that at its own
+    /// addresses.
+    pub(crate) fn tell_backtrace(&mut self, slot: Slot, pid: Pid, foreign: bool) {
         let pid = u32::try_from(pid.as_raw()).unwrap_or_default();
         let frames = self.scoreboard.take_last_words(pid);
         if frames.is_empty() {
             return;
+        }
+        if foreign {
+            let frames: Vec<String> = frames.iter().map(|at| format!("{at:#x}")).collect();
+            let frames = frames.join(" ");
+            return log::error!("worker {slot}: backtrace of another program: {frames}");
         }
         let child = process::spawn(|| {
             let mut needed = logging::descriptors();
@@ -254,6 +261,9 @@ impl Supervisor {
         }
         worker.kill_at = Some(self.now + LAST_WORDS);
         self.hangs.victim = Some(token);
+        if matches!(fault, Fault::NotReady) {
+            self.on_late(token);
+        }
         if let Err(error) = last_words::ask(pid) {
             log::warn!("worker {slot}: cannot be asked for a backtrace: {error}");
         }

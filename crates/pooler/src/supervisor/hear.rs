@@ -2,7 +2,7 @@
 
 use mio::Token;
 use pgskein_pool::control::{PoolKey, ToSupervisor, ToWorker};
-use pgskein_pool::ledger::Limits;
+use pgskein_pool::ledger::{Limits, WorkerId};
 use pgskein_pool::runtime::RuntimeState;
 use pgskein_protocol::key::Slot;
 
@@ -90,9 +90,11 @@ impl Supervisor {
             }
             ToSupervisor::Dedicated { lease } => self.ledger.dedicated(id, lease),
             ToSupervisor::Closing { lease } => self.ledger.closing(id, lease),
-            ToSupervisor::Lease(_) | ToSupervisor::Reported { .. } => {
-                log::warn!("worker {}: reports without being asked", id.slot);
-            }
+            ToSupervisor::Lease(report) => match self.reporting.get_mut(&token) {
+                Some(reports) => reports.push(report),
+                None => log::warn!("worker {}: reports without being asked", id.slot),
+            },
+            ToSupervisor::Reported { .. } => self.on_reported(token, id),
             ToSupervisor::Returned { lease } => self.ledger.returned(id, lease, self.now),
             ToSupervisor::Unused { pool } => self.welcomes.stop_asking(id, &pool),
             ToSupervisor::Claim {
@@ -121,7 +123,10 @@ impl Supervisor {
             ToSupervisor::Gone { request } => {
                 self.askers_gone(|asker| *asker == Asker::Worker { token, request });
             }
-            ToSupervisor::Adopted { slot } => note(id.slot, slot, "adopted"),
+            ToSupervisor::Adopted { slot } => {
+                note(id.slot, slot, "adopted");
+                self.on_adopted(slot, token);
+            }
             ToSupervisor::DroppedListener { slot } => note(id.slot, slot, "gave back"),
             ToSupervisor::AskWelcome { pool } => self.on_ask_welcome(token, pool),
             ToSupervisor::Welcome {
@@ -136,6 +141,16 @@ impl Supervisor {
             ToSupervisor::Show { request, topic } => self.show(token, request, topic),
             ToSupervisor::Runtime(message) => self.hear_of_orders(id, message),
         }
+    }
+
+    /// A worker has reported all that it holds, and what it says counts.
+    fn on_reported(&mut self, token: Token, id: WorkerId) {
+        let Some(reports) = self.reporting.remove(&token) else {
+            return log::warn!("worker {}: reports without being asked", id.slot);
+        };
+        let (config, runtime, draining) = (&self.config, self.orders.state(), self.is_draining());
+        let limits = |pool: &PoolKey| limits(config, runtime, pool, draining);
+        self.ledger.adopt(id, reports, limits, self.now);
     }
 
     /// Tells everybody about a host that speaks plain 3.0; one that was asked

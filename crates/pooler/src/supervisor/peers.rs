@@ -23,6 +23,24 @@ pub(crate) struct PeerConnection {
 }
 
 impl PeerConnection {
+    /// One that another program has accepted in this process.
+    pub(crate) fn inherited(stream: UnixStream, inbox: Vec<u8>, deadline: Instant) -> Self {
+        Self {
+            stream,
+            inbox,
+            deadline,
+        }
+    }
+
+    pub(crate) fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    /// What was read and is no whole request yet.
+    pub(crate) fn inbox(&self) -> &[u8] {
+        &self.inbox
+    }
+
     /// When it is closed if no request has come.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline

@@ -5,6 +5,7 @@ use mio::unix::SourceFd;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use pgskein_pool::ledger::WorkerId;
 use std::os::fd::AsRawFd;
 
 use super::{Supervisor, Worker};
@@ -31,31 +32,43 @@ impl Supervisor {
         let mut workers = self.workers.iter();
         let Some(token) = workers.find_map(|(token, worker)| (worker.pid == pid).then_some(*token))
         else {
-            return self.hangs.on_other_death(pid);
+            if !self.on_check_ended(pid, in_order, how) {
+                self.hangs.on_other_death(pid);
+            }
+            return;
         };
         // What it said before it died still holds.
         self.read_link(token);
         let Some(worker) = self.workers.remove(&token) else {
             return;
         };
-        let slot = worker.id.slot;
-        if in_order && self.is_draining() {
+        let WorkerId {
+            slot, generation, ..
+        } = worker.id;
+        let orphans = self.ledger.held_by(worker.id);
+        if worker.leaving {
+            log::info!(
+                "worker {slot} of generation {generation}: {how}, pid={pid} servers={orphans}"
+            );
+        } else if in_order && self.is_draining() {
             log::info!("worker {slot}: ended, pid={pid}");
         } else {
-            let orphans = self.ledger.held_by(worker.id);
             log::warn!("worker {slot}: {how}, pid={pid} servers={orphans}");
         }
         self.forget(token, &worker);
-        self.vacate(token);
+        let served = self.vacate(token);
         self.hangs.on_death(token);
-        if !self.takes_clients() {
-            // Its queue has been closed, or is in the hands of a sibling.
-            self.remove_peer_socket(slot);
-        } else {
+        if !self.takes_clients() || !served {
+            // Its queue has been closed, or is in the hands of another.
+            self.remove_peer_socket(slot, generation);
+        }
+        if self.is_successor(token) {
+            self.on_successor_death(how);
+        } else if served && self.takes_clients() && !self.on_death_in_restart(slot) {
             self.respawn_later(slot, worker.ready_since);
             self.respawn_due();
         }
-        self.tell_backtrace(slot, pid);
+        self.tell_backtrace(slot, pid, worker.foreign);
     }
 
     /// Drops what is kept for the worker, apart from its slot.
@@ -69,6 +82,7 @@ impl Supervisor {
         self.ledger.worker_died(worker.id, linger, self.now);
         self.client_places.worker_died(worker.id);
         self.reloads.on_death(token);
+        self.reporting.remove(&token);
         self.forget_orders(token, worker.id);
         self.welcomes.on_death(worker.id);
         self.statistics.book.worker_died(worker.id, self.now);
@@ -78,9 +92,13 @@ impl Supervisor {
 
     /// Takes note that the slots of a dead worker, its own and adopted ones,
     /// have no acceptor.
-    fn vacate(&mut self, token: Token) {
+    ///
+    /// True if it had a slot of its own.
+    fn vacate(&mut self, token: Token) -> bool {
+        let mut own = false;
         for place in self.places.values_mut() {
             if place.worker == Some(token) {
+                own = true;
                 place.worker = None;
                 place.vacant_since.get_or_insert(self.now);
             }
@@ -88,5 +106,6 @@ impl Supervisor {
                 place.adopter = None;
             }
         }
+        own
     }
 }

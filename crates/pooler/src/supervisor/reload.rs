@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 use pgskein_config::{Config, Finding, Sources};
-use pgskein_pool::control::ToWorker;
+use pgskein_pool::control::{Asked, ToWorker};
+use pgskein_pool::legacy::AskerId;
 use pgskein_protocol::key::Slot;
 
 use super::Supervisor;
@@ -41,6 +42,8 @@ pub(crate) enum Change {
     Files,
     /// A setting gets another value.
     Setting { name: String, value: String },
+    /// Another program takes the place of this one, with files read again.
+    Program,
 }
 
 /// A configuration that workers prepare.
@@ -82,6 +85,27 @@ impl Reloads {
         current.or(committing)
     }
 
+    /// The next configuration is of a later version than this.
+    pub(crate) fn continue_from(&mut self, version: u64) {
+        self.last_version = self.last_version.max(version);
+    }
+
+    /// Who waits for a turn, and for what.
+    pub(crate) fn waiting(&self) -> Vec<(Option<AskerId>, Asked)> {
+        let asked = self.asked.iter().map(|(asker, change)| {
+            let asked = match change {
+                Change::Files => Asked::Reload,
+                Change::Setting { name, value } => Asked::Set {
+                    name: name.clone(),
+                    value: value.clone(),
+                },
+                Change::Program => Asked::Restart,
+            };
+            (asker.id(), asked)
+        });
+        asked.collect()
+    }
+
     /// Whether workers are waited for.
     pub(crate) fn is_under_way(&self) -> bool {
         self.current.is_some() || self.committing.is_some()
@@ -120,11 +144,13 @@ impl Supervisor {
         }
         while self.reloads.current.is_none()
             && self.reloads.committing.is_none()
+            && self.check.is_none()
             && let Some((asker, change)) = self.reloads.asked.pop_front()
         {
             match change {
                 Change::Files => self.prepare_files(asker),
                 Change::Setting { name, value } => self.prepare_setting(asker, &name, &value),
+                Change::Program => self.begin_restart(asker),
             }
         }
     }
@@ -142,6 +168,11 @@ impl Supervisor {
         let current = self.reloads.current.as_mut();
         if let Some(reload) = current.filter(|reload| reload.version == version) {
             reload.waiting_for.remove(&token);
+        } else if version == self.config_version
+            && let Some(worker) = self.workers.get_mut(&token)
+            && std::mem::take(&mut worker.outdated)
+        {
+            self.tell(token, &ToWorker::Commit { version });
         }
     }
 
@@ -159,6 +190,8 @@ impl Supervisor {
             let why = format!("worker {worker} refused it: {reason}");
             log::error!("config version {version} was not put into effect: {why}");
             self.answer_all(&reload.answer.askers, &Err(why));
+        } else {
+            log::warn!("worker {worker}: goes on with its own config: {reason}");
         }
     }
 
@@ -212,11 +245,15 @@ impl Supervisor {
 
     /// Leaves what only a start can change; says what that is.
     fn keep_running(&self, config: &mut Config) -> Vec<Finding> {
+        self.keep_user(config);
+        config.keep_restart_settings(&self.config.settings)
+    }
+
+    /// Leaves a user that was given by -u, which is not taken back.
+    pub(crate) fn keep_user(&self, config: &mut Config) {
         if !config.places.contains_key("user") {
-            // It was given by -u, which is not taken back.
             config.settings.user.clone_from(&self.config.settings.user);
         }
-        config.keep_restart_settings(&self.config.settings)
     }
 
     fn prepare(&mut self, sources: Sources, config: Config, answer: Answer) {
@@ -305,7 +342,8 @@ impl Reload {
     }
 }
 
-fn lines(findings: &[Finding]) -> String {
+/// Findings as lines of a notice.
+pub(crate) fn lines(findings: &[Finding]) -> String {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }

@@ -17,9 +17,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 use mio::Token;
+use pgskein_protocol::key::Slot;
 use sd_notify::NotifyState;
 
-use super::{Supervisor, VERSION};
+use super::{Place, Supervisor};
+use crate::start::program::VERSION;
 
 /// The connection to the service manager, and what it knows.
 #[derive(Debug)]
@@ -150,7 +152,7 @@ impl Supervisor {
         let started = self.service.as_ref()?.phase != Phase::Starting;
         if self.is_draining() {
             Some(Phase::Stopping)
-        } else if self.reloads.is_under_way() {
+        } else if self.reloads.is_under_way() || self.is_restarting() {
             None
         } else {
             (started || self.all_ready()).then_some(Phase::Ready)
@@ -159,8 +161,15 @@ impl Supervisor {
 
     /// Every slot has a worker that serves.
     pub(crate) fn all_ready(&self) -> bool {
-        let mut workers = self.places.values().map(|place| place.worker);
-        workers.all(|token| token.is_some_and(|token| self.is_ready(token)))
+        self.not_ready().is_none()
+    }
+
+    /// A slot that is to have a worker that serves, and has none.
+    pub(crate) fn not_ready(&self) -> Option<Slot> {
+        let ready = |place: &Place| place.worker.is_some_and(|token| self.is_ready(token));
+        let mut places = self.places.iter();
+        let lacking = places.find(|(_, place)| !place.retired && !ready(place));
+        lacking.map(|(slot, _)| *slot)
     }
 
     fn is_ready(&self, token: Token) -> bool {
@@ -177,9 +186,10 @@ impl Supervisor {
     }
 
     fn status(&self) -> String {
-        let ready = self.places.values().filter_map(|place| place.worker);
+        let wanted = self.places.values().filter(|place| !place.retired);
+        let workers = wanted.clone().count();
+        let ready = wanted.filter_map(|place| place.worker);
         let ready = ready.filter(|token| self.is_ready(*token)).count();
-        let workers = self.places.len();
         let clients = self.scoreboard.places_taken();
         let servers: u32 = self.scoreboard.cells().map(|cell| cell.servers).sum();
         let doing = if self.is_draining() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mio::Token;
 use pgskein_pool::console::{Topic, encode_rows};
 use pgskein_pool::control::ToWorker;
+use pgskein_pool::legacy::AskerId;
 use pgskein_pool::statistics::{Book, BookAction, Group, Summary};
 
 use super::Supervisor;
@@ -28,6 +29,24 @@ struct Asker {
 }
 
 impl Statistics {
+    /// Goes on with a book.
+    pub(crate) fn of(book: Book) -> Self {
+        Self {
+            book,
+            askers: BTreeMap::new(),
+        }
+    }
+
+    /// Who waits for which table.
+    pub(crate) fn waiting(&self) -> Vec<(AskerId, Topic)> {
+        let askers = self.askers.values().map(|asker| {
+            let worker = u32::try_from(asker.worker.0).unwrap_or(u32::MAX);
+            let request = asker.request;
+            (AskerId { worker, request }, asker.topic)
+        });
+        askers.collect()
+    }
+
     /// Nothing was counted yet.
     pub(crate) fn new(period: Duration, now: Instant) -> Self {
         Self {

@@ -4,6 +4,7 @@
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::unistd::geteuid;
 
 /// Keeps of all capabilities `CAP_NET_BIND_SERVICE` or none.
 ///
@@ -28,6 +29,54 @@ pub(crate) fn keep(net_bind_service: bool) -> nix::Result<()> {
     // data; both live until the call returns.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
     Errno::result(result).map(|_| ())
+}
+
+/// Has another program that this process executes keep the same capabilities,
+/// until that calls [`keep`].
+///
+/// # Errors
+///
+/// The error of `capget(2)`, `capset(2)` or `prctl(2)`.
+///
+/// Source: capabilities(7), "Transformation of capabilities during execve()".
+pub(crate) fn pass_on() -> nix::Result<()> {
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let mut data = [Data::default(), Data::default()];
+    // SAFETY: the kernel reads one header and, for version 3, writes two
+    // elements of data; both live until the call returns.
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) };
+    Errno::result(result)?;
+    let [low, _] = &mut data;
+    let bit = 1 << NET_BIND_SERVICE;
+    if low.permitted & bit == 0 || geteuid().is_root() {
+        return Ok(());
+    }
+    low.inheritable |= bit;
+    // SAFETY: as in [`keep`].
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    Errno::result(result)?;
+    let (raise, capability): (libc::c_ulong, libc::c_ulong) =
+        (2, libc::c_ulong::from(NET_BIND_SERVICE));
+    // SAFETY: all arguments are numbers, and those that are not used are 0.
+    let result = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, capability, 0, 0) };
+    Errno::result(result).map(|_| ())
+}
+
+/// Whether the capability came with this program, by [`pass_on`] of another
+/// one.
+///
+/// # Errors
+///
+/// The error of `prctl(2)`.
+pub(crate) fn were_passed_on() -> nix::Result<bool> {
+    let (is_set, capability): (libc::c_ulong, libc::c_ulong) =
+        (1, libc::c_ulong::from(NET_BIND_SERVICE));
+    // SAFETY: as in [`pass_on`].
+    let result = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, is_set, capability, 0, 0) };
+    Errno::result(result).map(|is_set| is_set == 1)
 }
 
 #[repr(C)]

@@ -115,6 +115,15 @@ impl Listeners {
         }
     }
 
+    /// Stops accepting altogether; the sockets live on elsewhere, with those who
+    /// wait there.
+    pub(super) fn leave_all(&mut self, registry: &Registry) {
+        for mut place in self.places.iter_mut().filter_map(Option::take) {
+            place.deregister(registry);
+        }
+        self.readable = false;
+    }
+
     /// Sets the options that accepted sockets inherit from their listener.
     pub(super) fn tune(&self, settings: &Settings) {
         for place in self.places.iter().flatten() {

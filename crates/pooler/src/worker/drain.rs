@@ -166,6 +166,15 @@ impl Worker {
         self.ending.refusing.get_or_insert(self.now);
     }
 
+    /// A successor accepts from the same sockets: whoever waits there is its.
+    pub(super) fn hand_over(&mut self) {
+        self.listeners.leave_all(self.poll.registry());
+        self.ending.refusing.get_or_insert(self.now);
+        if self.ending.listening == Listening::Open {
+            self.ending.listening = Listening::Closed;
+        }
+    }
+
     /// The supervisor has been gone for long: drain without an order.
     pub(super) fn drain_as_orphan(&mut self) {
         let settings = &self.config.settings;

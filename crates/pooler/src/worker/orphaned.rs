@@ -76,10 +76,16 @@ impl Worker {
         self.orphaned_at = None;
         self.control_ready = true;
         self.spare_leases.clear();
+        self.report_state();
+        self.report_leases();
+        self.count_all_present();
+    }
+
+    /// Says what leases it has, and then anew what it wants.
+    pub(super) fn report_leases(&mut self) {
         for report in self.reports() {
             self.tell_supervisor(&ToSupervisor::Lease(report));
         }
-        self.report_state();
         self.tell_supervisor(&ToSupervisor::Reported {
             last_id: self.scoreboard.last_id(),
             last_lease: self.last_lease,
@@ -93,7 +99,6 @@ impl Worker {
             }
             self.wish(id);
         }
-        self.count_all_present();
     }
 
     /// Counts on the scoreboard of the new group from now on.

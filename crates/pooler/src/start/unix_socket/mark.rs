@@ -59,7 +59,7 @@ impl Mark {
         fs::write(file(runtime_dir), self.text())
     }
 
-    fn text(self) -> String {
+    pub(super) fn text(self) -> String {
         let Self {
             device,
             inode,
@@ -69,7 +69,7 @@ impl Mark {
         format!("{VERSION} {device} {inode} {seconds} {nanoseconds}\n")
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut words = text.strip_suffix('\n')?.split(' ');
         if words.next() != Some(VERSION) {
             return None;

@@ -78,6 +78,7 @@ pub(super) fn answered(out: &mut Vec<u8>, asked: &Asked, outcome: &Result<String
         let sqlstate = match asked {
             Asked::Reload => CONFIG_FILE_ERROR,
             Asked::Set { .. } | Asked::Order(_) => PROTOCOL_VIOLATION,
+            Asked::Restart => CANNOT_NOW,
         };
         let report = report("ERROR", sqlstate, message);
         return write::error(out, &Report { detail, ..report });
@@ -88,7 +89,7 @@ pub(super) fn answered(out: &mut Vec<u8>, asked: &Asked, outcome: &Result<String
     }
     match asked {
         Asked::Order(order) => done(out, order.verb()),
-        Asked::Reload | Asked::Set { .. } => done(out, &asked.to_string()),
+        Asked::Reload | Asked::Restart | Asked::Set { .. } => done(out, &asked.to_string()),
     }
 }
 
@@ -195,6 +196,7 @@ const PARAMETERS: [(&str, &str); 7] = [
 const SUCCESS: &str = "00000";
 const PROTOCOL_VIOLATION: &str = "08P01";
 const CONFIG_FILE_ERROR: &str = "F0000";
+const CANNOT_NOW: &str = "55000";
 
 #[cfg(test)]
 mod tests {

@@ -123,6 +123,7 @@ pub(super) static COMMANDS: &[Command] = &[
     own("SHOW VERSION", Own::Version),
     own("SHOW WORKERS", Own::Workers),
     order("RELOAD", Action::Ask(Asked::Reload)),
+    order("RESTART", Action::Ask(Asked::Restart)),
     order("SHUTDOWN", Action::Shutdown(DrainKind::Immediate, None)),
     order(
         "SHUTDOWN WAIT_FOR_CLIENTS",

@@ -1,0 +1,51 @@
+//! RESTART: the same process, new workers, and nobody who is lost.
+
+use crate::harness::{PATIENCE, Pooler, Postgres, wait_for};
+
+const SETTINGS: &str = "workers = 2\npool_mode = transaction";
+
+#[test]
+fn restart_replaces_every_worker_and_keeps_the_supervisor() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let supervisor = pooler.supervisor();
+    let before = pooler.workers();
+    let clients = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    for client in &clients {
+        client.query("begin").unwrap();
+    }
+
+    let psql = pooler.local_psql().user("pgskein").database("pgskein");
+    psql.run("RESTART").ok();
+
+    assert!(supervisor.is_alive());
+    assert_eq!(generations(&pooler), ["1.1", "1.2", "2.1", "2.2"]);
+    let own = std::fs::read_to_string(pooler.pidfile()).unwrap();
+    assert_eq!(own.trim(), supervisor.0.to_string());
+    for client in clients {
+        client.wait_parameter("disconnect_requested", "on");
+        assert_eq!(client.value("select 'still usable'"), "still usable");
+        client.query("commit").unwrap();
+        client.close();
+    }
+    wait_for("the old workers to end", PATIENCE, || {
+        before.values().all(|worker| !worker.is_alive())
+    });
+    assert_eq!(generations(&pooler), ["1.2", "2.2"]);
+    for worker in [1, 2] {
+        let client = pooler.connect_to_worker(worker);
+        assert_eq!(client.value("select 'served'"), "served");
+    }
+}
+
+/// Slot and generation of every worker that the console shows, sorted.
+fn generations(pooler: &Pooler) -> Vec<String> {
+    let rows = pooler.console("SHOW WORKERS");
+    let mut found: Vec<String> = rows
+        .iter()
+        .map(|row| row.split('|').collect::<Vec<_>>())
+        .map(|columns| format!("{}.{}", columns[2], columns[3]))
+        .collect();
+    found.sort();
+    found
+}

@@ -7,7 +7,7 @@ mod psql;
 
 use std::env;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,15 @@ use crate::wait::within;
 pub fn python(program: &str, arguments: &[&str]) -> Run {
     let mut command = Command::new(drivers::python(Drivers::Old));
     command.arg("-c").arg(program).args(arguments);
+    run(command, PROGRAM_DEADLINE)
+}
+
+/// Runs a script of `scripts` to its end.
+pub fn script(name: &str, arguments: &[&str]) -> Run {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
+    let mut command = Command::new(scripts.join(name));
+    quiet_environment(&mut command);
+    command.args(arguments);
     run(command, PROGRAM_DEADLINE)
 }
 

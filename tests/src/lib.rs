@@ -18,6 +18,7 @@ mod pooler;
 mod postgres;
 mod process;
 mod release;
+mod restart;
 mod route;
 mod service_manager;
 mod stall;
@@ -40,10 +41,13 @@ pub use pooler::Pooler;
 pub use postgres::Postgres;
 pub use process::{Descriptor, Process, Stopped};
 pub use release::Release;
+pub use restart::restart;
 pub use route::free_port;
 pub use service_manager::ServiceManager;
 pub use stall::{Stall, Stalled};
 pub use stand_in::{FirstPacket, GO_AWAY, Manner, StandIn, disconnect_requested, negotiate};
-pub use tools::{Drivers, Pgbench, Program, Psql, RunningProgram, RunningPsql, Script, python};
+pub use tools::{
+    Drivers, Pgbench, Program, Psql, RunningProgram, RunningPsql, Script, python, script,
+};
 pub use wait::{PATIENCE, Stop, StopGuard, Ticker, assert_gave_up, wait_for, within};
 pub use wire::{ErrorFields, Message, Wire, message, startup_packet};

@@ -60,6 +60,13 @@ impl Pooler {
         Self::started(Self::try_start_in(&databases, settings, more))
     }
 
+    /// Starts the program of this path in front of `postgres`.
+    pub fn start_program(program: &Path, postgres: &Postgres, settings: &str) -> Self {
+        let databases = format!("* = {}", postgres.address());
+        let run = |folder: &Folder, _| Self::command(program, folder);
+        Self::started(Self::try_run(&databases, settings, run))
+    }
+
     /// Starts it, or tells how it refused.
     ///
     /// # Errors
@@ -71,16 +78,21 @@ impl Pooler {
 
     fn try_start_in(databases: &str, settings: &str, more: &[(&str, String)]) -> Result<Self, Run> {
         Self::try_run(databases, settings, |folder, _| {
-            let mut command = Command::new(Pgskein::path());
-            command.arg(files::ini(folder));
+            let mut command = Self::command(&Pgskein::path(), folder);
             command.envs(more.iter().map(|(name, value)| (name, value)));
-            let stderr = File::create(folder.join("stderr")).expect("a file can be made");
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(stderr);
             command
         })
+    }
+
+    fn command(program: &Path, folder: &Folder) -> Command {
+        let mut command = Command::new(program);
+        command.arg(files::ini(folder));
+        let stderr = File::create(folder.join("stderr")).expect("a file can be made");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr);
+        command
     }
 
     /// Starts what `command` makes of the folder and the port.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::{Random, SETTINGS};
-use crate::harness::{Daemon, PATIENCE, Pooler, Postgres, Process, Signal, within};
+use crate::harness::{Daemon, Login, PATIENCE, Pooler, Postgres, Process, Signal, within};
 
 /// Whoever does it.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ enum Deed {
     WorkerKilled,
     Reload,
     SupervisorKilled,
+    Restart,
     PostgresRestart,
 }
 
@@ -88,6 +89,13 @@ impl<'a> Havoc<'a> {
                 }
                 self.groups.push(Daemon::start(self.pooler));
             }
+            Deed::Restart => {
+                // It is refused while something else is under way.
+                let console = Login::new().database("pgskein");
+                if let Ok(console) = self.pooler.connect_unix(&console) {
+                    let _refused = console.query("RESTART");
+                }
+            }
             Deed::PostgresRestart => {
                 self.postgres.shut_down(Signal::SIGINT);
                 self.postgres.wait_down();
@@ -119,7 +127,7 @@ impl fmt::Display for Done {
     }
 }
 
-const DECK: [Deed; 9] = [
+const DECK: [Deed; 11] = [
     Deed::WorkerKilled,
     Deed::WorkerKilled,
     Deed::WorkerKilled,
@@ -128,5 +136,7 @@ const DECK: [Deed; 9] = [
     Deed::Reload,
     Deed::Reload,
     Deed::SupervisorKilled,
+    Deed::Restart,
+    Deed::Restart,
     Deed::PostgresRestart,
 ];

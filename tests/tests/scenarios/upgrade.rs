@@ -1,0 +1,67 @@
+//! An upgrade: RESTART executes the program that is installed now.
+//!
+//! The other build is a copy of the program in which the number of its version,
+//! and nothing else, is another one of the same length.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::harness::{Account, Folder, Pgskein, Pooler, Postgres, restart};
+
+#[test]
+fn restart_goes_over_to_the_version_that_is_installed_and_back() {
+    let folder = Folder::make("installed", &Account::unprivileged());
+    let program = folder.join("pgskein");
+    let builds = [build(VERSION), build(OTHER)];
+    install(&builds[0], &program);
+    let postgres = Postgres::start();
+    let settings = "workers = 2\npool_mode = transaction";
+    let pooler = Pooler::start_program(&program, &postgres, settings);
+    let supervisor = pooler.supervisor();
+    let version = || pooler.console("SHOW VERSION").join("");
+    assert!(version().contains(VERSION), "{}", version());
+
+    for (build, from, to) in [(1, VERSION, OTHER), (0, OTHER, VERSION)] {
+        let client = pooler.connect_to_worker(1);
+        client.query("begin").unwrap();
+        install(&builds[build], &program);
+        restart(&pooler);
+        assert!(pooler.log_contains(&format!("version {from} -> {to}")));
+        client.wait_parameter("disconnect_requested", "on");
+        assert_eq!(client.value("select 'works on'"), "works on");
+        client.query("commit").unwrap();
+        client.close();
+        assert!(supervisor.is_alive());
+        assert!(version().contains(to), "{}", version());
+    }
+}
+
+/// The program as it would be of this version.
+fn build(version: &str) -> Vec<u8> {
+    let mut bytes = fs::read(Pgskein::path()).unwrap();
+    let (old, new) = (VERSION.as_bytes(), version.as_bytes());
+    assert_eq!(old.len(), new.len());
+    let number = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_digit() || *b == b'.');
+    let places: Vec<usize> = (0..bytes.len() - old.len())
+        .filter(|at| bytes[*at..].starts_with(old))
+        .filter(|at| !number(at.checked_sub(1).and_then(|at| bytes.get(at))))
+        .filter(|at| !number(bytes.get(at + old.len())))
+        .collect();
+    assert!(!places.is_empty(), "the program says its version");
+    for at in places {
+        bytes[at..at + new.len()].copy_from_slice(new);
+    }
+    bytes
+}
+
+/// Puts a build in the place of another one, as a package manager does.
+fn install(build: &[u8], program: &Path) {
+    let new = program.with_extension("new");
+    fs::write(&new, build).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&new, program).unwrap();
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const OTHER: &str = "9.9.9";

@@ -191,6 +191,17 @@ impl Client {
         std::iter::from_fn(|| self.read_message()).collect()
     }
 
+    /// Takes in what has arrived, and does not wait; false when it was told that
+    /// the session is over, or that is over.
+    pub fn is_still_served(&self) -> bool {
+        let mut session = self.session.borrow_mut();
+        let open = session.wire.read_arrived();
+        while let Some(message) = session.wire.next_arrived() {
+            session.keep(&message);
+        }
+        open && session.last_error.is_none()
+    }
+
     /// Takes in what arrives until `deadline` has passed or nothing can come.
     pub fn absorb(&self, deadline: Duration) {
         while self.session.borrow_mut().poll(deadline).is_some() {}

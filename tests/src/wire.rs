@@ -249,6 +249,26 @@ impl Wire {
         }
     }
 
+    /// Reads what has come already, and does not wait; false when there is no
+    /// more to come.
+    pub fn read_arrived(&mut self) -> bool {
+        self.stream.set_nonblocking(true);
+        let open = loop {
+            match self.try_fill() {
+                Ok(true) => {}
+                Ok(false) => break false,
+                Err(_) => break true,
+            }
+        };
+        self.stream.set_nonblocking(false);
+        open
+    }
+
+    /// The next message of those that were read.
+    pub fn next_arrived(&mut self) -> Option<Message> {
+        self.buffered()
+    }
+
     /// Reads every message up to the end of the connection.
     pub fn read_to_end(&mut self) -> Vec<Message> {
         std::iter::from_fn(|| self.read_message()).collect()
@@ -309,6 +329,7 @@ impl Wire {
         }
     }
 
+    /// Reads once; an error when nothing has come.
     fn try_fill(&mut self) -> io::Result<bool> {
         self.inbox.drain(..self.start);
         self.start = 0;
@@ -359,6 +380,14 @@ impl Stream {
                 stream.set_write_timeout(Some(timeout))
             }
         }
+    }
+
+    fn set_nonblocking(&self, on: bool) {
+        let set = match self {
+            Self::Tcp(stream) => stream.set_nonblocking(on),
+            Self::Unix(stream) => stream.set_nonblocking(on),
+        };
+        set.expect("a socket can be made to wait or not");
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {

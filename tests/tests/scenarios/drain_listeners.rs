@@ -11,9 +11,7 @@ fn new_sessions_are_refused_while_a_drain_goes_on() {
     let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
     let client = pooler.connect();
     pooler.signal(Signal::SIGTERM);
-    wait_for("the port to be closed", PATIENCE, || {
-        pooler.try_wire().is_err()
-    });
+    wait_closed(&pooler);
     let error = pooler.connect_unix(&Login::new()).unwrap_err();
     assert_eq!(error.severity, "FATAL");
     assert_eq!(error.sqlstate, "57P03");
@@ -35,9 +33,7 @@ fn cancels_are_served_over_the_unix_socket_during_a_drain() {
     let clients = [1, 2, 3, 4].map(|worker| pooler.connect_to_worker(worker));
     let queries = clients.each_ref().map(|client| client.start_long_query());
     pooler.signal(Signal::SIGTERM);
-    wait_for("the port to be closed", PATIENCE, || {
-        pooler.try_wire().is_err()
-    });
+    wait_closed(&pooler);
     for (client, query) in clients.iter().zip(queries) {
         let mut wire = pooler.unix_wire();
         wire.send(&client.cancel_packet());
@@ -46,14 +42,24 @@ fn cancels_are_served_over_the_unix_socket_during_a_drain() {
     }
 }
 
-/// Whoever got a connection gets an answer.
 #[test]
 fn no_queued_connection_is_lost_when_listening_stops() {
+    storm_the_end("drain_listen = close", false);
+}
+
+#[test]
+fn no_queued_connection_is_lost_when_a_port_that_refuses_is_closed() {
+    storm_the_end("drain_listen = answer", true);
+}
+
+/// Whoever got a connection gets an answer.
+fn storm_the_end(more: &str, answers: bool) {
     let postgres = Postgres::start();
-    let pooler = Pooler::start(
-        &postgres,
-        "workers = 2\npool_mode = transaction\nmax_client_conn = 10000\nlisten_backlog = 1000",
+    let settings = format!(
+        "workers = 2\npool_mode = transaction\nmax_client_conn = 10000\n\
+         listen_backlog = 1000\n{more}"
     );
+    let pooler = Pooler::start(&postgres, &settings);
     let witness = pooler.connect_as(&Login::new().goaway());
     let (answered, stop) = (AtomicU32::new(0), Stop::default());
     thread::scope(|scope| {
@@ -75,12 +81,16 @@ fn no_queued_connection_is_lost_when_listening_stops() {
             answered.load(Ordering::Relaxed) > 200
         });
         pooler.signal(Signal::SIGTERM);
-        wait_for("the port to be closed", PATIENCE, || {
-            pooler.try_wire().is_err()
-        });
+        witness.wait_goaway();
+        if answers {
+            // It stays open until the last client has left.
+            witness.close();
+            wait_closed(&pooler);
+        } else {
+            wait_closed(&pooler);
+            witness.close();
+        }
     });
-    witness.wait_goaway();
-    witness.close();
     assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
 }
 
@@ -118,4 +128,10 @@ fn shutdown_wait_for_clients_on_any_worker_drains_all() {
         }
         assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
     }
+}
+
+fn wait_closed(pooler: &Pooler) {
+    wait_for("the port to be closed", PATIENCE, || {
+        pooler.try_wire().is_err()
+    });
 }

@@ -32,10 +32,17 @@ impl Worker {
         if matches!(client.stage, Stage::Closing { .. }) {
             return self.drop_client(id);
         }
-        let may_tell = reason.sqlstate().is_some()
-            && !matches!(client.stage, Stage::Cancelling)
-            && self.between_messages(client.linked());
-        self.log_closed_client(client, reason);
+        let may_tell =
+            !matches!(client.stage, Stage::Cancelling) && self.between_messages(client.linked());
+        let quiet = matches!(reason, Reason::DrainDeadline | Reason::AskedToGo);
+        if !quiet {
+            self.log_closed_client(client, reason);
+        }
+        // One that was quiet just now may not be for long.
+        let told = may_tell && self.tell_why(id, reason);
+        if quiet && let Some(client) = self.clients.get(id) {
+            self.log_closed_client(client, reason);
+        }
         self.note_leaving(id, reason);
         self.leave_stage(id, *reason == Reason::TerminatedInFlight);
         let deadline = self.now + LAST_WORDS_TIMEOUT;
@@ -47,23 +54,27 @@ impl Worker {
             shut: false,
         };
         client.inbox = Vec::new();
-        if let Some(sqlstate) = reason.sqlstate()
-            && may_tell
-        {
-            let report = Report {
-                severity: "FATAL",
-                sqlstate,
-                message: &reason.text(),
-                detail: None,
-                hint: reason.hint(),
-            };
-            write::error(client.outbox.buffer(), &report);
-        }
-        let silent = !may_tell || client.outbox.flush(&mut client.stream).is_err();
-        if silent && !matches!(reason, Reason::ServerSaidWhy | Reason::ServerTorn) {
+        if !told && !matches!(reason, Reason::ServerSaidWhy | Reason::ServerTorn) {
             return self.drop_client(id);
         }
         self.closing_turn(id);
+    }
+
+    /// Tells a client why it is closed; false if there is nothing to tell, or
+    /// nobody to be told.
+    fn tell_why(&mut self, id: ClientId, reason: &Reason) -> bool {
+        let (Some(client), Some(sqlstate)) = (self.clients.get_mut(id), reason.sqlstate()) else {
+            return false;
+        };
+        let report = Report {
+            severity: "FATAL",
+            sqlstate,
+            message: &reason.text(),
+            detail: None,
+            hint: reason.hint(),
+        };
+        write::error(client.outbox.buffer(), &report);
+        client.outbox.flush(&mut client.stream).is_ok()
     }
 
     /// Goes on with closing: flush, shut our side down, read to the end.

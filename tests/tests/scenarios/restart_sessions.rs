@@ -32,25 +32,19 @@ fn sessions_that_leave_when_asked_meet_no_error_over_restarts() {
 
 #[test]
 fn sessions_that_ignore_it_stay_until_restart_drain_timeout() {
-    let (_postgres, pooler) = start("restart_drain_timeout = 8");
+    let (_postgres, pooler) = start(&format!("restart_drain_timeout = {}", TIMEOUT.as_secs()));
     let clients: Vec<Client> = all_logins().iter().map(|l| pooler.connect_as(l)).collect();
     let workers: Vec<_> = pooler.workers().into_values().collect();
     let began = Instant::now();
     restart(&pooler);
     for client in &clients {
         client.wait_parameter("disconnect_requested", "on");
-        assert_eq!(client.value("select 'kept'"), "kept");
-    }
-    let ends: Vec<Duration> = clients
-        .iter()
-        .map(|client| {
+        // On a host that is very busy the time may be over by now.
+        if client.query("select 'kept'") == Ok(vec!["kept".to_owned()]) {
             client.wait_closed();
-            began.elapsed()
-        })
-        .collect();
-    let first = ends.first().unwrap();
-    assert!(*first >= Duration::from_secs(8), "closed after {first:?}");
-    for client in &clients {
+        }
+        let waited = began.elapsed();
+        assert!(waited >= TIMEOUT, "closed after {waited:?}");
         assert_eq!(client.last_error().unwrap().sqlstate, "57P01");
     }
     wait_for("the old workers to end", PATIENCE, || {
@@ -98,6 +92,8 @@ fn obey(pooler: &Pooler, mut client: Client, login: &Login, stop: &Stop) -> usiz
     returns
 }
 
+/// After which sessions that ignore it are closed.
+const TIMEOUT: Duration = Duration::from_secs(4);
 const SESSIONS: usize = 50;
 const RESTARTS: usize = 5;
 const THINK: Duration = Duration::from_millis(5);

@@ -29,6 +29,7 @@
 //! Source: PostgreSQL documentation, "Message Flow".
 
 mod dues;
+mod lost;
 mod pending;
 mod plans;
 mod unnamed;
@@ -38,6 +39,7 @@ use pgskein_protocol::TransactionStatus;
 use pgskein_protocol::tag::{backend, frontend};
 
 use self::dues::{Dues, Kind};
+pub use self::lost::{Open, Owed};
 use self::pending::Pending;
 pub use self::pending::{Outcome, Refusal};
 use self::unnamed::Unnamed;
@@ -56,6 +58,8 @@ pub struct Flow {
     skipping: bool,
     /// The server reads COPY data from the client.
     copy_in: bool,
+    /// It sends COPY data.
+    copy_out: bool,
     /// A query of ours failed.
     own_failed: bool,
     /// Every query and every Sync goes alone.
@@ -350,6 +354,8 @@ impl Flow {
                 self.take(Kind::Execute);
             }
             backend::COPY_IN => self.on_copy_in(),
+            backend::COPY_OUT => self.copy_out = true,
+            backend::COPY_DONE => self.copy_out = false,
             backend::ERROR => self.on_error(),
             _ => {}
         }
@@ -421,6 +427,7 @@ impl Flow {
     /// the next Sync.
     fn on_error(&mut self) {
         self.copy_in = false;
+        self.copy_out = false;
         while self.dues.front() == Some(Kind::CopyEnd) {
             self.dues.pop();
         }

@@ -9,6 +9,7 @@ pub mod drain_order;
 pub mod flow;
 pub mod ledger;
 pub mod legacy;
+pub mod lost;
 mod octets;
 pub mod old_hosts;
 pub mod parameters;

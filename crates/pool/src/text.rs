@@ -15,6 +15,7 @@
 mod blank;
 mod classes;
 mod deallocated;
+mod end;
 mod harmless;
 mod lexer;
 mod statement;
@@ -22,6 +23,7 @@ mod undo;
 
 pub use classes::Classes;
 pub use deallocated::deallocated;
+pub use end::{ends_transaction, is_empty};
 pub use harmless::is_harmless;
 pub use statement::Followed;
 pub use undo::undo;

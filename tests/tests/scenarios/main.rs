@@ -69,6 +69,7 @@ mod rolling_restart;
 mod rust_postgres;
 mod server_asks_to_go;
 mod server_leaves;
+mod server_lost;
 mod server_versions;
 mod service_manager;
 mod session_state;

@@ -218,6 +218,27 @@ fn names_end_with_deallocate_all_and_discard_all() {
     });
 }
 
+#[test]
+fn transaction_whose_server_is_lost_is_rolled_back_in_the_same_session() {
+    in_sessions(SESSIONS, |mut client, number| async move {
+        for _ in 0..3 {
+            let transaction = client.transaction().await?;
+            let insert = "insert into kept values ($1, 1)";
+            transaction.execute(insert, &[&number]).await?;
+            let end = "select pg_terminate_backend(pg_backend_pid())";
+            let ended = transaction.query(end, &[]).await;
+            assert_eq!(state(ended), SqlState::ADMIN_SHUTDOWN);
+            let behind = transaction.query("select 1", &[]).await;
+            assert_eq!(state(behind), SqlState::IN_FAILED_SQL_TRANSACTION);
+            transaction.rollback().await?;
+            let count = "select count(*) from kept where session = $1";
+            let row = client.query_one(count, &[&number]).await?;
+            assert_eq!(row.get::<_, i64>(0), 0);
+        }
+        Ok(())
+    });
+}
+
 /// Runs `work` in so many sessions at once, with others around.
 fn in_sessions<F>(count: i64, work: impl Fn(Client, i64) -> F)
 where

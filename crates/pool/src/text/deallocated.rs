@@ -37,14 +37,14 @@ pub fn deallocated(text: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// A name as it is written, without its quotes.
 #[derive(Clone, Copy)]
-struct Name<'a> {
+pub(super) struct Name<'a> {
     bytes: &'a [u8],
     quoted: bool,
 }
 
 impl<'a> Name<'a> {
     /// Splits the name off with which `text` begins.
-    fn split(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
+    pub(super) fn split(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&first, inner) = text.split_first()?;
         if first == b'"' {
             let end = quote_end(inner)?;
@@ -68,7 +68,7 @@ impl<'a> Name<'a> {
     }
 
     /// Whether it is this keyword, given in lower case.
-    fn is(self, keyword: &[u8]) -> bool {
+    pub(super) fn is(self, keyword: &[u8]) -> bool {
         !self.quoted && self.bytes.eq_ignore_ascii_case(keyword)
     }
 

@@ -267,8 +267,12 @@ impl Worker {
                     }
                 }
                 Stop::Farewell(header) => {
-                    let body = bytes.get(at + HEADER..at + header.total());
-                    self.note_farewell(id, body.unwrap_or_default());
+                    let end = at + header.total();
+                    let body = bytes.get(at + HEADER..end).unwrap_or_default();
+                    if self.note_farewell(id, client, body) {
+                        at = end;
+                        from = at;
+                    }
                 }
                 Stop::Bad(fault) => return Err(ServerReason::Protocol(fault.to_string())),
                 _ => {

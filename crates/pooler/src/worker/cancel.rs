@@ -107,7 +107,9 @@ impl Worker {
                 self.cancel_waiting(id);
                 self.cancel_over(waiter);
             }
-            SessionState::Idle | SessionState::Skipping => self.cancel_over(waiter),
+            SessionState::Idle | SessionState::Skipping | SessionState::Lost => {
+                self.cancel_over(waiter);
+            }
         }
     }
 

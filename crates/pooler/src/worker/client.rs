@@ -116,9 +116,11 @@ pub(super) enum SessionState {
     Waiting,
     /// It has a server.
     Linked(ServerId),
-    /// It was cancelled while it waited, in the middle of a batch: everything
-    /// up to the next Sync is thrown away.
+    /// It was cancelled while it waited, in the middle of a batch, or has lost
+    /// its server there: everything up to the next Sync is thrown away.
     Skipping,
+    /// It has lost its server in a transaction that it has not ended.
+    Lost,
 }
 
 /// Body bytes of the current frame that are still to come.

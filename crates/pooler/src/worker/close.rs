@@ -20,7 +20,7 @@ use super::Worker;
 use super::client::{Client, Rest, Session, SessionState, Stage, session_of};
 use super::quiet::is_between;
 use super::reason::{Reason, ServerReason};
-use super::server::{Server, ServerState};
+use super::server::{Farewell, Server, ServerState};
 use super::stream::{Filled, Stream};
 
 impl Worker {
@@ -159,6 +159,9 @@ impl Worker {
                         }
                         self.wish(session.pool);
                     }
+                    SessionState::Lost => {
+                        self.lost.remove(&id);
+                    }
                     SessionState::Idle | SessionState::Skipping => {}
                 }
             }
@@ -245,7 +248,7 @@ impl Worker {
         let client = server.client();
         let owner = server.owner;
         // What ends a stream is for the client to see, and nothing else.
-        let said_why = server.farewell || owner.is_some();
+        let said_why = server.farewell == Some(Farewell::Told) || owner.is_some();
         let torn = server.rest != Rest::None;
         let opening = server.is_opening();
         let new = !matches!(server.state, ServerState::Own { .. }) && opening;
@@ -258,7 +261,10 @@ impl Worker {
         if let Some(owner) = owner {
             self.refuse_owner(owner, reason);
         }
-        if let Some(client) = client {
+        let gone = matches!(reason, ServerReason::Lost | ServerReason::SocketFailed(_));
+        if let Some(client) = client
+            && !(gone && self.outlives(client, id))
+        {
             let reason = if said_why {
                 Reason::ServerSaidWhy
             } else if torn {

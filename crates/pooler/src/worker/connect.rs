@@ -204,7 +204,7 @@ impl Worker {
             queued: false,
             used: false,
             retire: None,
-            farewell: false,
+            farewell: None,
             state: ServerState::Connecting {
                 deadline: after(now, self.config.settings.server_connect_timeout),
             },

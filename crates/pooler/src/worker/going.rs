@@ -10,14 +10,15 @@
 
 use pgskein_config::PoolMode;
 use pgskein_pool::control::{HostNotice, HostReport, ToSupervisor};
+use pgskein_pool::lost::as_error;
 use pgskein_pool::pools::{Failure, Leaving};
-use pgskein_pool::slab::ServerId;
+use pgskein_pool::slab::{ClientId, ServerId};
 use pgskein_protocol::{ErrorFields, TransactionStatus};
 
 use super::Worker;
 use super::client::SessionState;
 use super::reason::{CONNECTION_FAILURE, ServerReason};
-use super::server::{Retire, ServerState};
+use super::server::{Farewell, Retire, ServerState};
 use super::stream::Filled;
 
 impl Worker {
@@ -47,7 +48,9 @@ impl Worker {
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
-        if server.retire == Some(Retire::AsksToGo) || !server.is_working() {
+        // One that is to be closed by order is waited for.
+        let known = !matches!(server.retire, None | Some(Retire::Paused));
+        if known || !server.is_working() {
             return;
         }
         server.retire = Some(Retire::AsksToGo);
@@ -67,14 +70,21 @@ impl Worker {
     }
 
     /// A server has ended the connection and said why; it is lent to nobody any
-    /// more.
+    /// more. Whether its client goes on without it, and is not to read that.
     #[cold]
-    pub(super) fn note_farewell(&mut self, id: ServerId, body: &[u8]) {
+    pub(super) fn note_farewell(
+        &mut self,
+        id: ServerId,
+        client: Option<ClientId>,
+        body: &[u8],
+    ) -> bool {
         let Some(server) = self.servers.get_mut(id) else {
-            return;
+            return false;
         };
-        server.farewell = true;
-        server.retire = Some(Retire::Ended);
+        server.farewell = Some(Farewell::Kept(as_error(body)));
+        if server.retire != Some(Retire::Changed) {
+            server.retire = Some(Retire::Ended);
+        }
         let fields = ErrorFields::parse(body);
         if fields.sqlstate().is_some_and(is_shutdown) {
             let report = HostReport::Farewell {
@@ -83,6 +93,11 @@ impl Worker {
             };
             self.tell_supervisor(&ToSupervisor::Host(report));
         }
+        let outlives = client.is_some_and(|client| self.outlives(client, id));
+        if !outlives && let Some(server) = self.servers.get_mut(id) {
+            server.farewell = Some(Farewell::Told);
+        }
+        outlives
     }
 
     /// Reads what an idle server has to say before it is lent; whether it still
@@ -108,7 +123,7 @@ impl Worker {
         }
         let server = self.servers.get(id);
         let free = server.is_some_and(|s| matches!(s.state, ServerState::Idle));
-        let stays = free && server.is_some_and(|s| s.retire != Some(Retire::Ended));
+        let stays = free && server.is_some_and(|s| s.farewell.is_none());
         if free && !stays {
             self.close_server(id, &ServerReason::Lost);
         }

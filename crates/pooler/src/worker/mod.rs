@@ -23,6 +23,7 @@ mod going;
 mod greet;
 mod idle;
 mod login;
+mod lost;
 mod notices;
 mod orders;
 mod orphaned;
@@ -65,6 +66,7 @@ use mio::Poll;
 use pgskein_config::Config;
 use pgskein_pool::control::{Asked, LeaseId};
 use pgskein_pool::drain::Drains;
+use pgskein_pool::lost::Lost;
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::{PoolId, Pools};
@@ -104,6 +106,8 @@ pub(crate) struct Worker {
     statements: Statements,
     /// What is put together for a server.
     flight: Flight,
+    /// Transactions whose server is gone, by their client.
+    lost: HashMap<ClientId, Lost>,
     /// Clients by the first half of their cancel key.
     keys: HashMap<u32, ClientId>,
     /// Connections that may have something to do.

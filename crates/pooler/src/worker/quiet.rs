@@ -80,8 +80,10 @@ impl Worker {
         let Stage::Session(session) = &mut client.stage else {
             return;
         };
-        let at_rest = matches!(session.state, SessionState::Idle | SessionState::Linked(_))
-            && session.rest == Rest::None
+        let at_rest = !matches!(
+            session.state,
+            SessionState::Waiting | SessionState::Skipping
+        ) && session.rest == Rest::None
             && client.inbox.is_empty();
         if busy || !at_rest {
             return;
@@ -133,7 +135,7 @@ pub(super) fn is_between(client: &Client, servers: &Slab<ServerId, Server>) -> b
                 && server.rest == Rest::None
                 && server.flow.status() == TransactionStatus::Idle
         }),
-        SessionState::Waiting | SessionState::Skipping => false,
+        SessionState::Waiting | SessionState::Skipping | SessionState::Lost => false,
     };
     between && session.rest == Rest::None && client.inbox.is_empty()
 }

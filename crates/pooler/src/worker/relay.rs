@@ -243,7 +243,9 @@ impl Worker {
                         from = at;
                     }
                     let Some(server) = self.servers.get_mut(linked) else {
-                        return Ok(bytes.len());
+                        self.go_on_behind_loss(id, at < bytes.len())?;
+                        from = at;
+                        continue;
                     };
                     server.traffic.received += (at - begun) as u64;
                     let run = bytes.get(from..at).unwrap_or_default();
@@ -259,7 +261,9 @@ impl Worker {
                     };
                     if let Err(error) = sent {
                         self.lose_server(linked, &ServerReason::SocketFailed(error.kind()));
-                        return Ok(bytes.len());
+                        self.go_on_behind_loss(id, at < bytes.len())?;
+                        from = at;
+                        continue;
                     }
                     if server.flow.take_flush() && server.rest == Rest::None {
                         self.give_answers(Some(id), linked);
@@ -294,8 +298,13 @@ impl Worker {
                         return Ok(at);
                     }
                 }
-                Stop::SkippedToSync => {
-                    self.answer_skipped_sync(id)?;
+                Stop::SkippedToSync => self.answer_skipped_sync(id)?,
+                Stop::Lost(header) => {
+                    let frame = bytes.get(at..).unwrap_or_default();
+                    match self.answer_lost(id, header, frame)? {
+                        Some(used) => at += used,
+                        None => return Ok(at),
+                    }
                 }
                 Stop::Terminate if at > 0 => return Err(Reason::TerminatedInFlight),
                 Stop::Terminate => return Err(Reason::Terminated),
@@ -477,24 +486,5 @@ impl Worker {
             self.free(server_id);
             self.tell(id);
         }
-    }
-
-    /// Answers the Sync up to which a cancelled client was made to skip.
-    fn answer_skipped_sync(&mut self, id: ClientId) -> Result<(), Reason> {
-        let now = self.now;
-        let Some(client) = self.clients.get_mut(id) else {
-            return Ok(());
-        };
-        if let Stage::Session(session) = &mut client.stage {
-            session.state = SessionState::Idle;
-            session.since = now;
-        }
-        write::ready_for_query(client.outbox.buffer(), TransactionStatus::Idle);
-        client
-            .outbox
-            .flush(&mut client.stream)
-            .map_err(|error| Reason::SocketFailed(error.kind()))?;
-        self.tell(id);
-        Ok(())
     }
 }

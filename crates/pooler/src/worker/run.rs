@@ -88,6 +88,7 @@ impl Worker {
             parameters: Parameters::new(&setup.config.settings.track_extra_parameters),
             statements: Statements::new(setup.statement_key),
             flight: Flight::default(),
+            lost: HashMap::new(),
             keys: HashMap::new(),
             runnable: Vec::new(),
             spare_queue: Vec::new(),

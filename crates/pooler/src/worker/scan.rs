@@ -24,6 +24,8 @@ pub(super) enum Stop {
     NeedsServer,
     /// A Sync ends what the client is made to skip.
     SkippedToSync,
+    /// The transaction that the next message belongs to has lost its server.
+    Lost(Header),
     /// The next message may name a prepared statement.
     Plan(Header),
     /// The next message waits until the server has answered what it has.
@@ -210,6 +212,7 @@ pub(super) fn scan_unlinked(session: &mut Session, bytes: &[u8], at: &mut usize,
     };
     let skipping = session.state == SessionState::Skipping;
     match Flow::unlinked(header.tag) {
+        ClientVerdict::Forward if session.state == SessionState::Lost => Stop::Lost(header),
         ClientVerdict::Forward if !skipping => Stop::NeedsServer,
         ClientVerdict::Forward | ClientVerdict::Plan | ClientVerdict::Drop => {
             session.rest = Rest::Drop(header.total());
@@ -248,7 +251,8 @@ pub(super) fn scan_server(server: &mut Server, client: bool, bytes: &[u8], at: &
             Err(error) => return Stop::Bad(Fault::Frame(error)),
         };
         let whole = here.len() >= header.total();
-        if header.tag == backend::ERROR && header.total() <= WHOLE_MAX && !server.farewell {
+        if header.tag == backend::ERROR && header.total() <= WHOLE_MAX && server.farewell.is_none()
+        {
             if !whole {
                 return Stop::Tail;
             }

@@ -43,7 +43,7 @@ pub(super) struct Server {
     /// Why it is closed at its next release, if it is.
     pub retire: Option<Retire>,
     /// Whether it has ended the connection, and said why.
-    pub farewell: bool,
+    pub farewell: Option<Farewell>,
     /// What it is doing.
     pub state: ServerState,
     /// What it owes.
@@ -86,6 +86,15 @@ pub(super) struct Server {
     pub opened: Instant,
     /// When it has reached `server_lifetime`.
     pub expires: Instant,
+}
+
+/// What a server has said when it ended the connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Farewell {
+    /// It is kept for the client, as an error that does not end the session.
+    Kept(Vec<u8>),
+    /// The client has it.
+    Told,
 }
 
 /// Why a server is closed when it is free.

@@ -104,7 +104,7 @@ impl Worker {
                             let trouble = pool.trouble_since(session.since);
                             Reason::QueryWaitTimeout.unserved(trouble)
                         }),
-                    SessionState::Idle | SessionState::Skipping => past(
+                    SessionState::Idle | SessionState::Skipping | SessionState::Lost => past(
                         session.since.max(client.heard),
                         limits.client_idle_timeout,
                         now,

@@ -126,7 +126,9 @@ impl Worker {
                 let pool = self.pools.get(session.pool)?;
                 let user = self.claims.user(client.number).unwrap_or(&pool.key.user);
                 let (phase, waits, link) = match session.state {
-                    SessionState::Idle | SessionState::Skipping => (ClientPhase::Idle, None, None),
+                    SessionState::Idle | SessionState::Skipping | SessionState::Lost => {
+                        (ClientPhase::Idle, None, None)
+                    }
                     SessionState::Waiting => (ClientPhase::Waiting, Some(session.since), None),
                     SessionState::Linked(server) => {
                         let server = self.servers.get(server);

@@ -398,6 +398,18 @@ fn gives_newcomers_what_is_in_force_for_all() {
 }
 
 #[test]
+fn gives_an_order_to_one_worker_after_another_however_late() {
+    let now = Instant::now();
+    let mut book = DrainBook::default();
+    for (number, at) in [(1, now), (2, now + SHOWN), (3, now + 3 * SHOWN)] {
+        assert!(book.give_to(&shutdown(1), [worker(number)], at));
+        book.on_report(worker(number), &report(1, 1, 0));
+        assert!(book.poll_line(at).is_some());
+    }
+    assert_eq!(book.in_force().count(), 0);
+}
+
+#[test]
 fn writes_and_accepts_the_recorded_report_of_version_1() {
     let counts = Counts {
         told: 1,

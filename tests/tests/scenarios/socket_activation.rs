@@ -57,6 +57,33 @@ fn passed_sockets_are_shared_by_all_workers_and_outlive_the_group() {
 }
 
 #[test]
+fn passed_sockets_are_kept_over_restarts_with_another_number_of_workers() {
+    let postgres = Postgres::start();
+    let folder = Folder::make("systemd", &Account::unprivileged());
+    let path = folder.join("socket");
+    let unix = UnixListener::bind(&path).unwrap();
+    let pooler = Pooler::start_activated(&postgres, SETTINGS, |port| {
+        let tcp = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        vec![tcp.into(), unix.into()]
+    });
+    for workers in [3, 1] {
+        pooler.write_settings(&SETTINGS.replace("workers = 2", &format!("workers = {workers}")));
+        let console = Wire::unix(UnixStream::connect(&path).unwrap());
+        let console = Client::log_in(console, &Login::new().database("pgskein")).unwrap();
+        assert_eq!(console.query("RESTART"), Ok(Vec::new()));
+        console.close();
+        wait_for("as many workers as are to be", PATIENCE, || {
+            pooler.workers().len() == workers
+        });
+        for _ in 0..10 {
+            assert_eq!(pooler.connect().value("select 'served'"), "served");
+        }
+        assert!(UnixStream::connect(&path).is_ok());
+        assert!(TcpStream::connect(("127.0.0.9", pooler.port())).is_err());
+    }
+}
+
+#[test]
 fn sockets_that_share_an_address_are_dealt_to_the_workers() {
     let postgres = Postgres::start();
     let pooler = Pooler::start_activated(&postgres, SETTINGS, |port| {

@@ -3,6 +3,7 @@
 mod activated;
 mod end;
 mod files;
+mod installed;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

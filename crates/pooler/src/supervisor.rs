@@ -391,6 +391,7 @@ impl Supervisor {
     /// Removes what the group has in the file system.
     fn clean_up(&mut self) {
         drop(self.unix.take());
+        self.end_check();
         self.hangs.end_writers();
         for (slot, place) in &self.places {
             self.remove_peer_socket(*slot, place.generation);

@@ -1,6 +1,7 @@
 //! The files of a pooler under test.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::account::Account;
@@ -26,6 +27,19 @@ pub(super) fn prepare(folder: &Folder, account: &Account) {
 /// Where the configuration is.
 pub(super) fn ini(folder: &Folder) -> PathBuf {
     folder.join("pgskein.ini")
+}
+
+/// Where a copy of the program is, if the pooler has its own.
+pub(super) fn program(folder: &Folder) -> PathBuf {
+    folder.join("pgskein")
+}
+
+/// Puts a script in its place.
+pub(super) fn install(folder: &Folder, script: &str, mode: u32) {
+    let new = folder.join("program.new");
+    fs::write(&new, script).expect("a file can be written");
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("a mode can be set");
+    fs::rename(&new, program(folder)).expect("a file can be put in place");
 }
 
 /// Writes the configuration: the harness's part, then the scenario's.

@@ -64,6 +64,7 @@ mod replication_limits;
 mod replication_programs;
 mod replication_streams;
 mod restart;
+mod restart_refused;
 mod restart_sessions;
 mod rolling_restart;
 mod rust_postgres;

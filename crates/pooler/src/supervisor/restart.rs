@@ -22,6 +22,7 @@ use std::time::Instant;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use pgskein_config::{Config, Finding, Sources};
 use pgskein_protocol::key::Slot;
@@ -130,6 +131,14 @@ impl Supervisor {
         {
             check.late = true;
             let _dead_already = kill(check.pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Ends the child that checks, with the group.
+    pub(crate) fn end_check(&mut self) {
+        if let Some(check) = self.check.take() {
+            let _dead_already = kill(check.pid, Signal::SIGKILL);
+            let _reaped_either_way = waitpid(check.pid, None);
         }
     }
 

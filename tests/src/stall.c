@@ -2,13 +2,15 @@
    or fail for as long as a file is there.
 
    accept.PID  accept4 of this process waits
-   birth       epoll_create1 of every process waits
-   barren      epoll_create1 of every process fails */
+   birth       epoll_create1 of every worker waits
+   barren      epoll_create1 of every worker fails */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +30,13 @@ static int is_there(const char *name)
     return access(path, F_OK) == 0;
 }
 
+static int is_worker(void)
+{
+    char name[16] = "";
+    prctl(PR_GET_NAME, name);
+    return strncmp(name, "pgskein: worker", 15) == 0;
+}
+
 int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags)
 {
     int (*next)(int, struct sockaddr *, socklen_t *, int) = dlsym(RTLD_NEXT, "accept4");
@@ -41,9 +50,9 @@ int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags)
 int epoll_create1(int flags)
 {
     int (*next)(int) = dlsym(RTLD_NEXT, "epoll_create1");
-    while (is_there("birth"))
+    while (is_worker() && is_there("birth"))
         usleep(1000);
-    if (is_there("barren")) {
+    if (is_worker() && is_there("barren")) {
         errno = EMFILE;
         return -1;
     }

@@ -1,0 +1,199 @@
+//! What RESTART carries over: limits, orders, settings, sums, and cancels.
+
+use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, wait_for};
+
+const SETTINGS: &str = "workers = 2\npool_mode = transaction";
+
+#[test]
+fn servers_of_both_generations_count_towards_the_limits() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\ndefault_pool_size = 3"));
+    let old = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    for client in &old {
+        client.query("begin").unwrap();
+    }
+    restart(&pooler);
+    let third = pooler.connect();
+    third.query("begin").unwrap();
+    let fourth = pooler.connect();
+    let query = fourth.start_query("select 'served'");
+    pooler.wait_waiting_clients(1);
+    assert_eq!(postgres.connections(), 3);
+
+    let [first, second] = old;
+    first.query("commit").unwrap();
+    assert_eq!(query.wait(), Ok(vec!["served".to_owned()]));
+    assert!(postgres.connections() <= 3);
+    // A worker that leaves gets a server again as well.
+    third.query("commit").unwrap();
+    assert_eq!(first.value("select 'served too'"), "served too");
+    second.query("commit").unwrap();
+}
+
+#[test]
+fn limit_of_clients_counts_those_of_both_generations() {
+    let postgres = Postgres::start();
+    let settings = format!("{SETTINGS}\nmax_db_client_connections = 2");
+    let pooler = Pooler::start(&postgres, &settings);
+    let old = pooler.connect_to_worker(1);
+    restart(&pooler);
+    let _new = pooler.connect();
+    let refused = pooler.try_connect(&Login::new()).unwrap_err();
+    assert_eq!(refused.sqlstate, "53300");
+    old.close();
+    wait_for("a place", PATIENCE, || {
+        pooler.try_connect(&Login::new()).is_ok()
+    });
+}
+
+#[test]
+fn cancels_reach_sessions_of_both_generations_through_either() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let old = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    let old_queries = old.each_ref().map(|client| client.start_long_query());
+    restart(&pooler);
+    let new = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    let new_queries = new.each_ref().map(|client| client.start_long_query());
+    let clients = old.iter().chain(&new);
+    let queries = old_queries.into_iter().chain(new_queries);
+    for (client, query) in clients.zip(queries) {
+        for worker in [1, 2] {
+            client.cancel_through_worker(worker);
+        }
+        assert_eq!(query.wait(), Err(SqlState("57014")));
+    }
+}
+
+#[test]
+fn what_is_paused_disabled_and_set_stays_so() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let client = pooler.connect_to_worker_as(1, &Login::new().database("template1"));
+    assert_eq!(client.value("select 1"), "1");
+    pooler.console("PAUSE template1");
+    pooler.console("DISABLE shop");
+    pooler.console("SET query_timeout = 77");
+    restart(&pooler);
+
+    let new = pooler.connect_to_worker_as(2, &Login::new().database("template1"));
+    let answers = [&client, &new].map(|client| client.start_query("select 2"));
+    pooler.wait_waiting_clients(2);
+    let disabled = Login::new().database("shop");
+    assert_eq!(pooler.try_connect(&disabled).unwrap_err().sqlstate, "57P03");
+    let config = pooler.console("SHOW CONFIG");
+    assert!(
+        config
+            .iter()
+            .any(|row| row.starts_with("query_timeout|77|"))
+    );
+    pooler.console("RESUME template1");
+    for answer in answers {
+        assert_eq!(answer.wait(), Ok(vec!["2".to_owned()]));
+    }
+}
+
+#[test]
+fn console_that_waits_for_a_pause_is_answered_after_the_restart() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let client = pooler.connect_to_worker(1);
+    client.query("begin").unwrap();
+    let pausing = pooler.console_of(1);
+    let pause = pausing.start_query("PAUSE");
+    wait_for("the pause", PATIENCE, || {
+        pooler.log_contains("PAUSE command issued")
+    });
+    restart(&pooler);
+    client.query("commit").unwrap();
+    assert_eq!(pause.wait(), Ok(vec![]));
+    pooler.console("RESUME");
+}
+
+#[test]
+fn sums_and_prepared_statements_survive() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let old = pooler.connect_to_worker(1);
+    for _ in 0..7 {
+        assert_eq!(old.execute("select $1", &["x"]), Ok(vec!["x".to_owned()]));
+    }
+    let before = queries(&pooler);
+    restart(&pooler);
+    let new = pooler.connect_to_worker(1);
+    for client in [&old, &new] {
+        assert_eq!(
+            client.execute("select $1", &["y"]),
+            Ok(vec!["y".to_owned()])
+        );
+    }
+    old.close();
+    wait_for("the old worker to leave", PATIENCE, || {
+        pooler.console("SHOW WORKERS").len() == 2
+    });
+    assert_eq!(queries(&pooler), before + 2);
+}
+
+#[test]
+fn sessions_that_stay_are_closed_between_transactions_at_restart_drain_timeout() {
+    let postgres = Postgres::start();
+    let settings = format!("{SETTINGS}\nrestart_drain_timeout = 1");
+    let pooler = Pooler::start(&postgres, &settings);
+    let idle = pooler.connect_to_worker(1);
+    let busy = pooler.connect_to_worker(2);
+    assert_eq!(idle.value("select 1"), "1");
+    busy.query("begin").unwrap();
+    restart(&pooler);
+    let last = idle.wait_closed();
+    assert!(String::from_utf8_lossy(&last.last().unwrap().body).contains("57P01"));
+    assert_eq!(busy.value("select 'in the middle'"), "in the middle");
+    busy.query("commit").unwrap();
+    busy.wait_closed();
+    wait_for("the old workers to leave", PATIENCE, || {
+        pooler.console("SHOW WORKERS").len() == 2
+    });
+}
+
+#[test]
+fn files_are_read_anew() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let old = pooler.connect_to_worker(1);
+    pooler.write_settings(&format!(
+        "{SETTINGS}\nquery_timeout = 66\nlisten_backlog = 99"
+    ));
+    let console = console(&pooler);
+    console.query("RESTART").unwrap();
+    let notices = console.notices();
+    assert!(
+        notices.iter().any(|text| text.contains("listen_backlog")),
+        "{notices:?}"
+    );
+    // Workers that leave go over as well.
+    for worker in [console, pooler.console_of(2)] {
+        wait_for("the new configuration", PATIENCE, || {
+            let config = worker.query("SHOW CONFIG").unwrap();
+            config
+                .iter()
+                .any(|row| row.starts_with("query_timeout|66|"))
+        });
+    }
+    old.close();
+}
+
+/// Queries that were counted of the database of the clients here.
+fn queries(pooler: &Pooler) -> u64 {
+    let rows = pooler
+        .connect_as(&Login::new().database("pgskein"))
+        .table("SHOW STATS_TOTALS");
+    let row = rows.iter().find(|row| row["database"] == "postgres");
+    row.map_or(0, |row| row["query_count"].parse().unwrap())
+}
+
+fn console(pooler: &Pooler) -> Client {
+    pooler.connect_as(&Login::new().database("pgskein"))
+}
+
+fn restart(pooler: &Pooler) {
+    console(pooler).query("RESTART").unwrap();
+}

@@ -238,5 +238,6 @@ fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-const NO_REBOOT: &str = "-R is not supported: with so_reuseport = 1 a new group can be started \
-     beside the old one, which leaves after SIGTERM";
+const NO_REBOOT: &str = "-R is not supported: the console's RESTART replaces a running group, \
+     or with so_reuseport = 1 a new one can be started beside the old one, which leaves after \
+     SIGTERM";

@@ -1,6 +1,6 @@
 //! RESTART: the same process, new workers, and nobody who is lost.
 
-use crate::harness::{PATIENCE, Pooler, Postgres, wait_for};
+use crate::harness::{Login, PATIENCE, Pooler, Postgres, ServiceManager, Signal, wait_for};
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
 
@@ -36,6 +36,27 @@ fn restart_replaces_every_worker_and_keeps_the_supervisor() {
         let client = pooler.connect_to_worker(worker);
         assert_eq!(client.value("select 'served'"), "served");
     }
+}
+
+#[test]
+fn restart_is_a_reload_for_the_service_manager() {
+    let postgres = Postgres::start();
+    let manager = ServiceManager::listen();
+    let pooler = Pooler::start_in(&postgres, SETTINGS, &manager.environment());
+    manager.wait("READY=1");
+    for _ in 0..2 {
+        pooler
+            .connect_as(&Login::new().database("pgskein"))
+            .query("RESTART")
+            .unwrap();
+        manager.wait("RELOADING=1");
+        manager.wait("READY=1");
+        wait_for("the generation before to leave", PATIENCE, || {
+            generations(&pooler).len() == 2
+        });
+    }
+    pooler.signal(Signal::SIGTERM);
+    manager.wait("STOPPING=1");
 }
 
 /// Slot and generation of every worker that the console shows, sorted.

@@ -68,6 +68,8 @@ enum Obstacle {
     Checking,
     /// Another one has not given every slot its new worker yet.
     Replacing(Slot),
+    /// A worker of the last supervisor has not answered yet.
+    Joining,
     /// A worker of an earlier generation still has clients.
     Leaving {
         slot: Slot,
@@ -164,6 +166,9 @@ impl Supervisor {
         }
         if let Some(slot) = self.replacing() {
             return Some(Obstacle::Replacing(slot));
+        }
+        if !self.joining.is_empty() {
+            return Some(Obstacle::Joining);
         }
         let mut earlier = self.workers.values();
         if let Some(worker) = earlier.find(|worker| worker.elder || worker.leaving) {
@@ -276,6 +281,7 @@ impl fmt::Display for Obstacle {
             Self::Draining => f.write_str("the group is shutting down"),
             Self::NotReady(slot) => write!(f, "waiting for worker {slot} to be ready"),
             Self::Checking => f.write_str("a restart is under way"),
+            Self::Joining => f.write_str("waiting for workers of the last supervisor to answer"),
             Self::Replacing(slot) => write!(
                 f,
                 "a restart is under way, waiting for the successor of worker {slot}"

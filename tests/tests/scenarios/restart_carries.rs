@@ -162,7 +162,7 @@ fn files_are_read_anew() {
     pooler.write_settings(&format!(
         "{SETTINGS}\nquery_timeout = 66\nlisten_backlog = 99"
     ));
-    let console = console(&pooler);
+    let console = pooler.console_of(1);
     console.query("RESTART").unwrap();
     let notices = console.notices();
     assert!(

@@ -25,6 +25,8 @@ impl Supervisor {
     /// Executes the program that is installed now; returns only if that cannot
     /// be done, and then everything is as before.
     pub(crate) fn leave_to_program(&mut self, plan: RestartPlan) -> io::Error {
+        // The other program would not know of these children.
+        self.hangs.end_writers();
         let legacy = self.legacy(&plan);
         match self.execute(&legacy) {
             Ok(error) | Err(error) => error,

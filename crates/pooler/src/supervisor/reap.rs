@@ -64,7 +64,9 @@ impl Supervisor {
         }
         if self.is_successor(token) {
             self.on_successor_death(how);
-        } else if served && self.takes_clients() && !self.on_death_in_restart(slot) {
+        } else if served && self.takes_clients() && self.on_death_in_restart(slot) {
+            self.remove_peer_socket(slot, generation);
+        } else if served && self.takes_clients() {
             self.respawn_later(slot, worker.ready_since);
             self.respawn_due();
         }

@@ -34,6 +34,8 @@ pub(super) struct Ending {
     /// Since when new sessions are refused.
     refusing: Option<Instant>,
     listening: Listening,
+    /// When a successor has got the listeners.
+    handed_over: Option<Instant>,
     /// Those who need a server were closed.
     shut: bool,
     /// The supervisor was told that nobody is left to be waited for.
@@ -169,6 +171,7 @@ impl Worker {
     /// A successor accepts from the same sockets: whoever waits there is its.
     pub(super) fn hand_over(&mut self) {
         self.listeners.leave_all(self.poll.registry());
+        self.ending.handed_over = Some(self.now);
         self.ending.refusing.get_or_insert(self.now);
         if self.ending.listening == Listening::Open {
             self.ending.listening = Listening::Closed;
@@ -362,12 +365,22 @@ fn draining_done(worker: &Worker) -> bool {
     worker
         .clients
         .iter()
-        .all(|(_, client)| matches!(client.stage, Stage::Console(_)))
+        .all(|(_, client)| matches!(client.stage, Stage::Console(_)) && !holds_up(worker, client))
         && worker
             .errands
             .iter()
             .all(|(_, errand)| errand.is_of_console())
         && worker.stalled.is_empty()
+}
+
+/// Whether a console may be in the middle of a conversation. A group that ends
+/// does not care; a worker that has a successor waits a moment for it, since it
+/// may have come by a socket that is the successor's by now.
+fn holds_up(worker: &Worker, console: &Client) -> bool {
+    let since = |at: Instant| worker.now.saturating_duration_since(at);
+    let handed_over = worker.ending.handed_over;
+    handed_over.is_some_and(|at| since(at) < CONSOLES_AT_MOST)
+        && since(console.heard) < CONSOLE_PAUSE
 }
 
 fn no_server_in_use(worker: &Worker) -> bool {
@@ -378,6 +391,12 @@ fn no_server_in_use(worker: &Worker) -> bool {
         )
     })
 }
+
+/// How long a console may think about its next command.
+const CONSOLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long consoles hold up a worker that leaves, at most.
+const CONSOLES_AT_MOST: Duration = Duration::from_secs(10);
 
 /// How often it is looked who is quiet.
 const QUIET_INTERVAL: Duration = Duration::from_millis(20);

@@ -67,13 +67,9 @@ fn slot_whose_worker_dies_while_its_successor_starts_is_served_by_that() {
     let console = pooler.console_of(1);
     let births = stall.births();
     let restart = console.start_query("RESTART");
-    wait_for("the successor of worker 2", PATIENCE, || {
-        pooler.supervisor().children().len() == 3
-    });
+    wait_workers(&pooler, 2, 2);
     old[&2].kill();
-    wait_for("its end", PATIENCE, || {
-        pooler.supervisor().children().len() == 2
-    });
+    wait_workers(&pooler, 2, 1);
     drop(births);
     restart.wait().unwrap();
     for worker in [1, 2] {
@@ -90,9 +86,7 @@ fn signals_while_successors_start_are_obeyed() {
     let console = pooler.console_of(1);
     let births = stall.births();
     let restart = console.start_query("RESTART");
-    wait_for("the successor of worker 2", PATIENCE, || {
-        pooler.supervisor().children().len() == 3
-    });
+    wait_workers(&pooler, 2, 2);
     pooler.write_settings(&format!("{SETTINGS}\nquery_timeout = 55"));
     pooler.signal(Signal::SIGHUP);
     pooler.wait_log("got SIGHUP");
@@ -194,4 +188,14 @@ fn sigterm_between_two_generations_ends_both() {
 fn restart(pooler: &Pooler) {
     let console = pooler.connect_as(&Login::new().database("pgskein"));
     console.query("RESTART").unwrap();
+}
+
+/// Waits until slot `n` has this many workers, ready or not.
+fn wait_workers(pooler: &Pooler, n: u8, count: usize) {
+    let title = format!("pgskein: worker {n}");
+    wait_for(&format!("{count} workers {n}"), PATIENCE, || {
+        let children = pooler.supervisor().children();
+        let alive = children.iter().filter(|child| child.is_alive());
+        alive.filter(|child| child.title() == title).count() == count
+    });
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::harness::{Account, Folder, Pgskein, Pooler, Postgres, restart};
+use crate::harness::{Account, Folder, PATIENCE, Pgskein, Pooler, Postgres, restart, wait_for};
 
 #[test]
 fn restart_goes_over_to_the_version_that_is_installed_and_back() {
@@ -25,6 +25,7 @@ fn restart_goes_over_to_the_version_that_is_installed_and_back() {
     for (build, from, to) in [(1, VERSION, OTHER), (0, OTHER, VERSION)] {
         let client = pooler.connect_to_worker(1);
         client.query("begin").unwrap();
+        let workers = pooler.workers();
         install(&builds[build], &program);
         restart(&pooler);
         assert!(pooler.log_contains(&format!("version {from} -> {to}")));
@@ -32,6 +33,10 @@ fn restart_goes_over_to_the_version_that_is_installed_and_back() {
         assert_eq!(client.value("select 'works on'"), "works on");
         client.query("commit").unwrap();
         client.close();
+        // So that nobody comes to one of them any more.
+        wait_for("the old workers to end", PATIENCE, || {
+            workers.values().all(|worker| !worker.is_alive())
+        });
         assert!(supervisor.is_alive());
         assert!(version().contains(to), "{}", version());
     }

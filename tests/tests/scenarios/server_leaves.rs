@@ -162,6 +162,25 @@ fn clients_go_on_waiting_under_the_next_supervisor() {
 }
 
 #[test]
+fn clients_go_on_waiting_over_a_restart() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let clients = [1, 2].map(|worker| client(&pooler, worker));
+    stop_fast(&postgres);
+    let answers = clients
+        .each_ref()
+        .map(|client| client.start_query("select 'served'"));
+    wait_leaving(&pooler);
+    pooler.wait_waiting_clients(2);
+    pooler.console("RESTART");
+    postgres.start_again();
+    for answer in answers {
+        assert_eq!(answer.wait(), Ok(vec!["served".to_owned()]));
+    }
+    pooler.wait_log(": back after ");
+}
+
+#[test]
 fn client_that_has_waited_too_long_is_told_what_the_host_says() {
     let postgres = Postgres::start();
     let settings = format!("{SETTINGS}\nquery_wait_timeout = 2");

@@ -1,8 +1,8 @@
 //! The files of a pooler under test.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::account::Account;
 use crate::folder::Folder;
@@ -36,10 +36,25 @@ pub(super) fn program(folder: &Folder) -> PathBuf {
 
 /// Puts a script in its place.
 pub(super) fn install(folder: &Folder, script: &str, mode: u32) {
-    let new = folder.join("program.new");
-    fs::write(&new, script).expect("a file can be written");
-    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("a mode can be set");
-    fs::rename(&new, program(folder)).expect("a file can be put in place");
+    let text = folder.join("program.txt");
+    fs::write(&text, script).expect("a file can be written");
+    copy_program(&text, &program(folder), mode);
+}
+
+/// Puts a copy of a file in the place of a program.
+///
+/// Another process writes it: this one starts programs in other threads, which
+/// have what it writes open for a moment, and nobody can execute it then.
+pub(super) fn copy_program(from: &Path, to: &Path, mode: u32) {
+    let new = to.with_extension("new");
+    let mut command = Command::new("install");
+    command
+        .args(["-m", &format!("{mode:o}")])
+        .arg(from)
+        .arg(&new);
+    let status = command.status().expect("install can be run");
+    assert!(status.success(), "install: {status}");
+    fs::rename(&new, to).expect("a file can be put in place");
 }
 
 /// Writes the configuration: the harness's part, then the scenario's.

@@ -1,7 +1,5 @@
 //! A pooler whose program is its own, so that another one can be installed.
 
-use std::fs;
-
 use super::{Pooler, files};
 use crate::pgskein::Pgskein;
 use crate::postgres::Postgres;
@@ -13,7 +11,7 @@ impl Pooler {
         let databases = format!("* = {}", postgres.address());
         Self::started(Self::try_run(&databases, settings, |folder, _| {
             let program = files::program(folder);
-            fs::copy(Pgskein::path(), &program).expect("the program can be copied");
+            files::copy_program(&Pgskein::path(), &program, 0o755);
             Self::command(&program, folder)
         }))
     }

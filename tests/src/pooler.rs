@@ -1,6 +1,7 @@
 //! The real program in front of a PostgreSQL.
 
 mod activated;
+mod consoles;
 mod end;
 mod files;
 mod installed;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::account::Account;
-use crate::client::{Client, Login, SqlState};
+use crate::client::{Client, Login};
 use crate::folder::Folder;
 use crate::pgskein::{Pgskein, Run};
 use crate::postgres::Postgres;
@@ -366,39 +367,6 @@ impl Pooler {
     /// Learns beforehand how to reach worker `n` with `count` connections.
     pub fn learn(&self, n: u8, count: usize) {
         self.route.learn(n, count);
-    }
-
-    /// A console of worker `n`.
-    pub fn console_of(&self, n: u8) -> Client {
-        self.connect_to_worker_as(n, &Login::new().database("pgskein"))
-    }
-
-    /// Runs a console command. A row is its columns joined by `|`.
-    pub fn console(&self, command: &str) -> Vec<String> {
-        self.try_console(command)
-            .unwrap_or_else(|e| panic!("{command}: {e:?}"))
-    }
-
-    /// Runs a console command, or tells why not.
-    ///
-    /// # Errors
-    ///
-    /// The SQLSTATE of its error.
-    pub fn try_console(&self, command: &str) -> Result<Vec<String>, SqlState> {
-        self.connect_as(&Login::new().database("pgskein"))
-            .query(command)
-    }
-
-    /// Waits until this many clients wait for a server, in all workers.
-    pub fn wait_waiting_clients(&self, count: u32) {
-        let console = self.connect_as(&Login::new().database("pgskein"));
-        wait_for(&format!("{count} clients to wait"), PATIENCE, || {
-            let rows = console.query("SHOW WORKERS").expect("the console answers");
-            let numbers = rows
-                .iter()
-                .filter_map(|row| row.split('|').nth(6)?.parse::<u32>().ok());
-            numbers.sum::<u32>() == count
-        });
     }
 
     /// Writes the configuration anew, with these settings, and does not reload.

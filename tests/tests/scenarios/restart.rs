@@ -19,7 +19,7 @@ fn restart_replaces_every_worker_and_keeps_the_supervisor() {
     psql.run("RESTART").ok();
 
     assert!(supervisor.is_alive());
-    assert_eq!(generations(&pooler), ["1.1", "1.2", "2.1", "2.2"]);
+    assert_eq!(pooler.generations(), ["1.1", "1.2", "2.1", "2.2"]);
     let own = std::fs::read_to_string(pooler.pidfile()).unwrap();
     assert_eq!(own.trim(), supervisor.0.to_string());
     for client in clients {
@@ -31,7 +31,7 @@ fn restart_replaces_every_worker_and_keeps_the_supervisor() {
     wait_for("the old workers to end", PATIENCE, || {
         before.values().all(|worker| !worker.is_alive())
     });
-    assert_eq!(generations(&pooler), ["1.2", "2.2"]);
+    assert_eq!(pooler.generations(), ["1.2", "2.2"]);
     for worker in [1, 2] {
         let client = pooler.connect_to_worker(worker);
         assert_eq!(client.value("select 'served'"), "served");
@@ -52,21 +52,9 @@ fn restart_is_a_reload_for_the_service_manager() {
         manager.wait("RELOADING=1");
         manager.wait("READY=1");
         wait_for("the generation before to leave", PATIENCE, || {
-            generations(&pooler).len() == 2
+            pooler.generations().len() == 2
         });
     }
     pooler.signal(Signal::SIGTERM);
     manager.wait("STOPPING=1");
-}
-
-/// Slot and generation of every worker that the console shows, sorted.
-fn generations(pooler: &Pooler) -> Vec<String> {
-    let rows = pooler.console("SHOW WORKERS");
-    let mut found: Vec<String> = rows
-        .iter()
-        .map(|row| row.split('|').collect::<Vec<_>>())
-        .map(|columns| format!("{}.{}", columns[2], columns[3]))
-        .collect();
-    found.sort();
-    found
 }

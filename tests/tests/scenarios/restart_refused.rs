@@ -123,12 +123,12 @@ fn restart_is_refused_with_what_it_waits_for() {
     client.close();
     drop((asking, other, again));
     wait_for("the first generation to leave", PATIENCE, || {
-        pooler.workers().len() == 2 && generations(&pooler) == ["1.2", "2.2"]
+        pooler.workers().len() == 2 && pooler.generations() == ["1.2", "2.2"]
     });
     // That one may have come to a worker that has left since.
     console(&pooler).query("RESTART").unwrap();
     wait_for("the third generation", PATIENCE, || {
-        let found = generations(&pooler);
+        let found = pooler.generations();
         found.contains(&"1.3".to_owned()) && found.contains(&"2.3".to_owned())
     });
 }
@@ -184,16 +184,4 @@ fn refusal(console: &Client) -> String {
     assert_eq!(console.query("RESTART"), Err(SqlState("55000")));
     console.absorb(Duration::ZERO);
     console.last_error().unwrap().message
-}
-
-/// Slot and generation of every worker that the console shows, sorted.
-fn generations(pooler: &Pooler) -> Vec<String> {
-    let rows = pooler.console("SHOW WORKERS");
-    let mut found: Vec<String> = rows
-        .iter()
-        .map(|row| row.split('|').collect::<Vec<_>>())
-        .map(|columns| format!("{}.{}", columns[2], columns[3]))
-        .collect();
-    found.sort();
-    found
 }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Login, Pooler, Postgres, SqlState, within};
+use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, wait_for, within};
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
 
 #[test]
 fn each_scope_tells_those_whom_it_is_about_and_nobody_else() {
     let (_postgres, pooler) = start(SETTINGS);
-    let console = pooler.console_of(2);
+    let console = pooler.console_of(1);
     for (scope, expected) in [
         ("ALL", [0, 1, 2, 3].as_slice()),
         ("DATABASE shop", &[0, 2]),
@@ -129,6 +129,38 @@ fn busy_client_is_told_at_rest_and_once_whatever_is_ordered() {
     assert_eq!(console.query("GOAWAY WORKER 2"), Ok(vec![]));
     assert_eq!(client.value("select 1"), "1");
     assert_eq!(client.transcript(), "1ZgTDCZ");
+}
+
+#[test]
+fn worker_whose_clients_go_hands_its_slot_to_a_successor() {
+    let (_postgres, pooler) = start(SETTINGS);
+    let console = pooler.console_of(1);
+    let (stays, goes) = (shop(&pooler, 1), shop(&pooler, 2));
+    goes.query("begin").unwrap();
+    let before = pooler.worker(2);
+    assert_eq!(console.query("GOAWAY WORKER 2 RATE 50"), Ok(vec![]));
+    goes.wait_goaway();
+    pooler.wait_log("worker 2 of generation 1: leaving, clients=");
+    assert_eq!(pooler.generations(), ["1.1", "2.1", "2.2"]);
+    let new = shop(&pooler, 2);
+    assert_eq!(new.value("select 'served'"), "served");
+    assert_eq!(goes.value("select 'goes on'"), "goes on");
+
+    // Nobody is in its place yet when others are to leave once more.
+    assert_eq!(console.query("GOAWAY WORKER 2"), Ok(vec![]));
+    new.wait_goaway();
+    pooler.wait_log("worker 2 keeps its slot");
+    assert_eq!(goes.query("commit"), Ok(vec![]));
+    goes.close();
+    wait_for("the worker to end", PATIENCE, || !before.is_alive());
+    assert_eq!(pooler.generations(), ["1.1", "2.2"]);
+    assert_eq!(stays.value("select 'not asked'"), "not asked");
+    assert_eq!(stays.transcript(), "TDCZ");
+
+    // What is restarted then is the group as it is.
+    assert_eq!(console.query("RESTART"), Ok(vec![]));
+    let found = pooler.generations();
+    assert!(found.contains(&"1.2".to_owned()) && found.contains(&"2.3".to_owned()));
 }
 
 #[test]
@@ -331,7 +363,7 @@ fn row(console: &Client, scope: &str) -> Option<std::collections::BTreeMap<Strin
 
 /// Waits until so many were told of the shop.
 fn wait_told(console: &Client, count: u32) {
-    crate::harness::wait_for("some to be told", crate::harness::PATIENCE, || {
+    wait_for("some to be told", PATIENCE, || {
         let row = row(console, "database shop").unwrap();
         row["told"].parse::<u32>().unwrap() >= count
     });
@@ -348,7 +380,7 @@ fn wait_counts(console: &Client, counts: &str) {
         "remaining",
     ];
     let mut seen = String::new();
-    let reached = within(crate::harness::PATIENCE, || {
+    let reached = within(PATIENCE, || {
         let row = row(console, "database shop").unwrap();
         seen = names.map(|name| row[name].clone()).join("|");
         seen == counts

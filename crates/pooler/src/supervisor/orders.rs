@@ -110,6 +110,11 @@ impl Supervisor {
             }
             self.tell_all(&ToWorker::Runtime(message));
             self.renew_limits();
+            if let Order::GoAway(goaway) = order
+                && let DrainScope::Worker(slot) = goaway.scope
+            {
+                self.hand_slot_over(slot, goaway);
+            }
         }
     }
 

@@ -11,6 +11,8 @@
 //! clients to go; it is waited for by nobody but the next restart. A slot that
 //! is to have no worker keeps its listeners, which a sibling adopts.
 
+mod steps;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -20,77 +22,11 @@ use pgskein_pool::drain_order::{DrainKind, DrainOrder};
 use pgskein_pool::legacy;
 use pgskein_protocol::key::Slot;
 
+pub(crate) use self::steps::Replacement;
+use self::steps::{Current, Purpose, Step};
 use super::Supervisor;
 use super::ask::Asker;
 use crate::start::program::VERSION;
-
-/// Workers that get successors, and the one whose turn it is.
-#[derive(Debug)]
-pub(crate) struct Replacement {
-    asker: Asker,
-    /// When it was asked for.
-    asked_at: Instant,
-    /// Version of the program before.
-    from: String,
-    /// What whoever asks is told in the end.
-    notice: String,
-    /// The id of the order to drain that workers get that leave.
-    drain: [u8; 16],
-    waiting: VecDeque<Step>,
-    current: Option<Current>,
-    /// Until when every slot has to be ready again, after the last step.
-    ready_by: Option<Instant>,
-    /// Deaths of workers meanwhile.
-    deaths: u32,
-}
-
-/// What a slot is to get.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Step {
-    /// A worker of the next generation.
-    Replace(Slot),
-    /// No worker: its listeners go to another one.
-    Retire(Slot),
-}
-
-/// The step that is under way.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Current {
-    /// A successor was started.
-    Starting {
-        slot: Slot,
-        successor: Token,
-        failures: u32,
-    },
-    /// Another worker is to adopt the listeners.
-    Retiring { slot: Slot },
-}
-
-impl Step {
-    fn slot(self) -> Slot {
-        match self {
-            Self::Replace(slot) | Self::Retire(slot) => slot,
-        }
-    }
-}
-
-impl Replacement {
-    /// The steps of a restart to this number of workers, that of `last` at last.
-    fn steps(of: &[(Slot, bool)], workers: usize, last: Option<Slot>) -> VecDeque<Step> {
-        let slots = of.iter().enumerate().filter(|(_, (_, served))| *served);
-        let step = |(at, (slot, _)): (usize, &(Slot, bool))| {
-            if at < workers {
-                Step::Replace(*slot)
-            } else {
-                Step::Retire(*slot)
-            }
-        };
-        let mut steps: Vec<Step> = slots.map(step).collect();
-        // In their order otherwise.
-        steps.sort_by_key(|step| Some(step.slot()) == last);
-        steps.into()
-    }
-}
 
 impl Supervisor {
     /// Has every slot get what it is to get after a restart.
@@ -116,13 +52,38 @@ impl Supervisor {
         };
         let last = last.map(|worker| worker.id.slot);
         let drain = self.shutdown_order(DrainKind::WaitForClients).id;
-        self.replacement = Some(Replacement {
+        let purpose = Purpose::Restart {
             asker,
             drain,
             asked_at: self.now.checked_sub(restart.age).unwrap_or(self.now),
             from: from.to_owned(),
             notice: restart.notice,
-            waiting: Replacement::steps(&slots, workers, last),
+        };
+        self.replace(purpose, Replacement::steps(&slots, workers, last));
+    }
+
+    /// Gives the slot of a worker whose clients were asked to go to a successor,
+    /// unless workers are being replaced already, one of an earlier generation
+    /// is still there, or there is no worker that could go on until then.
+    pub(crate) fn hand_slot_over(&mut self, slot: Slot, goaway: &DrainOrder) {
+        let mut workers = self.workers.values();
+        let earlier = workers.any(|worker| worker.elder || worker.leaving);
+        let served = self
+            .places
+            .get(&slot)
+            .is_some_and(|place| place.worker.is_some());
+        let busy = self.is_restarting() || self.is_draining();
+        if !served || earlier || busy || self.not_ready().is_some() {
+            return log::info!("worker {slot} keeps its slot: others are being replaced");
+        }
+        let purpose = Purpose::GoAway(goaway.clone());
+        self.replace(purpose, [Step::Replace(slot)].into());
+    }
+
+    fn replace(&mut self, purpose: Purpose, waiting: VecDeque<Step>) {
+        self.replacement = Some(Replacement {
+            purpose,
+            waiting,
             current: None,
             ready_by: None,
             deaths: 0,
@@ -348,8 +309,20 @@ impl Supervisor {
     fn order_to_leave(&self) -> DrainOrder {
         let limit = self.config.settings.restart_drain_timeout;
         let order = self.shutdown_order(DrainKind::WaitForClients);
-        let (id, waited) = match &self.replacement {
-            Some(all) => (all.drain, self.now.saturating_duration_since(all.asked_at)),
+        let (id, waited) = match self.replacement.as_ref().map(|all| &all.purpose) {
+            Some(Purpose::Restart {
+                drain, asked_at, ..
+            }) => (*drain, self.now.saturating_duration_since(*asked_at)),
+            Some(Purpose::GoAway(goaway)) => {
+                // As whoever has asked them to go has said.
+                return DrainOrder {
+                    rate: goaway.rate,
+                    delay: Duration::ZERO,
+                    timeout: goaway.timeout,
+                    kill_timeout: goaway.kill_timeout,
+                    ..order
+                };
+            }
             None => (order.id, Duration::ZERO),
         };
         let timeout = match limit.saturating_sub(waited) {
@@ -373,19 +346,28 @@ impl Supervisor {
     }
 
     fn all_replaced(&mut self) {
-        let Some(replacement) = self.replacement.take() else {
+        let Some(Replacement {
+            purpose:
+                Purpose::Restart {
+                    asker,
+                    asked_at,
+                    from,
+                    mut notice,
+                    ..
+                },
+            ..
+        }) = self.replacement.take()
+        else {
             return;
         };
-        let took = self.now.saturating_duration_since(replacement.asked_at);
+        let took = self.now.saturating_duration_since(asked_at);
         let leaving = self.workers.values().filter(|worker| worker.leaving);
         let clients: u32 = leaving.map(|worker| worker.cell.clients()).sum();
         log::info!(
-            "restarted: version {} -> {VERSION}, in {} ms, clients of the generation before: \
+            "restarted: version {from} -> {VERSION}, in {} ms, clients of the generation before: \
              {clients}",
-            replacement.from,
             took.as_millis()
         );
-        let mut notice = replacement.notice;
         if clients > 0 {
             if !notice.is_empty() {
                 notice.push('\n');
@@ -394,8 +376,8 @@ impl Supervisor {
                 "{clients} clients of the generation before were asked to go"
             ));
         }
-        if replacement.asker != Asker::Signal {
-            self.answer(replacement.asker, Ok(notice));
+        if asker != Asker::Signal {
+            self.answer(asker, Ok(notice));
         }
     }
 
@@ -414,10 +396,15 @@ impl Supervisor {
                 place.retired = false;
             }
         }
-        let why = format!("restart stopped: {why}");
-        log::error!("{why}");
-        if replacement.asker != Asker::Signal {
-            self.answer(replacement.asker, Err(why));
+        match replacement.purpose {
+            Purpose::Restart { asker, .. } => {
+                let why = format!("restart stopped: {why}");
+                log::error!("{why}");
+                if asker != Asker::Signal {
+                    self.answer(asker, Err(why));
+                }
+            }
+            Purpose::GoAway(goaway) => log::error!("{} keeps its slot: {why}", goaway.scope),
         }
     }
 }
@@ -427,31 +414,3 @@ const MOST_FAILURES: u32 = 2;
 
 /// What is left of a timeout that is over; zero would be for ever.
 const SHORTEST: Duration = Duration::from_micros(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slot(number: u8) -> Slot {
-        Slot::new(number).unwrap()
-    }
-
-    #[test]
-    fn replaces_or_retires_every_worker_and_that_of_whoever_asks_at_last() {
-        let slots = [1, 2, 3].map(|number| (slot(number), true));
-        let steps = Replacement::steps(&slots, 2, Some(slot(1)));
-        let expected = [
-            Step::Replace(slot(2)),
-            Step::Retire(slot(3)),
-            Step::Replace(slot(1)),
-        ];
-        assert_eq!(steps, expected);
-    }
-
-    #[test]
-    fn leaves_slots_without_a_worker_to_be_served_by_a_new_one() {
-        let slots = [(slot(1), true), (slot(2), false)];
-        let steps = Replacement::steps(&slots, 2, None);
-        assert_eq!(steps, [Step::Replace(slot(1))]);
-    }
-}

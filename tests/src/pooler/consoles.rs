@@ -26,11 +26,12 @@ impl Pooler {
             .query(command)
     }
 
-    /// Slot and generation of every worker that the console shows, sorted.
+    /// Slot and generation of every living worker that the console shows, sorted.
     pub fn generations(&self) -> Vec<String> {
         let console = self.connect_as(&Login::new().database("pgskein"));
         let rows = console.table("SHOW WORKERS").into_iter();
         let mut found: Vec<String> = rows
+            .filter(|row| row["state"] != "dead")
             .map(|row| format!("{}.{}", row["slot"], row["generation"]))
             .collect();
         found.sort();

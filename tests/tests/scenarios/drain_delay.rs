@@ -7,7 +7,7 @@ use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState
 #[test]
 fn clients_are_served_during_the_delay_and_asked_behind_it() {
     let postgres = Postgres::start();
-    let settings = "workers = 2\npool_mode = transaction\ndrain_delay = 5\ndrain_timeout = 0.5";
+    let settings = "workers = 2\npool_mode = transaction\ndrain_delay = 10\ndrain_timeout = 0.5";
     let pooler = Pooler::start(&postgres, settings);
     let console = pooler.console_of(1);
     assert!(has_state(&console, "ready|yes"));
@@ -160,5 +160,5 @@ fn has_state(console: &Client, row: &str) -> bool {
 
 const ANSWERING: &str = "workers = 2\npool_mode = transaction\ndrain_listen = answer";
 
-const DELAY: Duration = Duration::from_secs(5);
+const DELAY: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_millis(500);

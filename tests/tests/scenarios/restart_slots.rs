@@ -35,7 +35,7 @@ fn number_of_workers_changes_without_a_lost_connection() {
             pooler.write_settings(&format!("workers = {count}\n{TRANSACTION}"));
             restart(&pooler);
             wait_for("the generation before to leave", PATIENCE, || {
-                generations(&pooler).len() == expected.len()
+                pooler.generations().len() == expected.len()
             });
             assert_eq!(slots(&pooler).len(), expected.len());
         }
@@ -72,14 +72,5 @@ fn slots(pooler: &Pooler) -> Vec<String> {
     let ready = rows.iter().filter(|row| row.contains("|ready|"));
     ready
         .map(|row| row.split('|').next().unwrap().to_owned())
-        .collect()
-}
-
-/// Slot and generation of every worker that the console shows.
-fn generations(pooler: &Pooler) -> Vec<String> {
-    let rows = pooler.console("SHOW WORKERS");
-    let columns = rows.iter().map(|row| row.split('|').collect::<Vec<_>>());
-    columns
-        .map(|columns| format!("{}.{}", columns[2], columns[3]))
         .collect()
 }

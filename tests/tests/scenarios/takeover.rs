@@ -26,7 +26,7 @@ fn orphans_are_drained_once_the_workers_of_a_new_group_accept() {
     }
     wait_left_port(&orphans, &pooler);
     assert_eq!(pooler.connect().value("select 'new'"), "new");
-    assert_eq!(generations(&pooler), ["1.1", "1.2", "2.1", "2.2"]);
+    assert_eq!(pooler.generations(), ["1.1", "1.2", "2.1", "2.2"]);
 
     clients[0].query("commit").unwrap();
     for client in clients {
@@ -38,7 +38,7 @@ fn orphans_are_drained_once_the_workers_of_a_new_group_accept() {
     wait_for("their sockets to be removed", PATIENCE, || {
         peer_sockets(&pooler) == ["worker.1.2.sock", "worker.2.2.sock"]
     });
-    assert_eq!(generations(&pooler), ["1.2", "2.2"]);
+    assert_eq!(pooler.generations(), ["1.2", "2.2"]);
     daemon.stop();
     assert_eq!(pooler.leftovers(), Vec::<std::path::PathBuf>::new());
 }
@@ -270,7 +270,7 @@ fn what_a_group_has_left_that_was_killed_is_no_obstacle() {
     assert_eq!(pooler.leftovers().len(), 5, "{:?}", pooler.leftovers());
     let daemon = Daemon::start(&pooler);
     assert_eq!(pooler.connect().value("select 'served'"), "served");
-    assert_eq!(generations(&pooler), ["1.1", "2.1"]);
+    assert_eq!(pooler.generations(), ["1.1", "2.1"]);
     daemon.stop();
     assert_eq!(pooler.leftovers(), Vec::<std::path::PathBuf>::new());
 }
@@ -290,19 +290,6 @@ fn wait_left_port(orphans: &[Process], pooler: &Pooler) {
         let listens = |orphan: &Process| orphan.descriptors().contains(&listener);
         !orphans.iter().any(listens)
     });
-}
-
-/// Slot and generation of every worker that the console shows, sorted.
-fn generations(pooler: &Pooler) -> Vec<String> {
-    let rows = pooler.console("SHOW WORKERS");
-    let mut found: Vec<String> = rows
-        .iter()
-        .map(|row| row.split('|').collect::<Vec<_>>())
-        .filter(|columns| !columns.contains(&"dead"))
-        .map(|columns| format!("{}.{}", columns[2], columns[3]))
-        .collect();
-    found.sort();
-    found
 }
 
 fn peer_sockets(pooler: &Pooler) -> Vec<String> {

@@ -69,7 +69,7 @@ use crate::scoreboard::{Cell, Scoreboard};
 use crate::start::daemon::Daemon;
 use crate::start::error::StartError;
 use crate::start::pidfile::Pidfile;
-use crate::start::program::VERSION;
+use crate::start::program::version;
 use crate::start::unix_socket::UnixSocket;
 use crate::sys::title::Title;
 
@@ -195,7 +195,7 @@ impl Supervisor {
         self.daemon = daemon;
         self.renew_limits();
         let slots = self.places.len();
-        log::info!("starting: version={VERSION} workers={slots}");
+        log::info!("starting: version={} workers={slots}", version());
         let orphans = std::mem::take(&mut self.orphans);
         self.gather_elders(orphans);
         self.run_on()

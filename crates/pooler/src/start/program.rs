@@ -2,12 +2,17 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::hint;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{self, Path, PathBuf};
 
-/// Its version.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Its version, which stands in one place of the program and is not copied into
+/// code that uses it: an upgrade is tried with a build in which only this was
+/// changed.
+pub(crate) fn version() -> &'static str {
+    hint::black_box(env!("CARGO_PKG_VERSION"))
+}
 
 /// Where this program was started from: the path at which the next version of
 /// it will be found, links and all.

@@ -18,7 +18,7 @@ use super::Supervisor;
 use super::restart::{RestartPlan, state_file};
 use crate::logging;
 use crate::scoreboard::Scoreboard;
-use crate::start::program::VERSION;
+use crate::start::program::version;
 use crate::sys::{capabilities, exec};
 
 impl Supervisor {
@@ -58,7 +58,7 @@ impl Supervisor {
         });
         Legacy {
             program: Program {
-                version: VERSION.to_owned(),
+                version: version().to_owned(),
                 path: self.program.clone(),
                 stderr,
                 verbose,

@@ -26,7 +26,7 @@ pub(crate) use self::steps::Replacement;
 use self::steps::{Current, Purpose, Step};
 use super::Supervisor;
 use super::ask::Asker;
-use crate::start::program::VERSION;
+use crate::start::program::version;
 
 impl Supervisor {
     /// Has every slot get what it is to get after a restart.
@@ -364,8 +364,9 @@ impl Supervisor {
         let leaving = self.workers.values().filter(|worker| worker.leaving);
         let clients: u32 = leaving.map(|worker| worker.cell.clients()).sum();
         log::info!(
-            "restarted: version {from} -> {VERSION}, in {} ms, clients of the generation before: \
+            "restarted: version {from} -> {}, in {} ms, clients of the generation before: \
              {clients}",
+            version(),
             took.as_millis()
         );
         if clients > 0 {

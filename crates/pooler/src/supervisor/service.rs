@@ -21,7 +21,7 @@ use pgskein_protocol::key::Slot;
 use sd_notify::NotifyState;
 
 use super::{Place, Supervisor};
-use crate::start::program::VERSION;
+use crate::start::program::version;
 
 /// The connection to the service manager, and what it knows.
 #[derive(Debug)]
@@ -198,8 +198,9 @@ impl Supervisor {
             "serving"
         };
         format!(
-            "pgskein {VERSION} {doing}: {ready} of {workers} workers, {clients} clients, \
-             {servers} servers"
+            "pgskein {} {doing}: {ready} of {workers} workers, {clients} clients, \
+             {servers} servers",
+            version()
         )
     }
 }

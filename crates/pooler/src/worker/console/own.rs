@@ -7,6 +7,7 @@ use pgskein_pool::console::{Row, Value};
 use super::commands::{Own, Parameter};
 use super::values::Columns;
 use crate::scoreboard::{CellView, WorkerState};
+use crate::start::program;
 
 impl Own {
     /// The columns of its table; none if it is told by a notice.
@@ -49,8 +50,8 @@ impl Parameter {
 
 /// Name and version of the program.
 pub(super) fn version() -> Vec<Row> {
-    let version = concat!("pgskein ", env!("CARGO_PKG_VERSION"));
-    vec![vec![Value::from(version)]]
+    let version = format!("pgskein {}", program::version());
+    vec![vec![Value::from(version.as_str())]]
 }
 
 /// Every setting, by name.

@@ -92,6 +92,7 @@ mod supervisor_death;
 mod takeover;
 mod takeover_hangs;
 mod timeouts;
+mod two_generations;
 mod unlucky;
 mod unlucky_copy;
 mod unused_pools;

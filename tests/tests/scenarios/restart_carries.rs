@@ -1,6 +1,7 @@
 //! What RESTART carries over: limits, orders, settings, sums, and cancels.
 
 use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, wait_for};
+use crate::two_generations::{assert_clients_count, assert_servers_count};
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
 
@@ -8,26 +9,7 @@ const SETTINGS: &str = "workers = 2\npool_mode = transaction";
 fn servers_of_both_generations_count_towards_the_limits() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, &format!("{SETTINGS}\ndefault_pool_size = 3"));
-    let old = [1, 2].map(|worker| pooler.connect_to_worker(worker));
-    for client in &old {
-        client.query("begin").unwrap();
-    }
-    restart(&pooler);
-    let third = pooler.connect();
-    third.query("begin").unwrap();
-    let fourth = pooler.connect();
-    let query = fourth.start_query("select 'served'");
-    pooler.wait_waiting_clients(1);
-    assert_eq!(postgres.connections(), 3);
-
-    let [first, second] = old;
-    first.query("commit").unwrap();
-    assert_eq!(query.wait(), Ok(vec!["served".to_owned()]));
-    assert!(postgres.connections() <= 3);
-    // A worker that leaves gets a server again as well.
-    third.query("commit").unwrap();
-    assert_eq!(first.value("select 'served too'"), "served too");
-    second.query("commit").unwrap();
+    assert_servers_count(&postgres, &pooler, || restart(&pooler));
 }
 
 #[test]
@@ -35,15 +17,7 @@ fn limit_of_clients_counts_those_of_both_generations() {
     let postgres = Postgres::start();
     let settings = format!("{SETTINGS}\nmax_db_client_connections = 2");
     let pooler = Pooler::start(&postgres, &settings);
-    let old = pooler.connect_to_worker(1);
-    restart(&pooler);
-    let _new = pooler.connect();
-    let refused = pooler.try_connect(&Login::new()).unwrap_err();
-    assert_eq!(refused.sqlstate, "53300");
-    old.close();
-    wait_for("a place", PATIENCE, || {
-        pooler.try_connect(&Login::new()).is_ok()
-    });
+    assert_clients_count(&pooler, || restart(&pooler));
 }
 
 #[test]

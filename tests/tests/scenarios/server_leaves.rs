@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Daemon, GO_AWAY, Login, Manner, PATIENCE, Pooler, Postgres, Signal, SqlState, StandIn,
-    wait_for, within,
+    Client, Daemon, GO_AWAY, Login, Manner, PATIENCE, PendingQuery, Pooler, Postgres, Signal,
+    SqlState, StandIn, wait_for, within,
 };
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
@@ -103,11 +103,7 @@ fn pause_and_resume_may_come_while_the_host_leaves() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let clients = [1, 2].map(|worker| client(&pooler, worker));
-    stop_fast(&postgres);
-    let answers = clients
-        .each_ref()
-        .map(|client| client.start_query("select 'served'"));
-    wait_leaving(&pooler);
+    let answers = wait_over_a_stop(&postgres, &pooler, &clients);
     pooler.console("PAUSE");
     postgres.start_again();
     let come = || pooler.log_contains(": back after ");
@@ -123,11 +119,7 @@ fn death_of_a_worker_holds_up_nobody() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let clients = [1, 2].map(|worker| client(&pooler, worker));
-    stop_fast(&postgres);
-    let answers = clients
-        .each_ref()
-        .map(|client| client.start_query("select 'served'"));
-    wait_leaving(&pooler);
+    let answers = wait_over_a_stop(&postgres, &pooler, &clients);
     pooler.wait_waiting_clients(2);
     let worker = pooler.worker(1);
     worker.kill();
@@ -144,11 +136,7 @@ fn clients_go_on_waiting_under_the_next_supervisor() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let clients = [1, 2].map(|worker| client(&pooler, worker));
-    stop_fast(&postgres);
-    let answers = clients
-        .each_ref()
-        .map(|client| client.start_query("select 'served'"));
-    wait_leaving(&pooler);
+    let answers = wait_over_a_stop(&postgres, &pooler, &clients);
     pooler.wait_waiting_clients(2);
     pooler.signal(Signal::SIGKILL);
     pooler.wait_exit(PATIENCE);
@@ -166,11 +154,7 @@ fn clients_go_on_waiting_over_a_restart() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let clients = [1, 2].map(|worker| client(&pooler, worker));
-    stop_fast(&postgres);
-    let answers = clients
-        .each_ref()
-        .map(|client| client.start_query("select 'served'"));
-    wait_leaving(&pooler);
+    let answers = wait_over_a_stop(&postgres, &pooler, &clients);
     pooler.wait_waiting_clients(2);
     pooler.console("RESTART");
     postgres.start_again();
@@ -243,6 +227,20 @@ fn client(pooler: &Pooler, worker: u8) -> Client {
     let client = pooler.connect_to_worker_as(worker, &Login::new());
     client.query("select 1").unwrap();
     client
+}
+
+/// Stops PostgreSQL, and has each of the clients wait for it with a query.
+fn wait_over_a_stop<'a>(
+    postgres: &Postgres,
+    pooler: &Pooler,
+    clients: &'a [Client; 2],
+) -> [PendingQuery<'a>; 2] {
+    stop_fast(postgres);
+    let answers = clients
+        .each_ref()
+        .map(|client| client.start_query("select 'served'"));
+    wait_leaving(pooler);
+    answers
 }
 
 fn stop_fast(postgres: &Postgres) {

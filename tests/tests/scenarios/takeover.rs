@@ -9,6 +9,7 @@ use crate::harness::{
     Daemon, Descriptor, Login, PATIENCE, Pgskein, Pooler, Postgres, Process, Signal, SqlState,
     Stop, wait_for,
 };
+use crate::two_generations::{assert_clients_count, assert_servers_count};
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
 
@@ -51,9 +52,7 @@ fn what_is_paused_stays_so_in_a_new_group() {
     assert_eq!(client.value("select 1"), "1");
     pooler.console("PAUSE template1");
     pooler.console("DISABLE shop");
-    let orphans = orphan(&pooler);
-    let daemon = Daemon::start(&pooler);
-    wait_left_port(&orphans, &pooler);
+    let daemon = take_over(&pooler);
     let answer = client.start_query("select 2");
     pooler.wait_waiting_clients(1);
     let servers = "select count(*) from pg_stat_activity where datname = 'template1'";
@@ -103,29 +102,9 @@ fn servers_of_orphans_count_towards_the_limits() {
     let postgres = Postgres::start();
     let settings = format!("{SETTINGS}\ndefault_pool_size = 3");
     let pooler = Pooler::start(&postgres, &settings);
-    let old = [1, 2].map(|worker| pooler.connect_to_worker(worker));
-    for client in &old {
-        client.query("begin").unwrap();
-    }
-    let orphans = orphan(&pooler);
-    let daemon = Daemon::start(&pooler);
-    wait_left_port(&orphans, &pooler);
-    let third = pooler.connect();
-    third.query("begin").unwrap();
-    let fourth = pooler.connect();
-    let query = fourth.start_query("select 'served'");
-    pooler.wait_waiting_clients(1);
-    assert_eq!(postgres.connections(), 3);
-
-    let [first, second] = old;
-    first.query("commit").unwrap();
-    assert_eq!(query.wait(), Ok(vec!["served".to_owned()]));
-    assert!(postgres.connections() <= 3);
-    // An orphan gets a server again as well.
-    third.query("commit").unwrap();
-    assert_eq!(first.value("select 'served too'"), "served too");
-    second.query("commit").unwrap();
-    daemon.stop();
+    let mut daemon = None;
+    assert_servers_count(&postgres, &pooler, || daemon = Some(take_over(&pooler)));
+    daemon.unwrap().stop();
 }
 
 #[test]
@@ -134,9 +113,7 @@ fn idle_servers_of_orphans_are_given_up_for_the_new_group() {
     let settings = format!("{SETTINGS}\ndefault_pool_size = 1");
     let pooler = Pooler::start(&postgres, &settings);
     let old = pooler.connect_to_worker(1);
-    let orphans = orphan(&pooler);
-    let daemon = Daemon::start(&pooler);
-    wait_left_port(&orphans, &pooler);
+    let daemon = take_over(&pooler);
     let new = pooler.connect();
     for _ in 0..3 {
         assert_eq!(new.value("select 'new'"), "new");
@@ -152,9 +129,7 @@ fn cancel_reaches_a_client_of_an_orphan_through_the_new_group() {
     let pooler = Pooler::start(&postgres, SETTINGS);
     let clients = [1, 2].map(|worker| pooler.connect_to_worker(worker));
     let queries = clients.each_ref().map(|client| client.start_long_query());
-    let orphans = orphan(&pooler);
-    let daemon = Daemon::start(&pooler);
-    wait_left_port(&orphans, &pooler);
+    let daemon = take_over(&pooler);
     for (client, query) in clients.iter().zip(queries) {
         client.cancel();
         assert_eq!(query.wait(), Err(SqlState("57014")));
@@ -167,18 +142,9 @@ fn limit_of_clients_counts_those_of_orphans() {
     let postgres = Postgres::start();
     let settings = format!("{SETTINGS}\nmax_db_client_connections = 2");
     let pooler = Pooler::start(&postgres, &settings);
-    let old = pooler.connect_to_worker(1);
-    let orphans = orphan(&pooler);
-    let daemon = Daemon::start(&pooler);
-    wait_left_port(&orphans, &pooler);
-    let _new = pooler.connect();
-    let refused = pooler.try_connect(&Login::new()).unwrap_err();
-    assert_eq!(refused.sqlstate, "53300");
-    old.close();
-    wait_for("a place", PATIENCE, || {
-        pooler.try_connect(&Login::new()).is_ok()
-    });
-    daemon.stop();
+    let mut daemon = None;
+    assert_clients_count(&pooler, || daemon = Some(take_over(&pooler)));
+    daemon.unwrap().stop();
 }
 
 #[test]
@@ -281,6 +247,14 @@ fn orphan(pooler: &Pooler) -> Vec<Process> {
     pooler.signal(Signal::SIGKILL);
     pooler.wait_exit(PATIENCE);
     workers
+}
+
+/// Has a new group take over, until it alone accepts.
+fn take_over(pooler: &Pooler) -> Daemon {
+    let orphans = orphan(pooler);
+    let daemon = Daemon::start(pooler);
+    wait_left_port(&orphans, pooler);
+    daemon
 }
 
 /// Waits until none of them listens on the port any more.

@@ -133,10 +133,11 @@ wait_restarted() {
     done
 }
 
-# Makes a line of what SHOW WORKERS prints.
+# Makes a line of what SHOW WORKERS prints, behind what a login may print.
 progress() {
     awk -F'|' '
-        NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
+        !seen && /^worker\|/ { for (i = 1; i <= NF; i++) column[$i] = i; seen = 1; next }
+        !seen { next }
         $column["state"] == "dead" { next }
         {
             generation[NR] = $column["generation"]
@@ -145,6 +146,7 @@ progress() {
             if ($column["generation"] > newest) newest = $column["generation"]
         }
         END {
+            if (!seen) { print "workers not shown, so not ready"; exit }
             for (row in generation) {
                 if (generation[row] < newest) { old++; left += clients[row] }
                 else if (state[row] == "ready") ready++

@@ -39,7 +39,7 @@ pub use folder::Folder;
 pub use gate::Gate;
 pub use nix::sys::signal::Signal;
 pub use pgskein::{Pgskein, Run};
-pub use pooler::Pooler;
+pub use pooler::{Pooler, copy_program};
 pub use postgres::Postgres;
 pub use process::{Descriptor, Process, Stopped};
 pub use release::Release;

@@ -9,12 +9,12 @@ mod installed;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub use files::copy_program;
 use nix::sys::signal::Signal;
 
 use crate::account::Account;
@@ -87,7 +87,7 @@ impl Pooler {
     }
 
     fn command(program: &Path, folder: &Folder) -> Command {
-        let mut command = Command::new(program);
+        let mut command = in_session(program);
         command.arg(files::ini(folder));
         let stderr = File::create(folder.join("stderr")).expect("a file can be made");
         command
@@ -110,8 +110,6 @@ impl Pooler {
         files::write_ini(&folder, &account, port, databases, settings);
         let mut command = command(&folder, port);
         command.current_dir(folder.path());
-        // Its own group, to signal all of it and to find what it leaves behind.
-        command.process_group(0);
         let child = command.spawn().expect("the program can be executed");
         let pooler = Self {
             account,
@@ -452,6 +450,19 @@ fn slot_of(title: &str) -> Option<u8> {
     let (_, rest) = title.split_once("worker ")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
+}
+
+/// A command that runs a program in a session of its own, as a service manager
+/// does: to signal all of it, and to find what it leaves behind.
+///
+/// A group in the tests' session would be more than that: of its processes that
+/// are stopped, the kernel lets go on all whenever one ends whose parent has
+/// died, if whoever is then its parent belongs to the same session (exit(3)).
+fn in_session(program: &Path) -> Command {
+    // A child does not lead a group: it becomes the program itself.
+    let mut command = Command::new("setsid");
+    command.arg(program);
+    command
 }
 
 /// Paths in a folder that are sockets.

@@ -1,9 +1,10 @@
 //! A pooler to which somebody else passes its sockets, as systemd does.
 
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
-use super::{Pooler, files};
+use super::{Pooler, files, in_session};
 use crate::pgskein::{Pgskein, Run};
 use crate::postgres::Postgres;
 
@@ -31,7 +32,7 @@ impl Pooler {
         let databases = format!("* = {}", postgres.address());
         Self::try_run(&databases, settings, |folder, port| {
             let sockets = open(port);
-            let mut command = Command::new("sh");
+            let mut command = in_session(Path::new("sh"));
             command.arg("-c").arg(SCRIPT);
             command.arg(sockets.len().to_string());
             command.arg(folder.join("stderr"));

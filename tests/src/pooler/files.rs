@@ -41,11 +41,15 @@ pub(super) fn install(folder: &Folder, script: &str, mode: u32) {
     copy_program(&text, &program(folder), mode);
 }
 
-/// Puts a copy of a file in the place of a program.
+/// Puts a copy of a file in the place of a program, as a package manager does.
 ///
 /// Another process writes it: this one starts programs in other threads, which
 /// have what it writes open for a moment, and nobody can execute it then.
-pub(super) fn copy_program(from: &Path, to: &Path, mode: u32) {
+///
+/// # Panics
+///
+/// When it cannot be copied.
+pub fn copy_program(from: &Path, to: &Path, mode: u32) {
     let new = to.with_extension("new");
     let mut command = Command::new("install");
     command

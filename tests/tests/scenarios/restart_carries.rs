@@ -24,17 +24,17 @@ fn limit_of_clients_counts_those_of_both_generations() {
 fn cancels_reach_sessions_of_both_generations_through_either() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    let old = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    let slots = [1, 1, 2, 2];
+    let old = slots.map(|worker| pooler.connect_to_worker(worker));
     let old_queries = old.each_ref().map(|client| client.start_long_query());
     restart(&pooler);
-    let new = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    let new = slots.map(|worker| pooler.connect_to_worker(worker));
     let new_queries = new.each_ref().map(|client| client.start_long_query());
     let clients = old.iter().chain(&new);
     let queries = old_queries.into_iter().chain(new_queries);
-    for (client, query) in clients.zip(queries) {
-        for worker in [1, 2] {
-            client.cancel_through_worker(worker);
-        }
+    // Once each: those of a slot through its own, and through the other one.
+    for ((client, query), through) in clients.zip(queries).zip([1, 2].into_iter().cycle()) {
+        client.cancel_through_worker(through);
         assert_eq!(query.wait(), Err(SqlState("57014")));
     }
 }
@@ -92,8 +92,15 @@ fn sums_and_prepared_statements_survive() {
     for _ in 0..7 {
         assert_eq!(old.execute("select $1", &["x"]), Ok(vec!["x".to_owned()]));
     }
+    old.send_message(b'P', b"named\0select 'named', $1::text\0\0\0");
+    old.send_message(b'S', b"");
+    assert_eq!(old.pending().wait(), Ok(vec![]));
     let before = queries(&pooler);
     restart(&pooler);
+    old.send_message(b'B', b"\0named\0\0\0\0\x01\0\0\0\x01z\0\0");
+    old.send_message(b'E', b"\0\0\0\0\0");
+    old.send_message(b'S', b"");
+    assert_eq!(old.pending().wait(), Ok(vec!["named|z".to_owned()]));
     let new = pooler.connect_to_worker(1);
     for client in [&old, &new] {
         assert_eq!(
@@ -105,7 +112,7 @@ fn sums_and_prepared_statements_survive() {
     wait_for("the old worker to leave", PATIENCE, || {
         pooler.console("SHOW WORKERS").len() == 2
     });
-    assert_eq!(queries(&pooler), before + 2);
+    assert_eq!(queries(&pooler), before + 3);
 }
 
 #[test]

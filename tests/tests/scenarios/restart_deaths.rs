@@ -38,7 +38,7 @@ fn successor_that_cannot_be_started_leaves_the_worker_its_slot() {
 fn successors_that_are_late_or_die_again_and_again_leave_the_worker_its_slot() {
     let postgres = Postgres::start();
     let stall = Stall::make();
-    let settings = format!("{SETTINGS}\nworker_start_timeout = 2");
+    let settings = format!("{SETTINGS}\nworker_start_timeout = 5");
     let pooler = Pooler::start_in(&postgres, &settings, &stall.environment());
     let before = pooler.workers();
     let client = pooler.connect_to_worker(1);
@@ -89,7 +89,12 @@ fn signals_while_successors_start_are_obeyed() {
     wait_workers(&pooler, 2, 2);
     pooler.write_settings(&format!("{SETTINGS}\nquery_timeout = 55"));
     pooler.signal(Signal::SIGHUP);
-    pooler.wait_log("got SIGHUP");
+    wait_for("the new configuration", PATIENCE, || {
+        let config = pooler.console("SHOW CONFIG");
+        config
+            .iter()
+            .any(|row| row.starts_with("query_timeout|55|"))
+    });
     pooler.signal(Signal::SIGTERM);
     pooler.wait_log("restart stopped: the group is shutting down");
     assert!(restart.wait().is_err());

@@ -48,7 +48,7 @@ fn pgbench_with_sessions_of_its_own_notices_nothing() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, &format!("workers = 2\n{TRANSACTION}"));
     thread::scope(|scope| {
-        let bench = scope.spawn(|| pooler.pgbench("-C -S -c 4 -j 2 -T 4"));
+        let bench = scope.spawn(|| pooler.pgbench("-C -S -c 4 -j 2 -T 8"));
         let mut restarts = 0;
         while !bench.is_finished() {
             let console = pooler.connect_as(&Login::new().database("pgskein"));

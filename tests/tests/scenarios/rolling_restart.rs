@@ -2,7 +2,7 @@
 //! that does not come back.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 use crate::harness::{Account, Folder, Pooler, Postgres, Run, Stopped, script};
 
@@ -97,9 +97,7 @@ impl Hosts {
             let socket = socket.join(format!(".s.PGSQL.{}", pooler.port()));
             symlink(socket, folder.join(name).join(".s.PGSQL.6432")).unwrap();
         }
-        let ssh = folder.join("ssh");
-        fs::write(&ssh, SSH).unwrap();
-        fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.join("ssh"), SSH).unwrap();
         Self(folder)
     }
 
@@ -108,7 +106,7 @@ impl Hosts {
     }
 
     fn run(&self, options: &[&str], hosts: &[&str]) -> Run {
-        let via = format!("{} {{}}", self.0.join("ssh").display());
+        let via = format!("sh {} {{}}", self.0.join("ssh").display());
         let socket = self.0.join("{}").display().to_string();
         let mut arguments = vec!["--user", "postgres", "--via", &via, "--host", &socket];
         arguments.extend(options);
@@ -123,8 +121,9 @@ impl Hosts {
     }
 }
 
-/// As ssh does, it hands a shell one line.
-const SSH: &str =
-    "#!/bin/sh\necho \"$1\" >>\"$(dirname \"$0\")/called\"\nshift\nexec sh -c \"$*\"\n";
+/// As ssh does, it shows a banner and hands a shell one line.
+const SSH: &str = "echo \"$1\" >>\"$(dirname \"$0\")/called\"\n\
+    printf 'Authorized use only\\n\\n| %s |\\n' \"$1\" >&2\n\
+    shift\nexec sh -c \"$*\"\n";
 
 const SCRIPT: &str = "rolling-restart.sh";

@@ -4,17 +4,18 @@
 //! and nothing else, is another one of the same length.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 
-use crate::harness::{Account, Folder, PATIENCE, Pgskein, Pooler, Postgres, restart, wait_for};
+use crate::harness::{
+    Account, Folder, PATIENCE, Pgskein, Pooler, Postgres, copy_program, restart, wait_for,
+};
 
 #[test]
 fn restart_goes_over_to_the_version_that_is_installed_and_back() {
     let folder = Folder::make("installed", &Account::unprivileged());
     let program = folder.join("pgskein");
-    let builds = [build(VERSION), build(OTHER)];
-    install(&builds[0], &program);
+    let builds = [VERSION, OTHER].map(|version| build(&folder, version));
+    copy_program(&builds[0], &program, 0o755);
     let postgres = Postgres::start();
     let settings = "workers = 2\npool_mode = transaction";
     let pooler = Pooler::start_program(&program, &postgres, settings);
@@ -26,7 +27,7 @@ fn restart_goes_over_to_the_version_that_is_installed_and_back() {
         let client = pooler.connect_to_worker(1);
         client.query("begin").unwrap();
         let workers = pooler.workers();
-        install(&builds[build], &program);
+        copy_program(&builds[build], &program, 0o755);
         restart(&pooler);
         assert!(pooler.log_contains(&format!("version {from} -> {to}")));
         client.wait_parameter("disconnect_requested", "on");
@@ -42,8 +43,8 @@ fn restart_goes_over_to_the_version_that_is_installed_and_back() {
     }
 }
 
-/// The program as it would be of this version.
-fn build(version: &str) -> Vec<u8> {
+/// A file with the program as it would be of this version.
+fn build(folder: &Folder, version: &str) -> PathBuf {
     let mut bytes = fs::read(Pgskein::path()).unwrap();
     let (old, new) = (VERSION.as_bytes(), version.as_bytes());
     assert_eq!(old.len(), new.len());
@@ -57,15 +58,9 @@ fn build(version: &str) -> Vec<u8> {
     for at in places {
         bytes[at..at + new.len()].copy_from_slice(new);
     }
-    bytes
-}
-
-/// Puts a build in the place of another one, as a package manager does.
-fn install(build: &[u8], program: &Path) {
-    let new = program.with_extension("new");
-    fs::write(&new, build).unwrap();
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&new, program).unwrap();
+    let file = folder.join(version);
+    fs::write(&file, bytes).unwrap();
+    file
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

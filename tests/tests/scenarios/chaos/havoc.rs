@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::{Random, SETTINGS};
-use crate::harness::{Daemon, Login, PATIENCE, Pooler, Postgres, Process, Signal, within};
+use crate::harness::{
+    Daemon, Login, PATIENCE, Pooler, Postgres, Process, Signal, wait_for, within,
+};
 
 /// Whoever does it.
 #[derive(Debug)]
@@ -91,10 +93,11 @@ impl<'a> Havoc<'a> {
             }
             Deed::Restart => {
                 // It is refused while something else is under way.
-                let console = Login::new().database("pgskein");
-                if let Ok(console) = self.pooler.connect_unix(&console) {
-                    let _refused = console.query("RESTART");
-                }
+                let login = Login::new().database("pgskein");
+                wait_for("RESTART to be taken", PATIENCE, || {
+                    let console = self.pooler.connect_unix(&login);
+                    console.is_ok_and(|console| console.query("RESTART").is_ok())
+                });
             }
             Deed::PostgresRestart => {
                 self.postgres.shut_down(Signal::SIGINT);

@@ -165,6 +165,34 @@ fn clients_go_on_waiting_over_a_restart() {
 }
 
 #[test]
+fn host_that_is_back_and_refuses_a_login_is_not_waited_for() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let alice = Login::new().user("alice");
+    let client = pooler.connect_as(&alice);
+    client.query("select 1").unwrap();
+    postgres.query("alter role alice nologin");
+    stop_fast(&postgres);
+    let _waits = client.start_query("select 1");
+    wait_leaving(&pooler);
+    postgres.start_again();
+    // Nobody can log in, but everybody is answered.
+    pooler.wait_log(": back after ");
+    let mut told = String::new();
+    wait_for("a refusal", PATIENCE, || {
+        let refused = pooler.try_connect(&alice).map(|other| {
+            let outcome = other.query("select 1");
+            (outcome.is_err()).then(|| other.last_error().unwrap())
+        });
+        told = match refused {
+            Err(error) | Ok(Some(error)) => error.message,
+            Ok(None) => String::new(),
+        };
+        told.contains("is not permitted to log in")
+    });
+}
+
+#[test]
 fn client_that_has_waited_too_long_is_told_what_the_host_says() {
     let postgres = Postgres::start();
     let settings = format!("{SETTINGS}\nquery_wait_timeout = 2");

@@ -34,6 +34,14 @@ pub enum HostReport {
         /// What was said, or has failed.
         message: String,
     },
+    /// The lease's server could not be opened, for a reason that only a host gives
+    /// that serves.
+    Answered {
+        /// The lease.
+        lease: LeaseId,
+        /// Address of the host.
+        host: String,
+    },
     /// The last supervisor had said of this pool that its host leaves.
     Leaving {
         /// The pool.
@@ -92,6 +100,10 @@ impl HostReport {
                 out.push(u8::from(*says));
                 put_bytes(out, message.as_bytes());
             }),
+            Self::Answered { lease, host } => put_frame(out, ANSWERED, |out| {
+                put_lease(out, *lease);
+                put_bytes(out, host.as_bytes());
+            }),
             Self::Leaving {
                 pool,
                 host,
@@ -116,6 +128,10 @@ impl HostReport {
                 host: octets.text()?,
                 says: octets.u8()? != 0,
                 message: octets.text()?,
+            },
+            ANSWERED => Self::Answered {
+                lease: lease(octets)?,
+                host: octets.text()?,
             },
             LEAVING => Self::Leaving {
                 pool: pool(octets)?,
@@ -170,6 +186,7 @@ const ASKED_TO_GO: u8 = 41;
 const FAREWELL: u8 = 42;
 const UNREACHABLE: u8 = 43;
 const LEAVING: u8 = 44;
+const ANSWERED: u8 = 47;
 
 const LEAVES: u8 = 130;
 const BACK: u8 = 131;
@@ -216,6 +233,13 @@ mod tests {
                     message: message(),
                 },
                 b"\0\0\0\x1c\x01\x2b\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x02/s\x01\0\0\0\x02no",
+            ),
+            (
+                HostReport::Answered {
+                    lease: LEASE,
+                    host: host(),
+                },
+                b"\0\0\0\x15\x01\x2f\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x02/s",
             ),
             (
                 HostReport::Leaving {

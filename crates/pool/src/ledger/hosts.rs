@@ -146,6 +146,22 @@ impl Ledger {
         begins.then_some(HostNews::Leaves { host, message })
     }
 
+    /// Takes note that the lease's server could not be opened, for a reason that
+    /// only a host gives that serves: it does not leave any more.
+    pub fn answered(
+        &mut self,
+        worker: WorkerId,
+        lease: LeaseId,
+        host: String,
+        now: Instant,
+    ) -> Option<HostNews> {
+        let key = self.find(worker, lease)?.pool.clone();
+        if !self.book.waits_for_host(&key) {
+            return None;
+        }
+        self.host_serves(&key, lease.id, Some(host), now)
+    }
+
     /// Takes over from another supervisor that the host of this pool leaves.
     pub fn inherit_leaving(
         &mut self,

@@ -286,6 +286,11 @@ impl Worker {
         let full = reason.is_too_many_connections();
         // Whether its host leaves is known to the ledger only.
         let unreachable = reason.unreachable().filter(|_| self.control.is_some());
+        let leaving = self.pools.get(pool_id).and_then(|pool| pool.leaving());
+        if failure.is_some() && reason.is_of_host() && leaving.is_some() {
+            let host = host.clone();
+            self.tell_supervisor(&ToSupervisor::Host(HostReport::Answered { lease, host }));
+        }
         if opening && let Some(pool) = self.pools.get_mut(pool_id) {
             match &failure {
                 Some(failure) if full => {

@@ -352,6 +352,11 @@ impl ServerReason {
         }
     }
 
+    /// Whether PostgreSQL itself keeps a server from being opened, and goes on.
+    pub(super) fn is_of_host(&self) -> bool {
+        matches!(self, Self::LoginFailed { sqlstate, .. } if !is_shutdown(sqlstate))
+    }
+
     /// Whether PostgreSQL takes no more connections for now.
     pub(super) fn is_too_many_connections(&self) -> bool {
         matches!(self, Self::LoginFailed { sqlstate, .. } if sqlstate == TOO_MANY_CONNECTIONS)

@@ -234,6 +234,7 @@ impl Worker {
                 .on_negotiate(frame.body)
                 .map_err(|error| ServerReason::Protocol(error.to_string()))?,
             backend::NOTICE => {}
+            backend::GO_AWAY if server.bid.goaway() => login.asks_to_go = true,
             tag => {
                 let text = format!("unknown pkt from server: {tag:#04x}");
                 return Err(ServerReason::Protocol(text));

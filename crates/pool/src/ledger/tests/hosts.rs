@@ -268,3 +268,22 @@ fn new_configuration_may_lead_elsewhere() {
     let (notices, leases) = fixture.told();
     assert_eq!((notices.len(), leases.len()), (3 * 2, 3 + 3));
 }
+
+#[test]
+fn leaves_no_more_when_it_answers_whoever_it_does_not_let_in() {
+    let (mut fixture, pools) = leaving();
+    let (_, who, lease) = fixture.until_try();
+    let now = fixture.now;
+    let answered = |fixture: &mut Fixture| {
+        let host = HOST.to_owned();
+        fixture.ledger.answered(worker(who), lease, host, now)
+    };
+    let news = answered(&mut fixture);
+    assert!(matches!(news, Some(HostNews::Back { .. })), "{news:?}");
+    let (notices, _) = fixture.told();
+    for pool in pools {
+        let back = HostNotice::Back { pool };
+        assert!(notices.contains(&(who, back)), "{notices:?}");
+    }
+    assert_eq!(answered(&mut fixture), None);
+}

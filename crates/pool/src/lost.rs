@@ -26,6 +26,8 @@ pub struct Lost {
     /// The message with which the server went, until the client has it.
     error: Option<Vec<u8>>,
     state: State,
+    /// Nothing came behind the last ReadyForQuery.
+    at_rest: bool,
     /// The unnamed statement ends the transaction.
     unnamed: bool,
     /// The portal that ends it, if there is one.
@@ -64,9 +66,15 @@ impl Lost {
             } else {
                 State::Failed
             },
+            at_rest: !skipping,
             unnamed: false,
             portal: None,
         }
+    }
+
+    /// Whether the client is owed nothing, and has sent nothing of a batch.
+    pub fn at_rest(&self) -> bool {
+        self.at_rest
     }
 
     /// Answers a message with this tag and body, or with the beginning of a body
@@ -79,6 +87,8 @@ impl Lost {
         statements: &mut Statements,
         out: &mut Vec<u8>,
     ) -> Step {
+        let whole = matches!(tag, frontend::QUERY | frontend::FUNCTION_CALL);
+        self.at_rest = tag == frontend::SYNC || whole && self.state == State::Failed;
         match (tag, self.state) {
             (frontend::SYNC, State::Ended) => {
                 write::ready_for_query(out, TransactionStatus::Idle);
@@ -458,5 +468,24 @@ mod tests {
     fn takes_the_end_from_the_last_word_of_a_server() {
         let error = as_error(b"SPANIK\0VFATAL\0C57P01\0Mbye\0\0");
         assert_eq!(error, b"E\0\0\0\x1fSERROR\0VERROR\0C57P01\0Mbye\0\0");
+    }
+
+    #[test]
+    fn is_at_rest_behind_what_ends_with_a_ready_for_query() {
+        let mut client = Client::new(None, false);
+        assert!(client.lost.at_rest());
+        for (tag, body, expected) in [
+            (b'P', &b"\0rollback\0\0\0"[..], false),
+            (b'H', b"", false),
+            (b'S', b"", true),
+            (b'P', b"\0select 1\0\0\0", false),
+            (b'Q', b"select 1\0", false),
+            (b'S', b"", true),
+            (b'Q', b"select 1\0", true),
+        ] {
+            client.send(tag, body);
+            assert_eq!(client.lost.at_rest(), expected, "{}", char::from(tag));
+        }
+        assert!(!Client::new(None, true).lost.at_rest());
     }
 }

@@ -52,10 +52,11 @@ fn query_that_was_sent_is_answered_with_the_error_and_not_sent_again() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     postgres.query("create sequence called");
-    let [alone, in_block, batch] = [(); 3].map(|()| pooler.connect());
-    in_block.query("begin").unwrap();
+    let [query, batch, alone] = [(); 3].map(|()| pooler.connect());
     let running = "select nextval('called'), pg_sleep(60)";
-    let sent = [alone.start_query(running), in_block.start_query(running)];
+    query.query("begin").unwrap();
+    batch.query("begin").unwrap();
+    let sent = [query.start_query(running), alone.start_query(running)];
     batch.send(&[parse("", running), bind(""), execute(), sync()].concat());
     wait_for("the queries to run", PATIENCE, || {
         postgres.busy_connections() == 3
@@ -64,18 +65,21 @@ fn query_that_was_sent_is_answered_with_the_error_and_not_sent_again() {
     for query in sent.into_iter().chain([batch.pending()]) {
         assert_eq!(query.wait(), Err(SqlState("57P01")));
     }
-    assert_eq!(
-        (alone.status(), in_block.status(), batch.status()),
-        ('I', 'E', 'I')
-    );
-    assert_eq!(in_block.query("rollback"), Ok(vec![]));
+    // Who was in no transaction may have begun one with it.
+    let severity = |client: &Client| client.last_error().unwrap().severity;
+    assert_eq!(severity(&alone), "FATAL");
+    assert_eq!(alone.wait_closed(), []);
+    for client in [&query, &batch] {
+        assert_eq!((&*severity(client), client.status()), ("ERROR", 'E'));
+        assert_eq!(client.query("rollback"), Ok(vec![]));
+    }
     postgres.wait_down();
-    let answers = [&alone, &in_block, &batch].map(|c| c.start_query("select 'usable'"));
+    let answers = [&query, &batch].map(|c| c.start_query("select 'usable'"));
     postgres.start_again();
     for answer in answers {
         assert_eq!(answer.wait(), Ok(vec!["usable".to_owned()]));
     }
-    assert_eq!(alone.value("select nextval('called') <= 4"), "t");
+    assert_eq!(query.value("select nextval('called') <= 4"), "t");
 }
 
 #[test]
@@ -117,6 +121,7 @@ fn statements_of_a_batch_that_was_lost_are_undone() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let client = pooler.connect();
+    client.query("begin").unwrap();
     let running = [
         parse("s", "select pg_sleep(60)"),
         bind("s"),
@@ -127,6 +132,7 @@ fn statements_of_a_batch_that_was_lost_are_undone() {
     wait_for("it to run", PATIENCE, || postgres.busy_connections() == 1);
     terminate_all(&postgres);
     assert_eq!(client.pending().wait(), Err(SqlState("57P01")));
+    assert_eq!(client.query("rollback"), Ok(vec![]));
     assert_eq!(client.status(), 'I');
     client.send(&[parse("t", "select 't'"), bind("t"), execute(), sync()].concat());
     assert_eq!(client.pending().wait(), Ok(vec!["t".to_owned()]));
@@ -166,12 +172,11 @@ fn client_that_has_lost_more_is_closed_with_the_error() {
         client.send_message(b'Q', many.as_bytes());
         client.read_until(b'd');
     });
-    // What it has sent behind the query may rely on it.
+    // It may have begun a transaction, of which more may be on its way.
     lost(SETTINGS, &|client| {
-        let behind = "insert into filled values (1)";
-        let _later = client.start_query("select pg_sleep(60)");
-        let _behind = client.start_query(behind);
+        let _running = client.start_query("begin; select pg_sleep(60)");
         wait_for("it to run", PATIENCE, || postgres.busy_connections() == 1);
+        client.send_message(b'Q', b"insert into filled values (1); commit\0");
     });
     assert_eq!(postgres.number("select count(*) from filled"), 0);
 }

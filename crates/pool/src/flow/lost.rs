@@ -31,12 +31,6 @@ impl Flow {
         self.copy_in || self.copy_out || self.dues.iter().any(|due| due == Kind::CopyEnd)
     }
 
-    /// How many answers with a ReadyForQuery are due, or will be.
-    pub fn turns(&self) -> u64 {
-        let retry = self.dues.front() == Some(Kind::Retry);
-        self.syncs + self.queries + u64::from(retry) + u64::from(self.needs_sync())
-    }
-
     /// The server is gone: all that is due has failed. Outcomes tell what that
     /// means for the client's names.
     pub fn lose(&mut self) -> Owed {
@@ -106,11 +100,8 @@ mod tests {
             (InTransaction, b"SPB", owed(1, Some(Open::Unanswered), true)),
         ] {
             let mut flow = sent(status, tags);
-            let turns = expected.rounds + u64::from(expected.open.is_some());
-            assert_eq!(flow.turns(), turns, "{tags:?}");
             assert_eq!(flow.lose(), expected, "{tags:?}");
             assert!(flow.at_rest());
-            assert_eq!(flow.turns(), 0);
         }
     }
 

@@ -440,11 +440,13 @@ impl Worker {
     #[inline(never)]
     fn own_query_refused(&mut self, id: ServerId, fields: &ErrorFields<'_>) {
         self.own_query_failed(id, fields);
-        let client = self.servers.get(id).and_then(|server| server.client());
-        // After a FATAL the connection ends.
-        if let Some(client) = client
-            && !matches!(fields.severity(), Some("FATAL" | "PANIC"))
-        {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        if matches!(fields.severity(), Some("FATAL" | "PANIC")) {
+            // The connection ends, and nobody was told why.
+            server.farewell = None;
+        } else if let Some(client) = server.client() {
             // The transaction that has failed keeps what the client has sent
             // in the same flight from being carried out.
             let reason = Reason::InvalidServerParameter {

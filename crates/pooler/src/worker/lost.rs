@@ -1,14 +1,15 @@
 //! Lost: sessions whose server is gone, and that go on.
 //!
-//! A client that shares servers has lost no more than its transaction, if it was
+//! A client that shares servers has lost no more than its transaction, if it is
 //! in one. What it has sent is answered with the error of the server, once, and
 //! never sent again; at rest in a transaction it gets that error with its next
 //! message. Until it has ended the transaction it is answered here; see
 //! [`pgskein_pool::lost`].
 //!
 //! Closed is, with what the server said last, who keeps its server until it
-//! leaves, who is in COPY or in the middle of an answer, and who has sent more
-//! behind what was lost: that may rely on it.
+//! leaves, who is in COPY or in the middle of an answer, and who is owed an answer
+//! outside a transaction: what was lost may have begun one, and more of that may
+//! be on its way, which another server would carry out alone.
 
 use std::time::Duration;
 
@@ -24,7 +25,6 @@ use super::client::{Rest, SessionState, Stage};
 use super::reason::{CONNECTION_FAILURE, Reason};
 use super::scan::HEADER;
 use super::server::{Farewell, ServerState};
-use crate::sys::tcp::unread;
 
 impl Worker {
     /// Goes on with the session of a client whose server is gone; false if that
@@ -54,11 +54,6 @@ impl Worker {
         let Stage::Session(session) = &mut client.stage else {
             return false;
         };
-        let status = if owed.in_transaction {
-            TransactionStatus::Failed
-        } else {
-            TransactionStatus::Idle
-        };
         let out = client.outbox.buffer();
         let mut error = Some(error);
         let mut fail = |out: &mut Vec<u8>| match error.take() {
@@ -67,7 +62,7 @@ impl Worker {
         };
         for _ in 0..owed.rounds {
             fail(out);
-            write::ready_for_query(out, status);
+            write::ready_for_query(out, TransactionStatus::Failed);
         }
         if owed.open == Some(Open::Unanswered) {
             fail(out);
@@ -81,8 +76,6 @@ impl Worker {
             let lost = Lost::new(error, owed.open.is_some());
             self.lost.insert(id, lost);
             SessionState::Lost
-        } else if owed.open.is_some() {
-            SessionState::Skipping
         } else {
             SessionState::Idle
         };
@@ -167,22 +160,6 @@ impl Worker {
         Ok(())
     }
 
-    /// A server was lost while something was sent to it: whether its client, which
-    /// has sent `more` behind that, may go on.
-    ///
-    /// # Errors
-    ///
-    /// [`Reason::ServerLost`] where that might be carried out without what it
-    /// relies on.
-    pub(super) fn go_on_behind_loss(&self, id: ClientId, more: bool) -> Result<(), Reason> {
-        let session = self.clients.get(id).and_then(|client| client.session());
-        let lost = session.is_none_or(|session| session.state == SessionState::Lost);
-        if more && !lost {
-            return Err(Reason::ServerLost);
-        }
-        Ok(())
-    }
-
     /// Whether a client has lost no more with its server than its transaction.
     fn may_outlive(&self, id: ClientId, server_id: ServerId) -> bool {
         let (Some(client), Some(server)) = (self.clients.get(id), self.servers.get(server_id))
@@ -197,16 +174,12 @@ impl Worker {
             && server.owner.is_none()
             && is_pinned(pool, session.state, &self.servers, &self.parameters).is_none();
         let flow = &server.flow;
-        // Outside a block, what comes behind might be carried out without it.
-        let alone = flow.turns() <= 1
-            && client.inbox.is_empty()
-            && unread(&client.stream).is_ok_and(|bytes| bytes == 0);
         session.state == SessionState::Linked(server_id)
             && shares
             && server.rest == Rest::None
             && server.farewell != Some(Farewell::Told)
             && !flow.copying()
-            && (alone || flow.status() != TransactionStatus::Idle)
+            && (flow.at_rest() || flow.status() != TransactionStatus::Idle)
     }
 }
 

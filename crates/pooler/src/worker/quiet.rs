@@ -76,7 +76,8 @@ impl Worker {
         let linked = client.linked();
         let busy = linked
             .and_then(|server| self.servers.get(server))
-            .is_some_and(|server| !server.flow.at_rest() || server.rest != Rest::None);
+            .is_some_and(|server| !server.flow.at_rest() || server.rest != Rest::None)
+            || self.lost.get(&id).is_some_and(|lost| !lost.at_rest());
         let Stage::Session(session) = &mut client.stage else {
             return;
         };

@@ -243,7 +243,6 @@ impl Worker {
                         from = at;
                     }
                     let Some(server) = self.servers.get_mut(linked) else {
-                        self.go_on_behind_loss(id, at < bytes.len())?;
                         from = at;
                         continue;
                     };
@@ -261,7 +260,6 @@ impl Worker {
                     };
                     if let Err(error) = sent {
                         self.lose_server(linked, &ServerReason::SocketFailed(error.kind()));
-                        self.go_on_behind_loss(id, at < bytes.len())?;
                         from = at;
                         continue;
                     }
@@ -278,13 +276,16 @@ impl Worker {
             from = at;
             match stop {
                 Stop::Tail => return Ok(at),
-                Stop::Drop => {
+                Stop::Drop | Stop::SkippedToSync => {
                     if let Some(session) = session_of(&mut self.clients, id) {
                         session.rest.take(bytes.len(), &mut at);
                         let pool = session.pool;
                         self.count_dropped(pool, at - from);
                     }
                     from = at;
+                    if matches!(stop, Stop::SkippedToSync) {
+                        self.answer_skipped_sync(id)?;
+                    }
                 }
                 Stop::Hold => {
                     if let Some(session) = session_of(&mut self.clients, id) {
@@ -298,7 +299,6 @@ impl Worker {
                         return Ok(at);
                     }
                 }
-                Stop::SkippedToSync => self.answer_skipped_sync(id)?,
                 Stop::Lost(header) => {
                     let frame = bytes.get(at..).unwrap_or_default();
                     match self.answer_lost(id, header, frame)? {

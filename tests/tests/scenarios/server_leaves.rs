@@ -167,7 +167,8 @@ fn clients_go_on_waiting_over_a_restart() {
 #[test]
 fn host_that_is_back_and_refuses_a_login_is_not_waited_for() {
     let postgres = Postgres::start();
-    let pooler = Pooler::start(&postgres, SETTINGS);
+    let settings = format!("{SETTINGS}\nquery_wait_timeout = 2");
+    let pooler = Pooler::start(&postgres, &settings);
     let alice = Login::new().user("alice");
     let client = pooler.connect_as(&alice);
     client.query("select 1").unwrap();
@@ -176,7 +177,7 @@ fn host_that_is_back_and_refuses_a_login_is_not_waited_for() {
     let _waits = client.start_query("select 1");
     wait_leaving(&pooler);
     postgres.start_again();
-    // Nobody can log in, but everybody is answered.
+    // Nobody can log in, but everybody is answered: at once, or after a wait.
     pooler.wait_log(": back after ");
     let mut told = String::new();
     wait_for("a refusal", PATIENCE, || {

@@ -5,8 +5,9 @@
 #   BENCH_SECONDS  length of one load, 3 unless given
 #   BENCH_CLIENTS  clients of pgbench, 16 unless given
 #   BENCH_IDLE     idle clients of which the memory is measured, 5000 unless given
-#   BENCH_PARTS    what to measure: load,instructions,calls,memory,limits unless
-#                  given
+#   BENCH_SESSIONS sessions of a worker that is restarted, 1000 unless given
+#   BENCH_PARTS    what to measure: load,instructions,calls,memory,limits,handoff
+#                  unless given
 #   BENCH_OUTPUT   the document to write, doc/benchmarks.md unless given
 #   PGSKEIN        the program, target/release/pgskein unless given
 #   PGBOUNCER      the other one, that of scripts/pgbouncer.sh unless given; where

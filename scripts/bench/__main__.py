@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 
+import handoff
 import instructions
 import limits
 import load
@@ -18,6 +19,7 @@ PARTS = {
     "calls": syscalls.measure,
     "memory": memory.measure,
     "limits": limits.measure,
+    "handoff": handoff.measure,
 }
 
 

@@ -2,14 +2,13 @@
 
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import time
 
 from programs import program
 from report import Section
+from wire import connect, number
 
 SECONDS = int(os.environ.get("BENCH_SECONDS", "3")) * 2
 WORKERS = 4
@@ -92,37 +91,3 @@ def over(samples, limit):
         total += until - at if count > limit else 0.0
         longest = max(longest, current)
     return total, longest
-
-
-def connect(port):
-    """A connection past the pooler."""
-    server = socket.create_connection(("127.0.0.1", port))
-    parameters = b"user\0postgres\0database\0postgres\0application_name\0sampler\0\0"
-    body = struct.pack("!i", 196608) + parameters
-    server.sendall(struct.pack("!i", len(body) + 4) + body)
-    answer(server)
-    return server
-
-
-def number(server, sql):
-    """Runs a query that answers with one number."""
-    query = sql.encode() + b"\0"
-    server.sendall(b"Q" + struct.pack("!i", len(query) + 4) + query)
-    row = next(body for tag, body in answer(server) if tag == b"D")
-    # One column: its number (2), its length (4), its text.
-    return int(row[6:])
-
-
-def answer(server):
-    """The messages up to ReadyForQuery."""
-    messages, inbox = [], b""
-    while not messages or messages[-1][0] != b"Z":
-        while len(inbox) < 5 or len(inbox) <= struct.unpack("!i", inbox[1:5])[0]:
-            part = server.recv(65536)
-            if not part:
-                raise SystemExit(f"PostgreSQL has closed a connection: {inbox!r}")
-            inbox += part
-        length = struct.unpack("!i", inbox[1:5])[0]
-        messages.append((inbox[:1], inbox[5 : length + 1]))
-        inbox = inbox[length + 1 :]
-    return messages

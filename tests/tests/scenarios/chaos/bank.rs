@@ -125,7 +125,7 @@ impl Teller {
     /// Transfers money, with another connection whenever one is lost.
     pub(super) fn work(mut self, pooler: &Pooler, stop: &Stop) -> Book {
         while !stop.is_set() {
-            let login = Login::new();
+            let login = Login::new().parameter("application_name", &self.name());
             let client = if self.number.is_multiple_of(3) {
                 pooler.connect_unix(&login)
             } else {
@@ -137,7 +137,9 @@ impl Teller {
                 continue;
             };
             let most = 1 + self.random.below(40);
-            let served = (0..most).all(|_| stop.is_set() || self.transfer(&client));
+            let served = prepare(&client)
+                && (0..most)
+                    .all(|_| stop.is_set() || (self.ask(&client) && self.transfer(&client)));
             if served {
                 client.close();
             } else {
@@ -147,18 +149,41 @@ impl Teller {
         self.book
     }
 
+    /// Asks who it is, and for a word that nobody else asks for, by the statement that
+    /// it has prepared; false when the connection is of no more use.
+    fn ask(&mut self, client: &Client) -> bool {
+        let word = format!("word {}.{}", self.number, self.transfers);
+        let mut bind = b"\0own\0\0\0\0\x01".to_vec();
+        bind.extend_from_slice(&u32::try_from(word.len()).unwrap().to_be_bytes());
+        bind.extend_from_slice(word.as_bytes());
+        bind.extend_from_slice(&[0, 0]);
+        client.send_message(b'B', &bind);
+        client.send_message(b'E', b"\0\0\0\0\0");
+        client.send_message(b'S', b"");
+        let Ok(rows) = client.pending().wait() else {
+            return client.status() == 'I' && client.query("rollback").is_ok();
+        };
+        assert_eq!(rows, [format!("{} {word}", self.name())]);
+        true
+    }
+
+    fn name(&self) -> String {
+        format!("teller {}", self.number)
+    }
+
     /// Transfers something; false when the connection is of no more use.
     fn transfer(&mut self, client: &Client) -> bool {
         self.transfers += 1;
         let id = format!("{}.{}", self.number, self.transfers);
-        for statement in self.statements(&id) {
+        for (number, statement) in self.statements(&id).into_iter().enumerate() {
             let outcome = if self.number.is_multiple_of(2) {
                 client.query(&statement)
             } else {
                 client.execute(&statement, &[])
             };
             match outcome {
-                Ok(rows) => assert!(rows.is_empty() || rows == [id.as_str()], "{rows:?}"),
+                Ok(rows) if number == 0 => assert_eq!(rows, Vec::<String>::new()),
+                Ok(rows) => assert_eq!(rows, [format!("{id} {number}")]),
                 Err(_) => {
                     self.book.undone.insert(id);
                     return client.query("rollback").is_ok() && client.status() == 'I';
@@ -183,24 +208,37 @@ impl Teller {
         true
     }
 
-    /// All of a transfer but its end. Accounts are locked in one order.
+    /// All of a transfer but its end; each answers with its own number. Accounts are
+    /// locked in one order.
     fn statements(&mut self, id: &str) -> [String; 4] {
         let payer = 1 + self.random.below(ACCOUNTS);
         let payee = 1 + (payer + self.random.below(ACCOUNTS - 1)) % ACCOUNTS;
         let amount = 1 + self.random.below(9);
-        let change = |account: usize| {
+        let change = |account: usize, number: usize| {
             let sign = if account == payer { '-' } else { '+' };
-            format!("update account set balance = balance {sign} {amount} where id = {account}")
+            format!(
+                "update account set balance = balance {sign} {amount} where id = {account} \
+                 returning '{id} {number}'"
+            )
         };
         [
             "begin".to_owned(),
             format!(
-                "insert into transfer values ('{id}', {payer}, {payee}, {amount}) returning id"
+                "insert into transfer values ('{id}', {payer}, {payee}, {amount}) \
+                 returning id || ' 1'"
             ),
-            change(payer.min(payee)),
-            change(payer.max(payee)),
+            change(payer.min(payee), 2),
+            change(payer.max(payee), 3),
         ]
     }
+}
+
+/// Prepares a statement of its own; false when the connection is of no more use.
+fn prepare(client: &Client) -> bool {
+    let text = b"own\0select current_setting('application_name') || ' ' || $1::text\0\0\0";
+    client.send_message(b'P', text);
+    client.send_message(b'S', b"");
+    client.pending().wait().is_ok()
 }
 
 /// Asks for a commit; gives the tag of the answer, if there is one.

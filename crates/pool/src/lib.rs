@@ -7,6 +7,7 @@ pub mod control;
 pub mod drain;
 pub mod drain_order;
 pub mod flow;
+pub mod handoff;
 pub mod ledger;
 pub mod legacy;
 pub mod lost;

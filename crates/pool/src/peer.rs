@@ -3,11 +3,13 @@
 //! Both are shaped like a startup packet: Int32 length that counts itself,
 //! Int32 code, body. The code is `0x706b`, one byte for the kind and one for
 //! its version, so no startup packet of a client is ever taken for one. One
-//! connection carries one request. Two generations of the program talk to each
-//! other here: a code that is not known is an error that names it, and is
-//! answered with [`PeerAnswer::Unsupported`].
+//! connection carries one request, and may become something else by it. Two
+//! generations of the program talk to each other here: a code that is not known
+//! is an error that names it, and is answered with [`PeerAnswer::Unsupported`].
 
 use std::fmt;
+
+use pgskein_protocol::key::Slot;
 
 use crate::console::Topic;
 use crate::drain_order::DrainOrder;
@@ -39,6 +41,14 @@ pub enum PeerRequest<'a> {
     /// Join the group of a new supervisor, unless there is one already. After
     /// [`PeerAnswer::Joined`] the connection is the worker's control link.
     Join,
+    /// Take what this worker is going to hand over. After
+    /// [`PeerAnswer::Takes`] the connection carries frames of [`crate::handoff`].
+    Handoff {
+        /// Slot of the worker that asks.
+        slot: Slot,
+        /// Its generation.
+        generation: u32,
+    },
 }
 
 /// What the other process says to a request.
@@ -62,6 +72,8 @@ pub enum PeerAnswer<'a> {
         /// Its process id.
         pid: u32,
     },
+    /// Offers may come.
+    Takes,
     /// The request's code is not one of ours.
     Unsupported {
         /// The code as it was received.
@@ -106,6 +118,7 @@ impl<'a> PeerRequest<'a> {
             DRAIN_V1 => Self::drain(body, DrainOrder::decode_v1),
             CONSOLE => Self::console(body),
             JOIN => Octets(body).end().map(|()| Self::Join),
+            HANDOFF => Self::handoff(body),
             _ => return Err(PeerError::Unsupported { code }),
         };
         match request {
@@ -126,6 +139,10 @@ impl<'a> PeerRequest<'a> {
             Self::Drain(order) => put_packet(out, DRAIN, |out| order.encode(out)),
             Self::Console { topic } => put_packet(out, CONSOLE, |out| out.push(topic.code())),
             Self::Join => put_packet(out, JOIN, |_| {}),
+            Self::Handoff { slot, generation } => put_packet(out, HANDOFF, |out| {
+                out.push(slot.get());
+                out.extend_from_slice(&generation.to_be_bytes());
+            }),
         }
     }
 
@@ -155,6 +172,14 @@ impl<'a> PeerRequest<'a> {
         octets.end()?;
         Ok(Self::Console { topic })
     }
+
+    fn handoff(body: &'a [u8]) -> Result<Self, Truncated> {
+        let mut octets = Octets(body);
+        let slot = Slot::new(octets.u8()?).ok_or(Truncated)?;
+        let generation = octets.u32()?;
+        octets.end()?;
+        Ok(Self::Handoff { slot, generation })
+    }
 }
 
 impl<'a> PeerAnswer<'a> {
@@ -178,6 +203,7 @@ impl<'a> PeerAnswer<'a> {
             JOINED => Self::Joined {
                 pid: octets.u32().map_err(|Truncated| PeerError::Body { code })?,
             },
+            TAKES => Self::Takes,
             UNSUPPORTED => Self::Unsupported {
                 code: octets.u32().map_err(|Truncated| PeerError::Body { code })?,
             },
@@ -201,6 +227,7 @@ impl<'a> PeerAnswer<'a> {
             Self::Joined { pid } => put_packet(out, JOINED, |out| {
                 out.extend_from_slice(&pid.to_be_bytes());
             }),
+            Self::Takes => put_packet(out, TAKES, |_| {}),
             Self::Unsupported { code } => put_packet(out, UNSUPPORTED, |out| {
                 out.extend_from_slice(&code.to_be_bytes());
             }),
@@ -256,6 +283,7 @@ const DRAIN_V1: u32 = 0x706b_0201;
 const DRAIN: u32 = 0x706b_0202;
 const CONSOLE: u32 = 0x706b_0301;
 const JOIN: u32 = 0x706b_0401;
+const HANDOFF: u32 = 0x706b_0501;
 const FOUND: u32 = 0x706b_8101;
 const UNKNOWN: u32 = 0x706b_8201;
 const DONE: u32 = 0x706b_8301;
@@ -263,6 +291,7 @@ const OBEYED: u32 = 0x706b_8401;
 const ROWS: u32 = 0x706b_8501;
 const END: u32 = 0x706b_8601;
 const JOINED: u32 = 0x706b_8701;
+const TAKES: u32 = 0x706b_8801;
 const UNSUPPORTED: u32 = 0x706b_ff01;
 
 #[cfg(test)]
@@ -304,6 +333,13 @@ mod tests {
                 b"\0\0\0\x09\x70\x6b\x03\x01\x03",
             ),
             (PeerRequest::Join, b"\0\0\0\x08\x70\x6b\x04\x01"),
+            (
+                PeerRequest::Handoff {
+                    slot: Slot::new(3).unwrap(),
+                    generation: 258,
+                },
+                b"\0\0\0\x0d\x70\x6b\x05\x01\x03\0\0\x01\x02",
+            ),
         ]
     }
 
@@ -346,6 +382,7 @@ mod tests {
                 PeerAnswer::Unsupported { code: 0x706b_0501 },
                 b"\0\0\0\x0c\x70\x6b\xff\x01\x70\x6b\x05\x01",
             ),
+            (PeerAnswer::Takes, b"\0\0\0\x08\x70\x6b\x88\x01"),
         ] {
             let mut out = Vec::new();
             answer.encode(&mut out);

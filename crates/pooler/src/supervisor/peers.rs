@@ -78,7 +78,10 @@ impl Supervisor {
                 Some(PeerAnswer::Obeyed)
             }
             Ok(Some((
-                PeerRequest::Cancel { .. } | PeerRequest::Console { .. } | PeerRequest::Join,
+                PeerRequest::Cancel { .. }
+                | PeerRequest::Console { .. }
+                | PeerRequest::Join
+                | PeerRequest::Handoff { .. },
                 _,
             ))) => Some(PeerAnswer::Unknown),
             Err(PeerError::Unsupported { code } | PeerError::Body { code }) => {

@@ -169,7 +169,7 @@ impl Worker {
     }
 
     /// A successor accepts from the same sockets: whoever waits there is its.
-    pub(super) fn hand_over(&mut self) {
+    pub(super) fn hand_over_listeners(&mut self) {
         self.listeners.leave_all(self.poll.registry());
         self.ending.handed_over = Some(self.now);
         self.ending.refusing.get_or_insert(self.now);

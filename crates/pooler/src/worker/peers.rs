@@ -64,6 +64,9 @@ impl Worker {
             }
             Ok(Some((PeerRequest::Console { topic }, _))) => self.say_rows(id, topic),
             Ok(Some((PeerRequest::Join, _))) => self.join(id),
+            Ok(Some((PeerRequest::Handoff { .. }, _))) => {
+                self.answer_last(id, &PeerAnswer::Unknown)
+            }
             Err(PeerError::Unsupported { code }) => {
                 self.answer_last(id, &PeerAnswer::Unsupported { code });
             }

@@ -9,7 +9,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
@@ -80,6 +80,19 @@ impl Stream {
         match self.socket {
             Socket::Unix(socket) => Some(socket.into()),
             Socket::Tcp(_) => None,
+        }
+    }
+
+    /// A second descriptor of the socket, for another process.
+    ///
+    /// # Errors
+    ///
+    /// The error of `dup(2)`.
+    #[allow(dead_code, reason = "used step by step")]
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
+            Socket::Unix(socket) => socket.as_fd().try_clone_to_owned(),
         }
     }
 

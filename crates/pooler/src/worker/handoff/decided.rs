@@ -1,0 +1,44 @@
+//! What becomes of an offer, for those who have asked for it.
+
+use pgskein_pool::slab::{ClientId, ServerId};
+
+use super::super::Worker;
+use super::{Place, Unmovable};
+
+impl Worker {
+    /// A session or console is going to be another worker's: what is known of it
+    /// here is still there, and is forgotten next.
+    pub(super) fn moved(&mut self, id: ClientId, to: Place) {
+        if let Some(client) = self.clients.get(id) {
+            log::debug!("c{}: moves to worker {to}", client.number);
+        }
+    }
+
+    /// A session or console stays here after all, and goes on.
+    pub(super) fn stayed(&mut self, id: ClientId, why: Unmovable) {
+        if let Some(client) = self.clients.get(id) {
+            log::debug!("c{}: does not move: {}", client.number, why.word());
+        }
+    }
+
+    /// A server is going to be another worker's: what is known of it here is
+    /// still there, and is forgotten next.
+    pub(super) fn lent(&mut self, id: ServerId, to: Place) {
+        if let Some(server) = self.servers.get(id) {
+            log::debug!("s{}: moves to worker {to}", server.number);
+        }
+    }
+
+    /// A server stays here after all, idle as before.
+    pub(super) fn not_lent(&mut self, id: ServerId, why: Unmovable) {
+        if let Some(server) = self.servers.get(id) {
+            log::debug!("s{}: does not move: {}", server.number, why.word());
+        }
+    }
+
+    /// Nothing more will come from that worker: all that it has offered was
+    /// started or released.
+    pub(super) fn handoffs_over(&mut self, from: Place) {
+        log::debug!("no more handoffs from worker {from}");
+    }
+}

@@ -1,0 +1,278 @@
+//! Handoff: connections that go to another worker of the group.
+//!
+//! Whoever wants one elsewhere calls [`Worker::hand_over`]. It is packed, taken
+//! out of the event loop and offered over the stream to that worker;
+//! until that is decided it has no turn. What each kind of connection needs for
+//! it is in a file of its own:
+//!
+//! ```text
+//! giver    pack ──> freeze ──┬─ Ready ────────────────> given
+//!                            └─ Refused, broken, late ─> thaw
+//! taker    reserve ──┬─ Commit ────────────> start
+//!                    └─ Withdraw, broken ──> release
+//! ```
+//!
+//! The state machines are [`Giving`] and [`Taking`].
+//!
+//! [`Giving`]: pgskein_pool::handoff::Giving
+//! [`Taking`]: pgskein_pool::handoff::Taking
+
+mod accepted;
+mod console;
+mod decided;
+mod server;
+mod session;
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use pgskein_pool::handoff::{CargoKind, MAX_BODY, Refusal};
+use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_protocol::key::Slot;
+
+use self::accepted::ReservedAccepted;
+use self::console::ReservedConsole;
+use self::server::ReservedServer;
+use self::session::ReservedSession;
+use super::Worker;
+
+/// A connection of this worker that is to go to another one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Cargo {
+    /// A client of which nothing was read yet.
+    Accepted(ClientId),
+    /// A server that is idle.
+    Server(ServerId),
+    /// A client that is logged in to a pool, with the server that it has for
+    /// itself.
+    Session(ClientId),
+    /// A client that is logged in to the console.
+    Console(ClientId),
+}
+
+/// A worker of the group.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Place {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its generation.
+    pub generation: u32,
+}
+
+/// What an offer is made of.
+#[derive(Debug)]
+pub(super) struct Packed {
+    /// What the taker needs to know.
+    pub body: Vec<u8>,
+    /// Second descriptors of its sockets, see [`super::stream::Stream::duplicate`].
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// Why a connection stays where it is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Unmovable {
+    /// It is in the middle of something, or is being offered already.
+    Busy,
+    /// It is encrypted.
+    Tls,
+    /// It speaks replication.
+    Replication,
+    /// There is more to say of it than an offer can carry.
+    TooLarge,
+    /// As much as may be is in flight already.
+    Full,
+    /// That worker cannot be reached, or has gone.
+    NoWay,
+    /// This worker has no descriptor left.
+    NoDescriptors,
+    /// That worker has not answered in time.
+    Late,
+    /// That worker does not take it.
+    Refused(Refusal),
+}
+
+/// What is kept ready for an offer until it is decided.
+#[derive(Debug)]
+enum Reserved {
+    Accepted(ReservedAccepted),
+    Server(ReservedServer),
+    Session(ReservedSession),
+    Console(ReservedConsole),
+}
+
+impl Worker {
+    /// Offers a connection to another worker. Until that is decided it is out of
+    /// the event loop and has no turn; then [`Worker::moved`] or
+    /// [`Worker::stayed`] is called, for a server [`Worker::lent`] or
+    /// [`Worker::not_lent`].
+    ///
+    /// # Errors
+    ///
+    /// Why it stays as it is; nothing is called then.
+    pub(super) fn hand_over(&mut self, cargo: Cargo, to: Place) -> Result<(), Unmovable> {
+        if to == self.place() {
+            return Err(Unmovable::NoWay);
+        }
+        let packed = self.pack(cargo)?;
+        if packed.body.len() > MAX_BODY {
+            return Err(Unmovable::TooLarge);
+        }
+        Err(Unmovable::NoWay)
+    }
+
+    /// This worker itself.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            slot: self.slot,
+            generation: self.generation,
+        }
+    }
+
+    fn pack(&self, cargo: Cargo) -> Result<Packed, Unmovable> {
+        match cargo {
+            Cargo::Accepted(id) => self.pack_accepted(id),
+            Cargo::Server(id) => self.pack_server(id),
+            Cargo::Session(id) => self.pack_session(id),
+            Cargo::Console(id) => self.pack_console(id),
+        }
+    }
+
+    fn freeze(&mut self, cargo: Cargo) {
+        match cargo {
+            Cargo::Accepted(id) => self.freeze_accepted(id),
+            Cargo::Server(id) => self.freeze_server(id),
+            Cargo::Session(id) => self.freeze_session(id),
+            Cargo::Console(id) => self.freeze_console(id),
+        }
+    }
+
+    /// It stays here.
+    fn keep(&mut self, cargo: Cargo, why: Unmovable) {
+        if !self.has(cargo) {
+            return;
+        }
+        match cargo {
+            Cargo::Accepted(id) => self.thaw_accepted(id),
+            Cargo::Server(id) => {
+                self.thaw_server(id);
+                self.not_lent(id, why);
+            }
+            Cargo::Session(id) => {
+                self.thaw_session(id);
+                self.stayed(id, why);
+            }
+            Cargo::Console(id) => {
+                self.thaw_console(id);
+                self.stayed(id, why);
+            }
+        }
+    }
+
+    /// The taker is ready: forgets it here. False if it is gone already.
+    fn give(&mut self, cargo: Cargo, to: Place) -> bool {
+        if !self.has(cargo) {
+            return false;
+        }
+        match cargo {
+            Cargo::Accepted(id) => self.accepted_given(id),
+            Cargo::Server(id) => {
+                self.lent(id, to);
+                self.server_given(id, to);
+            }
+            Cargo::Session(id) => {
+                self.moved(id, to);
+                self.session_given(id, to);
+            }
+            Cargo::Console(id) => {
+                self.moved(id, to);
+                self.console_given(id, to);
+            }
+        }
+        true
+    }
+
+    /// Whether it was not closed meanwhile.
+    fn has(&self, cargo: Cargo) -> bool {
+        match cargo {
+            Cargo::Accepted(id) | Cargo::Session(id) | Cargo::Console(id) => {
+                self.clients.get(id).is_some()
+            }
+            Cargo::Server(id) => self.servers.get(id).is_some(),
+        }
+    }
+
+    fn reserve(
+        &mut self,
+        cargo: u8,
+        from: Place,
+        body: &[u8],
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Reserved, Refusal> {
+        match CargoKind::of_code(cargo).ok_or(Refusal::Unknown)? {
+            CargoKind::Accepted => self
+                .reserve_accepted(from, body, descriptors)
+                .map(Reserved::Accepted),
+            CargoKind::Server => self
+                .reserve_server(from, body, descriptors)
+                .map(Reserved::Server),
+            CargoKind::Session => self
+                .reserve_session(from, body, descriptors)
+                .map(Reserved::Session),
+            CargoKind::Console => self
+                .reserve_console(from, body, descriptors)
+                .map(Reserved::Console),
+        }
+    }
+
+    fn start(&mut self, reserved: Reserved, from: Place) {
+        match reserved {
+            Reserved::Accepted(reserved) => self.start_accepted(reserved, from),
+            Reserved::Server(reserved) => self.start_server(reserved, from),
+            Reserved::Session(reserved) => self.start_session(reserved, from),
+            Reserved::Console(reserved) => self.start_console(reserved, from),
+        }
+    }
+
+    fn release(&mut self, reserved: Reserved, from: Place) {
+        match reserved {
+            Reserved::Accepted(reserved) => self.release_accepted(reserved, from),
+            Reserved::Server(reserved) => self.release_server(reserved, from),
+            Reserved::Session(reserved) => self.release_session(reserved, from),
+            Reserved::Console(reserved) => self.release_console(reserved, from),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+impl Cargo {
+    fn kind(self) -> CargoKind {
+        match self {
+            Self::Accepted(_) => CargoKind::Accepted,
+            Self::Server(_) => CargoKind::Server,
+            Self::Session(_) => CargoKind::Session,
+            Self::Console(_) => CargoKind::Console,
+        }
+    }
+}
+
+impl Unmovable {
+    /// The word for it, in the log and on the console.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Tls => "tls",
+            Self::Replication => "replication",
+            Self::TooLarge => "too large",
+            Self::Full => "full",
+            Self::NoWay => "no way",
+            Self::NoDescriptors => "no descriptors",
+            Self::Late => "late",
+            Self::Refused(refusal) => refusal.word(),
+        }
+    }
+}

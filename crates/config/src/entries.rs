@@ -1,6 +1,7 @@
 //! What the sections `[databases]`, `[users]` and `[peers]` hold.
 
 use std::fmt;
+use std::hash::Hash;
 use std::time::Duration;
 
 use crate::choices::{PoolMode, SessionState};
@@ -58,25 +59,23 @@ pub struct Database {
 impl Database {
     /// Whether connections to `other` reach the same server in the same way.
     pub fn connects_like(&self, other: &Self) -> bool {
-        let facts = |d: &Self| {
-            let Self {
-                dbname,
-                hosts,
-                port,
-                user,
-                password,
-                connect_query,
-                ..
-            } = d.clone();
-            let startup = (
-                d.client_encoding.clone(),
-                d.datestyle.clone(),
-                d.timezone.clone(),
-            );
-            let login = (user, password, d.application_name.clone());
-            (dbname, hosts, port, connect_query, startup, login)
-        };
-        facts(self) == facts(other)
+        self.route() == other.route()
+    }
+
+    /// What decides which server is reached, and how.
+    pub fn route(&self) -> impl Eq + Hash + use<'_> {
+        let Self {
+            dbname,
+            hosts,
+            port,
+            user,
+            password,
+            connect_query,
+            ..
+        } = self;
+        let startup = (&self.client_encoding, &self.datestyle, &self.timezone);
+        let login = (user, password, &self.application_name);
+        (dbname, hosts, port, connect_query, startup, login)
     }
 }
 

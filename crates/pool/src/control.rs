@@ -148,7 +148,7 @@ fn put_claim(out: &mut Vec<u8>, client: u64, database: &str, user: &str) {
     put_bytes(out, user.as_bytes());
 }
 
-fn put_lease(out: &mut Vec<u8>, lease: LeaseId) {
+pub(crate) fn put_lease(out: &mut Vec<u8>, lease: LeaseId) {
     out.extend_from_slice(&lease.id.to_be_bytes());
     out.extend_from_slice(&lease.epoch.to_be_bytes());
 }
@@ -198,7 +198,7 @@ pub(crate) fn backend(octets: &mut Octets<'_>) -> Result<Backend, Truncated> {
     })
 }
 
-fn lease(octets: &mut Octets<'_>) -> Result<LeaseId, Truncated> {
+pub(crate) fn lease(octets: &mut Octets<'_>) -> Result<LeaseId, Truncated> {
     Ok(LeaseId {
         id: octets.u64()?,
         epoch: octets.u32()?,

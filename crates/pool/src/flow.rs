@@ -32,6 +32,7 @@ mod dues;
 mod lost;
 mod pending;
 mod plans;
+mod taken;
 mod unnamed;
 mod verdict;
 

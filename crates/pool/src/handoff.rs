@@ -19,10 +19,15 @@
 //! a byte of its [`CargoKind`] and a body with a version and tagged fields, so
 //! that an older program can refuse what it does not understand.
 
+pub mod console;
+mod fields;
 mod frames;
 mod giving;
+pub mod server;
+pub mod session;
 mod taking;
 
+pub use self::fields::{BodyError, VERSION};
 pub use self::frames::{FrameError, MAX_BODY, Refusal, ToGiver, ToTaker};
 pub use self::giving::Giving;
 pub use self::taking::{Taking, Unexpected};

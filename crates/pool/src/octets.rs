@@ -69,6 +69,11 @@ impl<'a> Octets<'a> {
         (0..self.u32()?).map(|_| take(self)).collect()
     }
 
+    /// Takes all that is left.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
     /// Takes exactly `N` bytes.
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Truncated> {
         let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(Truncated)?;

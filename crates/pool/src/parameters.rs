@@ -115,6 +115,21 @@ impl Parameters {
         self.names.get(position).map_or("", String::as_str)
     }
 
+    /// The set with these values; names that are not followed are left out.
+    pub fn of_values<'a>(
+        &mut self,
+        values: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> ParametersId {
+        let mut set: Values = vec![None; self.names.len()].into();
+        for (name, value) in values {
+            let position = self.position(name);
+            if let Some(place) = position.and_then(|position| set.get_mut(position)) {
+                *place = Some(value.into());
+            }
+        }
+        self.intern(set)
+    }
+
     /// One more user of the same set.
     pub fn keep(&mut self, id: ParametersId) -> ParametersId {
         if let Some(entry) = self.sets.get_mut(id.0 as usize) {
@@ -433,6 +448,19 @@ mod tests {
         let parameters = Parameters::new(&extra.map(str::to_owned));
         assert_eq!(parameters.names, ALWAYS);
         assert_eq!(parameters.position(b"in_hot_standby"), None);
+    }
+
+    #[test]
+    fn makes_the_same_set_of_the_same_values() {
+        let mut parameters = Parameters::new(&[]);
+        let empty = parameters.empty();
+        let set = parameters.with(empty, 1, b"ISO");
+        let names = [&b"datestyle"[..], b"of_another_build"];
+        let made = parameters.of_values(names.map(|name| (name, &b"ISO"[..])));
+        assert_eq!(made, set);
+        parameters.release(made);
+        parameters.release(set);
+        assert_eq!(parameters.numbers.len(), 1);
     }
 
     #[test]

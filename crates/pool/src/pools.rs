@@ -10,6 +10,7 @@
 
 mod dedicated;
 mod demand;
+mod handoff;
 mod pause;
 mod recall;
 mod trouble;

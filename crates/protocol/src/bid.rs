@@ -62,6 +62,16 @@ impl Bid {
         }
     }
 
+    /// What a server has granted to somebody else, who hands it over.
+    pub fn granted(version: Version, goaway: bool) -> Self {
+        Self {
+            version,
+            goaway,
+            phase: Phase::Settled,
+            second: false,
+        }
+    }
+
     /// What to ask for after a refusal: plain 3.0, or nothing more if that was
     /// refused, or if the refusal had nothing to do with it.
     pub fn after_refusal(self) -> Option<Self> {

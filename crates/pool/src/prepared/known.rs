@@ -67,6 +67,26 @@ impl Known {
         }
     }
 
+    /// Notes that a server which another worker has used has a statement, and
+    /// whether it is in doubt; those used last come last.
+    pub fn adopt(&mut self, name: Name, stale: bool, memory: &mut Statements) {
+        let entry = Entry { batch: 0, stale };
+        let entries = &mut self.entries.get_or_insert_default().0;
+        if entries.put(name, entry).is_none() {
+            memory.charge_anyway(Self::ENTRY_COST);
+        }
+    }
+
+    /// The statements, the one used longest ago first, and whether each is in
+    /// doubt.
+    pub fn all(&self) -> impl Iterator<Item = (Name, bool)> {
+        let entries = self
+            .entries
+            .iter()
+            .flat_map(|entries| entries.0.iter().rev());
+        entries.map(|(name, entry)| (*name, entry.stale))
+    }
+
     /// Takes out the statement that was used longest ago, if there are more
     /// than `max`, or more than one and no memory is left: it is to be closed.
     pub fn excess(&mut self, max: usize, memory: &mut Statements) -> Option<Name> {
@@ -186,6 +206,26 @@ mod tests {
         assert_eq!(known.find(name(1), 0, 0), Found::Stale);
         known.restore(name(2), &mut memory);
         assert_eq!(known.find(name(2), 1, 1), Found::Stale);
+    }
+
+    #[test]
+    fn hands_its_statements_over_in_order() {
+        let (mut known, mut memory) = (Known::default(), Statements::new([0; 16]));
+        for number in 1..=3 {
+            known.prepare(name(number), 0, &mut memory);
+        }
+        known.doubt(name(3));
+        known.find(name(1), 1, 1);
+        let mut taker = Known::default();
+        for (name, stale) in known.all() {
+            taker.adopt(name, stale, &mut memory);
+        }
+        let all: Vec<_> = taker.all().collect();
+        assert_eq!(all, [(name(2), false), (name(3), true), (name(1), false)]);
+        assert_eq!(taker.excess(2, &mut memory), Some(name(2)));
+        known.clear(&mut memory);
+        taker.clear(&mut memory);
+        assert_eq!(memory.bytes(), 0);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::plan::classes;
 use super::statements::{ENTRY_COST, OutOfMemory, StatementId, Statements};
 use super::unnamed::Unnamed;
+use crate::parameters::Parameters;
 
 /// The prepared statements of a client, by the names that it gave them.
 ///
@@ -27,6 +29,50 @@ impl Prepared {
             unnamed: Unnamed::default(),
             own: 0,
         }
+    }
+
+    /// What a client has prepared that another worker hands over: its names with
+    /// the body of Parse behind the name, and that of its unnamed statement.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`]; nothing is kept then.
+    pub fn adopt(
+        statements: &[(Vec<u8>, Vec<u8>)],
+        unnamed: Option<&[u8]>,
+        parameters: &Parameters,
+        memory: &mut Statements,
+    ) -> Result<Self, OutOfMemory> {
+        let mut prepared = Self::new(memory);
+        if let Some(tail) = unnamed {
+            prepared.unnamed.parse(tail, true, memory);
+        }
+        let kept = unnamed.is_none() || prepared.unnamed.text() == unnamed;
+        let all = statements.iter().try_for_each(|(name, tail)| {
+            if prepared.find(name).is_some() {
+                return Ok(());
+            }
+            let own = prepared.own();
+            let id = memory.intern(tail, own, |tail| classes(tail, parameters))?;
+            let defined = prepared.define(name, id, memory);
+            defined.inspect_err(|_| memory.release(id))
+        });
+        match all {
+            Ok(()) if kept => Ok(prepared),
+            _ => {
+                prepared.release(memory);
+                Err(OutOfMemory)
+            }
+        }
+    }
+
+    /// The names of a client, with their statements, in an order that is the
+    /// same each time.
+    pub fn names(&self) -> Vec<(&[u8], StatementId)> {
+        let names = self.names.iter();
+        let mut names: Vec<_> = names.map(|(name, id)| (&**name, *id)).collect();
+        names.sort_by_key(|(name, _)| *name);
+        names
     }
 
     /// Gives back all that it holds.
@@ -147,6 +193,43 @@ mod tests {
         prepared.restore(b"a", removed, &mut memory);
         assert!(memory.bytes() > 0);
         prepared.release(&mut memory);
+        assert_eq!((memory.bytes(), memory.len()), (0, 0));
+    }
+
+    #[test]
+    fn goes_on_with_what_another_worker_had() {
+        let (mut memory, parameters) = (Statements::new([1; 16]), Parameters::new(&[]));
+        let statements = [
+            (b"a".to_vec(), b"select 1\0\0\0".to_vec()),
+            (b"b".to_vec(), b"listen x\0\0\0".to_vec()),
+        ];
+        let unnamed = Some(&b"select 2\0\0\0"[..]);
+        let adopted = Prepared::adopt(&statements, unnamed, &parameters, &mut memory).unwrap();
+        assert_eq!(adopted.unnamed.text(), unnamed);
+        let names = adopted.names();
+        let names: Vec<_> = names
+            .iter()
+            .map(|(name, id)| (name.to_vec(), memory.tail(*id).to_vec()))
+            .collect();
+        assert_eq!(names, statements);
+        let listens = memory.classes(adopted.find(b"b").unwrap());
+        assert_eq!(listens, Classes::LISTEN);
+        adopted.release(&mut memory);
+        assert_eq!(memory.bytes(), 0);
+    }
+
+    #[test]
+    fn keeps_nothing_for_which_there_is_no_memory() {
+        let (mut memory, parameters) = (Statements::new([1; 16]), Parameters::new(&[]));
+        let tail = |number: u8| vec![number; 600];
+        let statements = [(b"a".to_vec(), tail(1)), (b"b".to_vec(), tail(2))];
+        memory.limit(1000);
+        let adopted = Prepared::adopt(&statements, None, &parameters, &mut memory);
+        assert_eq!(adopted.err(), Some(OutOfMemory));
+        let adopted = Prepared::adopt(&[], Some(&tail(1)), &parameters, &mut memory);
+        adopted.unwrap().release(&mut memory);
+        let adopted = Prepared::adopt(&[], Some(&[7; 1200]), &parameters, &mut memory);
+        assert_eq!(adopted.err(), Some(OutOfMemory));
         assert_eq!((memory.bytes(), memory.len()), (0, 0));
     }
 }

@@ -437,7 +437,7 @@ impl Planned {
 }
 
 /// What the text in the body of a Parse, behind the name, changes.
-fn classes(tail: &[u8], parameters: &Parameters) -> Classes {
+pub(super) fn classes(tail: &[u8], parameters: &Parameters) -> Classes {
     text::classes(Statement::text(tail), &|name| {
         u32::try_from(parameters.position(name)?).ok()
     })

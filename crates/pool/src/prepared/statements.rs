@@ -80,6 +80,16 @@ impl Name {
         Self((u128::from(hash.h1) << 64) | u128::from(hash.h2))
     }
 
+    /// The name with these bytes, which [`Name::to_bytes`] has given.
+    pub fn of_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+
+    /// The bytes of the hash.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
     /// The name as it is written.
     pub fn written(self) -> [u8; Self::LEN] {
         let mut written = [0; Self::LEN];

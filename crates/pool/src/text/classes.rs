@@ -48,6 +48,20 @@ impl Classes {
         }
     }
 
+    /// The kinds with these numbers, unless one is not known.
+    pub const fn of_kinds(kinds: u32) -> Option<Self> {
+        if kinds & !Self::ALL.kinds == 0 {
+            Some(Self::kind(kinds))
+        } else {
+            None
+        }
+    }
+
+    /// The kinds as a number, without the followed parameters.
+    pub const fn kinds(self) -> u32 {
+        self.kinds
+    }
+
     /// Whether nothing is in it.
     #[inline]
     pub const fn is_empty(self) -> bool {

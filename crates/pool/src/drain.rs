@@ -27,6 +27,7 @@ pub use self::book::{DrainBook, Line, Stage};
 pub use self::counts::{Counts, Report};
 use self::in_force::{Asked, InForce};
 use crate::drain_order::{DrainKind, DrainOrder, DrainScope};
+use crate::moves::Stay;
 use crate::slab::ClientId;
 
 /// The drains of one worker.
@@ -223,6 +224,27 @@ impl Drains {
         self.due.remove(&id);
         for order in &mut self.orders {
             order.set_asked(id, Asked::Silent);
+        }
+    }
+
+    /// A client should have moved to a sibling, and cannot.
+    pub fn on_refused(&mut self, id: ClientId, why: Stay) {
+        for order in &mut self.orders {
+            order.on_refused(id, why);
+        }
+    }
+
+    /// A client has come from a sibling, which has known it since `connected`, in
+    /// milliseconds since 1970. An order to go away that was given later goes on
+    /// to be about it, unless that is about a worker.
+    pub fn on_arrival(&mut self, member: &Member<'_>, connected: u64, now: Instant) {
+        for order in &mut self.orders {
+            let given = order.order.given;
+            let of_worker = matches!(order.order.scope, DrainScope::Worker(_));
+            let about = order.is_shutdown() || connected <= given && !of_worker;
+            if about && order.covers(member) {
+                order.add_arrival(member, now);
+            }
         }
     }
 

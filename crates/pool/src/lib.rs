@@ -11,6 +11,7 @@ pub mod handoff;
 pub mod ledger;
 pub mod legacy;
 pub mod lost;
+pub mod moves;
 mod octets;
 pub mod old_hosts;
 pub mod parameters;

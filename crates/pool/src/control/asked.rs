@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use pgskein_protocol::key::Slot;
+
+use super::slot;
 use crate::octets::{Octets, Truncated, put_bytes};
 use crate::runtime::Order;
 
@@ -22,6 +25,15 @@ pub enum Asked {
     /// To replace the supervisor and every worker by the program that is
     /// installed now.
     Restart,
+    /// To move a client to another worker.
+    Move {
+        /// Its number in the group's one sequence.
+        client: u64,
+        /// The slot of that worker.
+        to: Slot,
+    },
+    /// To move clients until every worker has as many.
+    Balance,
 }
 
 impl Asked {
@@ -39,6 +51,12 @@ impl Asked {
                 order.encode(out);
             }
             Self::Restart => out.push(RESTART),
+            Self::Move { client, to } => {
+                out.push(MOVE);
+                out.extend_from_slice(&client.to_be_bytes());
+                out.push(to.get());
+            }
+            Self::Balance => out.push(BALANCE),
         }
     }
 
@@ -52,6 +70,11 @@ impl Asked {
             },
             ORDER => Self::Order(Order::take(octets)?),
             RESTART => Self::Restart,
+            MOVE => Self::Move {
+                client: octets.u64()?,
+                to: slot(octets)?,
+            },
+            BALANCE => Self::Balance,
             _ => return Err(Truncated),
         })
     }
@@ -65,6 +88,8 @@ impl fmt::Display for Asked {
             Self::Set { name, value } => write!(f, "SET {name}={value}"),
             Self::Order(order) => order.fmt(f),
             Self::Restart => f.write_str("RESTART"),
+            Self::Move { client, to } => write!(f, "MOVE CLIENT {client} TO {to}"),
+            Self::Balance => f.write_str("BALANCE"),
         }
     }
 }
@@ -73,3 +98,5 @@ const RELOAD: u8 = 1;
 const SET: u8 = 2;
 const ORDER: u8 = 3;
 const RESTART: u8 = 4;
+const MOVE: u8 = 5;
+const BALANCE: u8 = 6;

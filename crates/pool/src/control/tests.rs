@@ -251,6 +251,23 @@ fn to_supervisor() -> Vec<(ToSupervisor, &'static [u8])> {
             b"\0\0\0\x15\x01\x24\0\0\0\0\0\0\0\0\x01\x03\x08\0\0\0\0\0\0\0\x02",
         ),
         (
+            ToSupervisor::Ask {
+                request: 1,
+                asked: Asked::Move {
+                    client: 258,
+                    to: slot(3),
+                },
+            },
+            b"\0\0\0\x15\x01\x24\0\0\0\0\0\0\0\0\x01\x05\0\0\0\0\0\0\x01\x02\x03",
+        ),
+        (
+            ToSupervisor::Ask {
+                request: 1,
+                asked: Asked::Balance,
+            },
+            b"\0\0\0\x0c\x01\x24\0\0\0\0\0\0\0\0\x01\x06",
+        ),
+        (
             ToSupervisor::Gone { request: 1 },
             b"\0\0\0\x0b\x01\x20\0\0\0\0\0\0\0\0\x01",
         ),

@@ -9,6 +9,7 @@ use super::{
 use crate::console::Topic;
 use crate::drain;
 use crate::ledger::{self, ReportedServer};
+use crate::moves;
 use crate::octets::{Octets, Truncated, put_bytes, put_duration};
 use crate::prepared::StatementKey;
 use crate::runtime::FromWorker;
@@ -201,6 +202,8 @@ pub enum ToSupervisor {
     Runtime(FromWorker),
     /// Something about a host that leaves.
     Host(HostReport),
+    /// Something about clients that move.
+    Move(moves::FromWorker),
 }
 
 impl ToSupervisor {
@@ -288,11 +291,12 @@ impl ToSupervisor {
             Self::MayClose { lease } => put_frame(out, 15, |out| put_lease(out, *lease)),
             Self::Kept { lease } => put_frame(out, 16, |out| put_lease(out, *lease)),
             Self::OrphanCancelled { lease } => put_frame(out, 17, |out| put_lease(out, *lease)),
-            Self::Drain(report) => put_frame(out, 56, |out| report.encode(out)),
+            Self::Drain(report) => put_frame(out, 70, |out| report.encode(out)),
             Self::Settled { settled } => put_frame(out, 57, |out| out.push(u8::from(*settled))),
             Self::Counted(report) => put_frame(out, 40, |out| report.encode(out)),
             Self::Runtime(message) => message.encode(out),
             Self::Host(report) => report.encode(out),
+            Self::Move(message) => message.encode(out),
         }
     }
 
@@ -407,7 +411,8 @@ impl ToSupervisor {
                         last_lease: octets.u64()?,
                     },
                 },
-                56 => Self::Drain(drain::Report::take(octets)?),
+                56 => Self::Drain(drain::Report::take_v1(octets)?),
+                70 => Self::Drain(drain::Report::take(octets)?),
                 57 => Self::Settled {
                     settled: octets.u8()? != 0,
                 },
@@ -415,6 +420,9 @@ impl ToSupervisor {
                 kind => {
                     if let Some(report) = HostReport::take(kind, octets)? {
                         return Ok(Some(Self::Host(report)));
+                    }
+                    if let Some(message) = moves::FromWorker::take(kind, octets)? {
+                        return Ok(Some(Self::Move(message)));
                     }
                     return Ok(FromWorker::take(kind, octets)?.map(Self::Runtime));
                 }

@@ -7,6 +7,7 @@ use super::{
     put_backend, put_frame, put_lease, put_number, put_pool, read_frame, slot,
 };
 use crate::drain_order::DrainOrder;
+use crate::moves;
 use crate::octets::{Truncated, put_bytes};
 use crate::runtime::FromSupervisor;
 
@@ -147,6 +148,8 @@ pub enum ToWorker {
     Runtime(FromSupervisor),
     /// Something about the host of a pool.
     Host(HostNotice),
+    /// Something about clients that move.
+    Move(moves::ToWorker),
     /// Another program is the supervisor now, and wants to know what the worker
     /// has: every [`ToSupervisor::Lease`](super::ToSupervisor::Lease), then
     /// [`ToSupervisor::Reported`](super::ToSupervisor::Reported), then what it
@@ -232,6 +235,7 @@ impl ToWorker {
             Self::HandOver => put_frame(out, 126, |_| {}),
             Self::Runtime(message) => message.encode(out),
             Self::Host(notice) => notice.encode(out),
+            Self::Move(message) => message.encode(out),
         }
     }
 
@@ -326,6 +330,9 @@ impl ToWorker {
                 kind => {
                     if let Some(notice) = HostNotice::take(kind, octets)? {
                         return Ok(Some(Self::Host(notice)));
+                    }
+                    if let Some(message) = moves::ToWorker::take(kind, octets)? {
+                        return Ok(Some(Self::Move(message)));
                     }
                     return Ok(FromSupervisor::take(kind, octets)?.map(Self::Runtime));
                 }

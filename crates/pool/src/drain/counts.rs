@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Leaving;
+use crate::moves::Refused;
 use crate::octets::{Octets, Truncated};
 
 /// How far an order has come.
@@ -20,6 +21,8 @@ pub struct Counts {
     pub closed_in_transaction: u32,
     /// Clients that are still there.
     pub remaining: u32,
+    /// Clients that should have moved and could not.
+    pub refused: Refused,
 }
 
 /// What a worker tells of one order.
@@ -34,7 +37,9 @@ pub struct Report {
 impl Counts {
     /// These and those of another worker.
     pub fn add(&mut self, other: &Self) {
-        for (ours, theirs) in self.all_mut().into_iter().zip(other.all()) {
+        let Self { refused, .. } = other;
+        let theirs = other.all().into_iter().chain(refused.all());
+        for (ours, theirs) in self.all_mut().zip(theirs) {
             *ours = ours.saturating_add(theirs);
         }
     }
@@ -60,23 +65,35 @@ impl Counts {
         ]
     }
 
-    fn all_mut(&mut self) -> [&mut u32; 6] {
-        [
-            &mut self.told,
-            &mut self.left,
-            &mut self.moved,
-            &mut self.closed_idle,
-            &mut self.closed_in_transaction,
-            &mut self.remaining,
-        ]
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut u32> {
+        let Self {
+            told,
+            left,
+            moved,
+            closed_idle,
+            closed_in_transaction,
+            remaining,
+            refused,
+        } = self;
+        let counts = [
+            told,
+            left,
+            moved,
+            closed_idle,
+            closed_in_transaction,
+            remaining,
+        ];
+        counts.into_iter().chain(refused.all_mut())
     }
 }
 
 impl Report {
-    /// Appends the report to `out`: the id, then the counts, 4 bytes each.
+    /// Appends the report to `out`: the id, then the counts, 4 bytes each, and
+    /// those of refusals.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.id);
-        for count in self.counts.all() {
+        let counts = self.counts.all().into_iter();
+        for count in counts.chain(self.counts.refused.all()) {
             out.extend_from_slice(&count.to_be_bytes());
         }
     }
@@ -86,6 +103,16 @@ impl Report {
         let id = octets.array()?;
         let mut counts = Counts::default();
         for count in counts.all_mut() {
+            *count = octets.u32()?;
+        }
+        Ok(Self { id, counts })
+    }
+
+    /// Takes a report as it was before clients moved.
+    pub(crate) fn take_v1(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+        let id = octets.array()?;
+        let mut counts = Counts::default();
+        for count in counts.all_mut().take(COUNTS_V1) {
             *count = octets.u32()?;
         }
         Ok(Self { id, counts })
@@ -102,11 +129,19 @@ impl fmt::Display for Counts {
             closed_idle,
             closed_in_transaction,
             remaining,
+            refused,
         } = self;
         write!(
             f,
             "told={told} left={left} moved={moved} closed_idle={closed_idle} \
              closed_in_transaction={closed_in_transaction} remaining={remaining}"
-        )
+        )?;
+        match refused.total() {
+            0 => Ok(()),
+            total => write!(f, " refused={total}"),
+        }
     }
 }
+
+/// How many counts a report had before clients moved.
+const COUNTS_V1: usize = 6;

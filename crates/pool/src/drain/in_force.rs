@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Counts, Leaving, Member, Report};
 use crate::drain_order::DrainOrder;
+use crate::moves::Stay;
 use crate::slab::ClientId;
 
 /// An order with the clients that it covers and that are still there.
@@ -82,7 +83,21 @@ impl InForce {
             self.pending += 1;
             Asked::Pending
         };
+        self.ended = None;
         self.members.insert(member.id, asked);
+    }
+
+    /// Covers one that a sibling had; whether it was told was counted there.
+    pub(super) fn add_arrival(&mut self, member: &Member<'_>, now: Instant) {
+        let told = self.counts.told;
+        self.add(member, now);
+        self.counts.told = told;
+    }
+
+    pub(super) fn on_refused(&mut self, id: ClientId, why: Stay) {
+        if self.members.contains_key(&id) {
+            self.counts.refused.add(why);
+        }
     }
 
     /// Those whose turn comes now.

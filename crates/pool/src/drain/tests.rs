@@ -1,5 +1,7 @@
 //! Drains in virtual time, the supervisor's book, and recorded bytes.
 
+mod moved;
+
 use pgskein_protocol::key::Slot;
 
 use super::*;
@@ -407,28 +409,6 @@ fn gives_an_order_to_one_worker_after_another_however_late() {
         assert!(book.poll_line(at).is_some());
     }
     assert_eq!(book.in_force().count(), 0);
-}
-
-#[test]
-fn writes_and_accepts_the_recorded_report_of_version_1() {
-    let counts = Counts {
-        told: 1,
-        left: 2,
-        moved: 3,
-        closed_idle: 4,
-        closed_in_transaction: 5,
-        remaining: 258,
-    };
-    let message = ToSupervisor::Drain(Report {
-        id: *b"0123456789abcdef",
-        counts,
-    });
-    let bytes = b"\0\0\0\x2b\x01\x38\x000123456789abcdef\0\0\0\x01\0\0\0\x02\0\0\0\x03\
-        \0\0\0\x04\0\0\0\x05\0\0\x01\x02";
-    let mut out = Vec::new();
-    message.encode(&mut out);
-    assert_eq!(out, bytes);
-    assert_eq!(ToSupervisor::decode(bytes), Ok(message));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use crate::console::table::{Column, From, Table};
 use crate::console::topic::Topic;
 
 /// The supervisor tells what workers have done that are gone. Both deadlines
-/// are seconds from now, or nothing if there is none.
+/// are seconds from now, or nothing if there is none. Refused are those who were
+/// to move to a successor and could not, each by its reason.
 pub(in crate::console) static DRAIN: Table = Table {
     topic: Topic::Drain,
     from: From::Both,
@@ -24,5 +25,11 @@ pub(in crate::console) static DRAIN: Table = Table {
         Column::sum("remaining", Int4),
         Column::max("deadline", Int8),
         Column::max("kill_deadline", Int8),
+        Column::sum("refused_tls", Int4),
+        Column::sum("refused_replication", Int4),
+        Column::sum("refused_too_large", Int4),
+        Column::sum("refused_full", Int4),
+        Column::sum("refused_unknown", Int4),
+        Column::sum("refused_other", Int4),
     ],
 };

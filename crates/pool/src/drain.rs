@@ -211,6 +211,11 @@ impl Drains {
         self.due.contains(&id)
     }
 
+    /// Those who are told as soon as they are at rest.
+    pub fn due(&self) -> Vec<ClientId> {
+        self.due.iter().copied().collect()
+    }
+
     /// A client was told.
     pub fn on_told(&mut self, id: ClientId) {
         self.due.remove(&id);

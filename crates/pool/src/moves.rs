@@ -21,7 +21,8 @@ mod stay;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use pgskein_protocol::key::Slot;
@@ -53,7 +54,7 @@ pub struct Moves {
     /// Clients of which it is said when they come to rest.
     busy: u32,
     given_up: BTreeSet<ClientId>,
-    requests: BTreeMap<u64, Request>,
+    requests: HashMap<u64, Request>,
     answers: VecDeque<(u64, MoveAnswer)>,
     moved: u32,
     refused: Refused,
@@ -119,10 +120,11 @@ impl Moves {
         self.busy > 0
     }
 
-    /// Whether somebody's turn has come.
+    /// Whether somebody's turn has come, or something is to be answered.
     #[inline]
     pub fn has_turn(&self) -> bool {
-        !self.queue.is_empty() && self.in_flight < MOST_IN_FLIGHT
+        let turn = !self.queue.is_empty() && self.in_flight < MOST_IN_FLIGHT;
+        turn || !self.requests.is_empty() || !self.answers.is_empty()
     }
 
     /// Where the clients of this worker go.
@@ -134,11 +136,11 @@ impl Moves {
     pub fn succeed(&mut self, succession: Succession) {
         self.succession = succession;
         if succession == Succession::Nobody {
-            let leaving = |_: &ClientId, wanted: &mut Wanted| {
-                wanted.request.is_none() && wanted.phase != Phase::InFlight
-            };
-            let left: Vec<ClientId> = self.clients.extract_if(.., leaving).map(|c| c.0).collect();
-            self.queue.retain(|id| !left.contains(id));
+            let stays =
+                |wanted: &Wanted| wanted.request.is_some() || wanted.phase == Phase::InFlight;
+            self.clients.retain(|_, wanted| stays(wanted));
+            let clients = &self.clients;
+            self.queue.retain(|id| clients.contains_key(id));
             self.count_busy();
         }
     }
@@ -364,7 +366,7 @@ impl Moves {
     /// The next answer to the supervisor.
     pub fn poll_answer(&mut self) -> Option<(u64, MoveAnswer)> {
         let decided = |_: &u64, request: &mut Request| request.left == 0;
-        let decided = self.requests.extract_if(.., decided);
+        let decided = self.requests.extract_if(decided);
         let decided = decided.map(|(number, request)| (number, request.answer()));
         self.answers.extend(decided);
         self.answers.pop_front()
@@ -405,6 +407,12 @@ impl Moves {
         let clients = self.clients.values();
         let busy = clients.filter(|wanted| wanted.phase == Phase::Busy).count();
         self.busy = u32::try_from(busy).unwrap_or(u32::MAX);
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
     }
 }
 

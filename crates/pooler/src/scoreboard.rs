@@ -15,11 +15,13 @@
 //! word 32 + 16 i   cell i = 2 (slot - 1) + generation mod 2:
 //!              pid, slot, generation, started, state, running since,
 //!              clients, waiting clients, servers, clean-ups, statements,
-//!              their bytes, changing its places, last sweep
+//!              their bytes, changing its places, last sweep, clients moved away (and
+//!              in the upper half, those that could not), clients moved here
 //! word 4096    last words: pid of the process that is being aborted, number
 //!              of frames, frames
 //! ```
 
+mod counts;
 mod last_words;
 mod places;
 
@@ -80,6 +82,12 @@ pub(crate) struct CellView {
     pub prepared: u64,
     /// Bytes that it needs for prepared statements.
     pub prepared_bytes: u64,
+    /// Clients that have gone to siblings.
+    pub moved: u32,
+    /// Clients that should have gone and could not.
+    pub unmoved: u32,
+    /// Clients that have come from siblings.
+    pub arrived: u64,
 }
 
 /// What a worker is doing.
@@ -247,17 +255,6 @@ impl Cell {
         self.set(SERVERS, servers.into());
     }
 
-    /// Counts one more server that was cleaned of session state.
-    pub(crate) fn add_cleaned(&self) {
-        self.set(CLEANED, self.load(CLEANED).wrapping_add(1));
-    }
-
-    /// Says how many different statements are prepared, and the bytes they need.
-    pub(crate) fn set_prepared(&self, statements: usize, bytes: usize) {
-        self.set(PREPARED, statements as u64);
-        self.set(PREPARED_BYTES, bytes as u64);
-    }
-
     /// Clients of this worker that count towards `max_client_conn`.
     pub(crate) fn clients(&self) -> u32 {
         narrow(self.load(CLIENTS))
@@ -326,6 +323,9 @@ impl CellView {
             cleaned: cell.load(CLEANED),
             prepared: cell.load(PREPARED),
             prepared_bytes: cell.load(PREPARED_BYTES),
+            moved: narrow(cell.load(MOVED) & u64::from(u32::MAX)),
+            unmoved: narrow(cell.load(MOVED) >> 32),
+            arrived: cell.load(ARRIVED),
         })
     }
 }
@@ -392,9 +392,11 @@ const PREPARED: usize = 10;
 const PREPARED_BYTES: usize = 11;
 const CHANGING: usize = 12;
 const SWEPT: usize = 13;
+const MOVED: usize = 14;
+const ARRIVED: usize = 15;
 
 /// What begins at 0 with each worker.
-const COUNTS: [usize; 8] = [
+const COUNTS: [usize; 10] = [
     RUNNING_SINCE,
     CLIENTS,
     WAITING,
@@ -403,6 +405,8 @@ const COUNTS: [usize; 8] = [
     PREPARED,
     PREPARED_BYTES,
     SWEPT,
+    MOVED,
+    ARRIVED,
 ];
 
 #[cfg(test)]
@@ -436,15 +440,21 @@ mod tests {
         cell.add_cleaned();
         cell.set_prepared(6, 1234);
         cell.set_swept(76);
+        cell.add_moved();
+        cell.add_unmoved();
+        cell.add_unmoved();
+        cell.add_arrived();
         let at = 32 + 16 * (2 * (3 - 1) + 1);
-        let words: Vec<u64> = board.words[at..at + 14].iter().map(load).collect();
+        let words: Vec<u64> = board.words[at..at + 16].iter().map(load).collect();
         let started = words[3];
         assert_eq!(
-            words,
+            words[..14],
             [4711, 3, 5, started, 2, 77, 9, 8, 7, 1, 6, 1234, 0, 76]
         );
+        assert_eq!(words[14..], [(2 << 32) + 1, 1]);
         let view = board.cells().next().unwrap();
         assert_eq!((view.index, view.pid, view.servers), (5, 4711, 7));
+        assert_eq!((view.moved, view.unmoved, view.arrived), (1, 2, 1));
     }
 
     #[test]

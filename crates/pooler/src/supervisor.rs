@@ -16,6 +16,7 @@ mod hang;
 mod hear;
 mod hosts;
 mod inherit;
+mod moves;
 mod orders;
 mod peers;
 mod reap;
@@ -45,6 +46,7 @@ use pgskein_pool::client_places::ClientPlaces;
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::drain::DrainBook;
 use pgskein_pool::ledger::{Ledger, Report, WorkerId};
+use pgskein_pool::moves::MoveBook;
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::Orders;
@@ -121,6 +123,8 @@ pub(crate) struct Supervisor {
     drain: Option<Drain>,
     /// Every order to drain, and how far it has come.
     drains: DrainBook,
+    /// Moves that consoles wait for.
+    moves: MoveBook<Asker>,
     /// When workers that were told to end at once are killed.
     kill_at: Option<Instant>,
     /// Where to say that the group serves.
@@ -268,6 +272,7 @@ impl Supervisor {
         self.check_due();
         self.replacement_due();
         self.orders_due();
+        self.moves_due();
         self.drain_due();
         self.broadcasts_due();
         self.peers_due();
@@ -298,6 +303,7 @@ impl Supervisor {
             .chain(self.check_deadline())
             .chain(self.replacement_deadline())
             .chain(self.orders.next_deadline())
+            .chain(self.moves.next_deadline())
             .chain(self.drain.as_ref().and_then(Drain::deadline))
             .chain(self.drains.next_deadline())
             .chain(self.ledger.next_deadline())

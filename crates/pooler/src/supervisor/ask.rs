@@ -45,6 +45,8 @@ impl Supervisor {
             Asked::Set { name, value } => self.reload(asker, Change::Setting { name, value }),
             Asked::Order(order) => self.order(&order, asker),
             Asked::Restart => self.restart(asker),
+            Asked::Move { client, to } => self.move_client(asker, client, to),
+            Asked::Balance => self.balance(asker),
         }
     }
 

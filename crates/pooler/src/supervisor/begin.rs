@@ -142,6 +142,7 @@ impl Supervisor {
             orders: Orders::default(),
             drain: None,
             drains: DrainBook::default(),
+            moves: super::moves::new_book(),
             kill_at: None,
             daemon: None,
             ever_ready: false,

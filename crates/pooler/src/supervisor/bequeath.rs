@@ -27,6 +27,7 @@ impl Supervisor {
     pub(crate) fn leave_to_program(&mut self, plan: RestartPlan) -> io::Error {
         // The other program would not know of these children.
         self.hangs.end_writers();
+        self.give_up_moves();
         let legacy = self.legacy(&plan);
         match self.execute(&legacy) {
             Ok(error) | Err(error) => error,
@@ -37,6 +38,7 @@ impl Supervisor {
     pub(crate) fn legacy(&mut self, plan: &RestartPlan) -> Legacy {
         // What follows from what was heard is said before it is written down.
         self.orders_due();
+        self.moves_due();
         self.pass_on_leases();
         self.statistics_due();
         let now = self.now;

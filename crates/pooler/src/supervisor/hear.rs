@@ -140,6 +140,7 @@ impl Supervisor {
             ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
             ToSupervisor::Show { request, topic } => self.show(token, request, topic),
             ToSupervisor::Runtime(message) => self.hear_of_orders(id, message),
+            ToSupervisor::Move(message) => self.hear_of_moves(id, message),
         }
     }
 

@@ -60,6 +60,7 @@ impl Supervisor {
     /// who could be answered.
     pub(crate) fn forget_orders(&mut self, token: Token, worker: WorkerId) {
         self.orders.worker_died(worker);
+        self.moves.worker_died(worker);
         self.askers_gone(
             |asker| matches!(asker, Asker::Worker { token: other, .. } if *other == token),
         );
@@ -108,11 +109,13 @@ impl Supervisor {
                 Order::GoAwayStop => self.note_goaway_stop(),
                 _ => {}
             }
+            let leaving = match order {
+                Order::GoAway(goaway) => self.expect_successor(goaway),
+                _ => None,
+            };
             self.tell_all(&ToWorker::Runtime(message));
             self.renew_limits();
-            if let Order::GoAway(goaway) = order
-                && let DrainScope::Worker(slot) = goaway.scope
-            {
+            if let (Some(slot), Order::GoAway(goaway)) = (leaving, order) {
                 self.hand_slot_over(slot, goaway);
             }
         }
@@ -122,6 +125,7 @@ impl Supervisor {
     ///
     /// [`Orders::askers_gone`]: pgskein_pool::runtime::Orders::askers_gone
     pub(crate) fn askers_gone(&mut self, gone: impl Fn(&Asker) -> bool) {
+        self.moves.askers_gone(&gone);
         if let Some(order) = self.orders.askers_gone(gone) {
             log::info!("admin disappeared when suspended, doing RESUME");
             self.order(&order, Asker::Signal);

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 use pgskein_pool::control::ToWorker;
-use pgskein_pool::drain_order::{DrainKind, DrainOrder};
+use pgskein_pool::drain_order::{DrainKind, DrainOrder, DrainScope};
 use pgskein_pool::legacy;
+use pgskein_pool::moves::Succession;
 use pgskein_protocol::key::Slot;
 
 pub(crate) use self::steps::Replacement;
@@ -62,20 +63,32 @@ impl Supervisor {
         self.replace(purpose, Replacement::steps(&slots, workers, last));
     }
 
-    /// Gives the slot of a worker whose clients were asked to go to a successor,
-    /// unless workers are being replaced already, one of an earlier generation
+    /// Whether an order is about the clients of a worker whose slot then goes to a
+    /// successor, and which: those clients are not asked to go, they will move.
+    /// Not if workers are being replaced already, one of an earlier generation
     /// is still there, or there is no worker that could go on until then.
-    pub(crate) fn hand_slot_over(&mut self, slot: Slot, goaway: &DrainOrder) {
+    pub(crate) fn expect_successor(&mut self, goaway: &DrainOrder) -> Option<Slot> {
+        let DrainScope::Worker(slot) = goaway.scope else {
+            return None;
+        };
         let mut workers = self.workers.values();
         let earlier = workers.any(|worker| worker.elder || worker.leaving);
-        let served = self
-            .places
-            .get(&slot)
-            .is_some_and(|place| place.worker.is_some());
+        let served = self.places.get(&slot).and_then(|place| place.worker);
         let busy = self.is_restarting() || self.is_draining();
-        if !served || earlier || busy || self.not_ready().is_some() {
-            return log::info!("worker {slot} keeps its slot: others are being replaced");
+        match served {
+            Some(token) if !earlier && !busy && self.not_ready().is_none() => {
+                self.tell_succession(token, Succession::Expected);
+                Some(slot)
+            }
+            _ => {
+                log::info!("worker {slot} keeps its slot: others are being replaced");
+                None
+            }
         }
+    }
+
+    /// Gives the slot of a worker to a successor.
+    pub(crate) fn hand_slot_over(&mut self, slot: Slot, goaway: &DrainOrder) {
         let purpose = Purpose::GoAway(goaway.clone());
         self.replace(purpose, [Step::Replace(slot)].into());
     }
@@ -137,6 +150,12 @@ impl Supervisor {
     /// Whether another program is being checked, or workers get successors.
     pub(crate) fn is_restarting(&self) -> bool {
         self.check.is_some() || self.replacement.is_some()
+    }
+
+    /// Whether the worker of a slot has not got its successor yet.
+    pub(crate) fn is_to_be_replaced(&self, slot: Slot) -> bool {
+        let replacement = self.replacement.as_ref();
+        replacement.is_some_and(|all| all.waiting.iter().any(|step| step.slot() == slot))
     }
 
     /// Whether a worker was started for a slot that has another one.
@@ -301,6 +320,8 @@ impl Supervisor {
             let clients = worker.cell.clients();
             log::info!("worker {slot} of generation {generation}: leaving, clients={clients}");
         }
+        let successor = self.successor_of(token);
+        self.tell_succession(token, successor);
         self.drain_workers(&[token], order);
         self.tell(token, &ToWorker::HandOver);
     }
@@ -374,7 +395,7 @@ impl Supervisor {
                 notice.push('\n');
             }
             notice.push_str(&format!(
-                "{clients} clients of the generation before were asked to go"
+                "{clients} clients of the generation before go over as each comes to rest"
             ));
         }
         if asker != Asker::Signal {
@@ -405,7 +426,14 @@ impl Supervisor {
                     self.answer(asker, Err(why));
                 }
             }
-            Purpose::GoAway(goaway) => log::error!("{} keeps its slot: {why}", goaway.scope),
+            Purpose::GoAway(goaway) => {
+                log::error!("{} keeps its slot: {why}", goaway.scope);
+                if let DrainScope::Worker(slot) = goaway.scope
+                    && let Some(token) = self.places.get(&slot).and_then(|place| place.worker)
+                {
+                    self.tell_succession(token, Succession::Nobody);
+                }
+            }
         }
     }
 }

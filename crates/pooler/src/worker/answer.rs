@@ -334,7 +334,7 @@ impl Worker {
         if session.held || client.stream.readable() {
             self.wake_client(id);
         }
-        if whole && !partial && self.drains.has_due() {
+        if whole && !partial && (self.drains.has_due() || self.moves.has_busy()) {
             self.tell(id);
         }
         if let Some(server) = pinned {

@@ -140,6 +140,7 @@ impl Worker {
         };
         match std::mem::replace(&mut client.stage, closing) {
             Stage::Session(session) => {
+                self.moves.on_left(id);
                 if !self.drains.is_empty() {
                     self.drains.on_left(id, Leaving::ByItself);
                 }
@@ -177,6 +178,7 @@ impl Worker {
                 }
             }
             Stage::Console(console) => {
+                self.moves.on_left(id);
                 self.forget_gathering(console.state());
                 self.console_left(id);
             }

@@ -157,6 +157,7 @@ impl Worker {
             ToWorker::Shown { request, rows } => self.on_shown(request, &rows),
             ToWorker::Runtime(message) => self.on_runtime(message),
             ToWorker::Host(notice) => self.on_host_notice(notice),
+            ToWorker::Move(message) => self.on_move(message),
             ToWorker::Welcome { pool, burst } => self.on_welcome(&pool, &burst),
             ToWorker::Count { round, period } => self.on_count(round, period),
             ToWorker::OldHost { host } => {

@@ -43,6 +43,10 @@ pub(super) struct Ending {
     /// When it is looked next who can be closed.
     next_look: Option<Instant>,
     pub slow_turns: SlowTurns,
+    /// When the order to leave came.
+    pub leaving_since: Option<Instant>,
+    /// It is logged who has moved.
+    pub moves_logged: bool,
 }
 
 /// What becomes of the TCP listeners.
@@ -135,6 +139,8 @@ impl Worker {
                 timeout.as_secs(),
             );
             self.cell.set_state(WorkerState::Draining);
+            self.ending.leaving_since.get_or_insert(self.now);
+            self.move_all();
         } else {
             log::debug!("asking {covered} clients to go");
         }
@@ -149,6 +155,9 @@ impl Worker {
             && let Some(member) = member(id, client, &self.pools, &self.claims)
         {
             self.drains.on_login(&member, self.now);
+            if self.is_draining() {
+                self.moves.join(id);
+            }
             self.ask_clients();
         }
     }
@@ -255,6 +264,9 @@ impl Worker {
         self.ending.next_look = Some(self.now + QUIET_INTERVAL);
         self.ticker.within(QUIET_INTERVAL);
         for client in overdue {
+            if self.moves.is_in_flight(client.client) {
+                continue;
+            }
             let reason = if client.shutdown {
                 Reason::DrainDeadline
             } else {
@@ -337,7 +349,7 @@ pub(crate) fn unix_milliseconds() -> u64 {
 }
 
 /// A client as far as orders are about it, once it is logged in.
-fn member<'a>(
+pub(super) fn member<'a>(
     id: ClientId,
     client: &Client,
     pools: &'a Pools,
@@ -362,14 +374,13 @@ fn draining_done(worker: &Worker) -> bool {
     if worker.refuses_servers() {
         return no_server_in_use(worker);
     }
-    worker
-        .clients
+    worker.clients.iter().all(|(id, client)| {
+        let console = matches!(client.stage, Stage::Console(_));
+        console && !worker.moves.is_in_flight(id) && !holds_up(worker, client)
+    }) && worker
+        .errands
         .iter()
-        .all(|(_, client)| matches!(client.stage, Stage::Console(_)) && !holds_up(worker, client))
-        && worker
-            .errands
-            .iter()
-            .all(|(_, errand)| errand.is_of_console())
+        .all(|(_, errand)| errand.is_of_console())
         && worker.stalled.is_empty()
 }
 

@@ -26,6 +26,7 @@ mod handoff;
 mod idle;
 mod login;
 mod lost;
+mod moves;
 mod notices;
 mod orders;
 mod orphaned;
@@ -69,6 +70,7 @@ use pgskein_config::Config;
 use pgskein_pool::control::{Asked, LeaseId};
 use pgskein_pool::drain::Drains;
 use pgskein_pool::lost::Lost;
+use pgskein_pool::moves::Moves;
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::{PoolId, Pools};
@@ -137,6 +139,8 @@ pub(crate) struct Worker {
     chores: Chores,
     /// Orders by which clients are asked to go.
     drains: Drains,
+    /// Clients that go to siblings.
+    moves: Moves,
     ending: Ending,
     orders: Orders,
     /// Searches that wait for room in a sibling's backlog.

@@ -46,6 +46,7 @@ impl Worker {
         self.supervisor_silent();
         self.refuse_claims();
         self.forget_orders();
+        self.forget_succession();
         if !self.is_draining() && timeout.is_zero() {
             self.drain_as_orphan();
         }

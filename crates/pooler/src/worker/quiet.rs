@@ -64,9 +64,12 @@ impl Worker {
         self.tell(id);
     }
 
-    /// Asks a client to go, if its turn has come and it is at rest.
+    /// A client may have come to rest: its turn to move has come, if it is to.
+    /// Asks it to go, if its turn for that has come, it is at rest and it does not
+    /// move.
     pub(super) fn tell(&mut self, id: ClientId) {
-        if !self.drains.is_due(id) {
+        self.moves.on_rest(id);
+        if !self.drains.is_due(id) || self.moves.spares(id) {
             return;
         }
         let notify = self.config.settings.drain_notify;
@@ -103,6 +106,13 @@ impl Worker {
         self.drains.on_told(id);
         if let Err(error) = client.outbox.flush(&mut client.stream) {
             self.close_client(id, &Reason::SocketFailed(error.kind()));
+        }
+    }
+
+    /// Asks all whose turn has come and who are at rest.
+    pub(super) fn tell_due(&mut self) {
+        for id in self.drains.due() {
+            self.tell(id);
         }
     }
 

@@ -9,6 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
 use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::drain::Drains;
+use pgskein_pool::moves::Moves;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::Pools;
 use pgskein_pool::prepared::Statements;
@@ -107,6 +108,7 @@ impl Worker {
             old_hosts: setup.old_hosts,
             chores: Chores::new(waker),
             drains: Drains::default(),
+            moves: Moves::default(),
             ending: Ending::default(),
             orders: Orders::new(setup.runtime),
             stalled: Vec::new(),
@@ -227,6 +229,9 @@ impl Worker {
         }
         if self.orders.wait() {
             self.orders_turn();
+        }
+        if self.moves.has_turn() {
+            self.moves_turn();
         }
         if self.ticker.due() {
             self.sweep();

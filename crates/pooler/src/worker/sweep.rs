@@ -63,6 +63,7 @@ impl Worker {
             self.wish(pool);
         }
         self.orphan_due();
+        self.sweep_moves();
         self.drain_turn();
     }
 

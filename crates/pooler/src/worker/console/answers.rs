@@ -12,6 +12,7 @@ use pgskein_protocol::{Report, TransactionStatus, write};
 
 use super::commands::{COMMANDS, Refusal};
 use super::goaway_words;
+use super::move_words;
 use super::order_words::VERBS;
 
 /// Why there is an error for an answer.
@@ -77,8 +78,8 @@ pub(super) fn answered(out: &mut Vec<u8>, asked: &Asked, outcome: &Result<String
     if outcome.is_err() {
         let sqlstate = match asked {
             Asked::Reload => CONFIG_FILE_ERROR,
-            Asked::Set { .. } | Asked::Order(_) => PROTOCOL_VIOLATION,
-            Asked::Restart => CANNOT_NOW,
+            Asked::Set { .. } | Asked::Order(_) | Asked::Move { .. } => PROTOCOL_VIOLATION,
+            Asked::Restart | Asked::Balance => CANNOT_NOW,
         };
         let report = report("ERROR", sqlstate, message);
         return write::error(out, &Report { detail, ..report });
@@ -89,7 +90,10 @@ pub(super) fn answered(out: &mut Vec<u8>, asked: &Asked, outcome: &Result<String
     }
     match asked {
         Asked::Order(order) => done(out, order.verb()),
-        Asked::Reload | Asked::Restart | Asked::Set { .. } => done(out, &asked.to_string()),
+        Asked::Move { .. } => done(out, "MOVE"),
+        Asked::Reload | Asked::Restart | Asked::Balance | Asked::Set { .. } => {
+            done(out, &asked.to_string());
+        }
     }
 }
 
@@ -105,7 +109,8 @@ pub(super) fn help(out: &mut Vec<u8>) {
     let commands = COMMANDS.iter().map(|command| command.words);
     let verbs = VERBS.iter().map(|verb| verb.words);
     let goaway = goaway_words::WORDS.iter().copied();
-    for words in commands.chain(verbs).chain(goaway) {
+    let moves = move_words::WORDS.iter().copied();
+    for words in commands.chain(verbs).chain(goaway).chain(moves) {
         list.push_str("\n\t");
         list.push_str(words);
     }

@@ -63,7 +63,9 @@ impl Worker {
     pub(in crate::worker) fn console_left(&mut self, id: ClientId) {
         let asked = self.asking.extract_if(|_, (console, _)| *console == id);
         // A reload ends soon, and an answer to nobody is dropped.
-        let orders = asked.filter(|(_, (_, asked))| matches!(asked, Asked::Order(_)));
+        let orders = asked.filter(|(_, (_, asked))| {
+            matches!(asked, Asked::Order(_) | Asked::Move { .. } | Asked::Balance)
+        });
         let mut given: Vec<u64> = orders.map(|(request, _)| request).collect();
         let suspended = &mut self.orders.suspended_by;
         let suspended = suspended.take_if(|(console, _)| *console == id);

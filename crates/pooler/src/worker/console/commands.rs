@@ -12,6 +12,7 @@ use pgskein_pool::drain_order::DrainKind;
 
 use super::Rights;
 use super::goaway_words::{self, Wish};
+use super::move_words;
 use super::order_words;
 use super::statement::Statement;
 
@@ -178,6 +179,9 @@ fn find_command(words: &[String]) -> Option<(Rights, Result<Action, Refusal>)> {
         let timeout = goaway_words::seconds(seconds);
         let shutdown = |timeout| Action::Shutdown(DrainKind::WaitForClients, Some(timeout));
         return Some((Rights::Admin, timeout.map(shutdown)));
+    }
+    if let Some(asked) = move_words::find(words) {
+        return Some((Rights::Admin, asked.map(Action::Ask)));
     }
     if let Some(order) = order_words::find(words) {
         let asked = order.map(|order| Action::Ask(Asked::Order(order)));

@@ -12,6 +12,7 @@ mod drain;
 mod extended;
 mod gather;
 mod goaway_words;
+mod move_words;
 mod order_words;
 mod own;
 mod show;

@@ -35,6 +35,9 @@ impl Own {
                 ("prepared_statements", Int8),
                 ("prepared_memory", Int8),
                 ("uptime", Int8),
+                ("moved", Int8),
+                ("refused", Int8),
+                ("arrived", Int8),
             ],
         };
         Some(columns.to_vec())
@@ -93,6 +96,9 @@ pub(super) fn workers(cells: impl Iterator<Item = CellView>, now_unix: u64) -> V
             Value::number(cell.prepared),
             Value::number(cell.prepared_bytes),
             Value::number(now_unix.saturating_sub(cell.started_unix)),
+            Value::number(cell.moved),
+            Value::number(cell.unmoved),
+            Value::number(cell.arrived),
         ]
     });
     rows.collect()
@@ -128,6 +134,9 @@ mod tests {
             cleaned: 6,
             prepared: 7,
             prepared_bytes: 800,
+            moved: 9,
+            unmoved: 1,
+            arrived: 4,
         }
     }
 
@@ -152,9 +161,9 @@ mod tests {
         assert_eq!(
             texts(&rows),
             [
-                "1|4711|1|2|draining|5|2|3|6|7|800|60",
-                "1|4711|1|3|starting|5|2|3|6|7|800|60",
-                "2|4711|2|1|ready|5|2|3|6|7|800|60",
+                "1|4711|1|2|draining|5|2|3|6|7|800|60|9|1|4",
+                "1|4711|1|3|starting|5|2|3|6|7|800|60|9|1|4",
+                "2|4711|2|1|ready|5|2|3|6|7|800|60|9|1|4",
             ]
         );
         let columns = Own::Workers.columns().unwrap();
@@ -165,7 +174,7 @@ mod tests {
     fn writes_an_uptime_of_zero_when_the_clock_was_set_back() {
         let cells = [cell(1, 1, WorkerState::Ready)];
         let rows = workers(cells.into_iter(), 900);
-        assert!(texts(&rows)[0].ends_with("|0"));
+        assert!(texts(&rows)[0].ends_with("|0|9|1|4"));
     }
 
     #[test]

@@ -1,26 +1,11 @@
-//! What becomes of an offer, for those who have asked for it.
+//! What becomes of the offer of a server, for those who have asked for it.
 
-use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_pool::slab::ServerId;
 
 use super::super::Worker;
 use super::{Place, Unmovable};
 
 impl Worker {
-    /// A session or console is going to be another worker's: what is known of it
-    /// here is still there, and is forgotten next.
-    pub(super) fn moved(&mut self, id: ClientId, to: Place) {
-        if let Some(client) = self.clients.get(id) {
-            log::debug!("c{}: moves to worker {to}", client.number);
-        }
-    }
-
-    /// A session or console stays here after all, and goes on.
-    pub(super) fn stayed(&mut self, id: ClientId, why: Unmovable) {
-        if let Some(client) = self.clients.get(id) {
-            log::debug!("c{}: does not move: {}", client.number, why.word());
-        }
-    }
-
     /// A server is going to be another worker's: what is known of it here is
     /// still there, and is forgotten next.
     pub(super) fn lent(&mut self, id: ServerId, to: Place) {

@@ -23,12 +23,11 @@ mod decided;
 mod server;
 mod session;
 
-use std::fmt;
 use std::os::fd::OwnedFd;
 
 use pgskein_pool::handoff::{CargoKind, MAX_BODY, Refusal};
+pub(super) use pgskein_pool::moves::Place;
 use pgskein_pool::slab::{ClientId, ServerId};
-use pgskein_protocol::key::Slot;
 
 use self::accepted::ReservedAccepted;
 use self::console::ReservedConsole;
@@ -48,15 +47,6 @@ pub(super) enum Cargo {
     Session(ClientId),
     /// A client that is logged in to the console.
     Console(ClientId),
-}
-
-/// A worker of the group.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Place {
-    /// Its slot.
-    pub slot: Slot,
-    /// Its generation.
-    pub generation: u32,
 }
 
 /// What an offer is made of.
@@ -240,12 +230,6 @@ impl Worker {
             Reserved::Session(reserved) => self.release_session(reserved, from),
             Reserved::Console(reserved) => self.release_console(reserved, from),
         }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.slot, self.generation)
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn drain_row(order: &DrainOrder, since: Instant, counts: &Counts, now
         }
     };
     let id = order.id.iter().map(|byte| format!("{byte:02x}"));
+    let refused = &counts.refused;
     vec![
         Value::number(order.given),
         Value::text(id.collect::<String>()),
@@ -45,5 +46,11 @@ pub(crate) fn drain_row(order: &DrainOrder, since: Instant, counts: &Counts, now
         Value::number(counts.remaining),
         left(order.timeout),
         left(order.kill_timeout),
+        Value::number(refused.tls),
+        Value::number(refused.replication),
+        Value::number(refused.too_large),
+        Value::number(refused.full),
+        Value::number(refused.unknown),
+        Value::number(refused.other),
     ]
 }

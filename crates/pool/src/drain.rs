@@ -171,24 +171,6 @@ impl Drains {
         }
     }
 
-    /// The orders that cover a client, by their ids.
-    pub fn covering(&self, id: ClientId) -> Vec<[u8; 16]> {
-        let orders = self.orders.iter().filter(|order| order.has(id));
-        orders.map(|order| order.order.id).collect()
-    }
-
-    /// A client comes from another worker, where the orders `covered_by` were
-    /// about it; those that are in force here as well go on being so.
-    pub fn on_taken(&mut self, member: &Member<'_>, covered_by: &[[u8; 16]], now: Instant) {
-        for order in &mut self.orders {
-            let goes_on = covered_by.contains(&order.order.id)
-                && !matches!(order.order.scope, DrainScope::Worker(_));
-            if goes_on || order.is_shutdown() && order.covers(member) {
-                order.add(member, now);
-            }
-        }
-    }
-
     /// Those who are to be asked now, idle ones first. Each is told at once if
     /// it is at rest, and otherwise when it comes to be ([`Drains::is_due`]).
     pub fn ask_due(

@@ -19,6 +19,7 @@
 //! a byte of its [`CargoKind`] and a body with a version and tagged fields, so
 //! that an older program can refuse what it does not understand.
 
+mod away;
 pub mod console;
 mod fields;
 mod frames;
@@ -27,6 +28,7 @@ pub mod server;
 pub mod session;
 mod taking;
 
+pub use self::away::Away;
 pub use self::fields::{BodyError, VERSION};
 pub use self::frames::{FrameError, MAX_BODY, Refusal, ToGiver, ToTaker};
 pub use self::giving::Giving;

@@ -150,10 +150,6 @@ impl InForce {
         count
     }
 
-    pub(super) fn has(&self, id: ClientId) -> bool {
-        self.members.contains_key(&id)
-    }
-
     pub(super) fn is_due(&self, id: ClientId) -> bool {
         self.members.get(&id) == Some(&Asked::Due)
     }

@@ -433,23 +433,3 @@ fn accepts_orders_to_go_away_and_rejects_others_in_their_place() {
     assert_eq!(out, [11]);
     assert_eq!(Order::take(&mut Octets(&out)), Ok(Order::GoAwayStop));
 }
-
-#[test]
-fn goes_on_covering_a_client_that_comes_from_a_sibling() {
-    let now = Instant::now();
-    let (mut giver, mut taker) = (Drains::default(), Drains::default());
-    let here = DrainScope::Worker(Slot::new(1).unwrap());
-    for order in [goaway(1), order(2, DrainKind::GoAway, here), goaway(3)] {
-        giver.obey(order, now, members(1), now);
-    }
-    for order in [goaway(1), goaway(4)] {
-        taker.obey(order, now, [], now);
-    }
-    let covered_by = giver.covering(client(1));
-    assert_eq!(covered_by, [[1; 16], [2; 16], [3; 16]]);
-    giver.on_left(client(1), Leaving::Moved);
-    assert!(giver.covering(client(1)).is_empty());
-    taker.on_taken(&member(1), &covered_by, now);
-    assert_eq!(taker.covering(client(1)), [[1; 16]]);
-    assert_eq!(tell(&mut taker, now, |_| true), [1]);
-}

@@ -10,13 +10,12 @@
 //! | 6 | ages in microseconds (8 each): accepted, heard, in its state, its last query |
 //! | 7 | cancel key: process id (4), with a hop counter (1), secret |
 //! | 8 | how it is asked to go (1), and whether that is due (1) |
-//! | 9 | the orders to drain that cover it (16 each) |
-//! | 10 | what it believes the settings to be: names and values |
-//! | 11 | prepared statements: name, and body of Parse behind the name |
-//! | 12 | body of the Parse of its unnamed statement, if it has one |
-//! | 13 | keys of its user: SCRAM secret, client key (32); if they were learned |
-//! | 14 | its server, as the body of an offer of its own, if it has one |
-//! | 15 | version of the orders that its giver has seen (8) |
+//! | 9 | what it believes the settings to be: names and values |
+//! | 10 | prepared statements: name, and body of Parse behind the name |
+//! | 11 | body of the Parse of its unnamed statement, if it has one |
+//! | 12 | keys of its user: SCRAM secret, client key (32); if they were learned |
+//! | 13 | its server, as the body of an offer of its own, if it has one |
+//! | 14 | version of the orders that its giver has seen (8) |
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -51,8 +50,6 @@ pub struct SessionCargo {
     pub carrier: Carrier,
     /// It is to be asked as soon as it is at rest.
     pub due: bool,
-    /// Ids of the orders to drain that cover it.
-    pub drains: Vec<[u8; 16]>,
     /// What it believes the settings to be, as far as they are followed.
     pub parameters: Vec<Parameter>,
     /// What it has prepared: its names, with the body of Parse behind the name.
@@ -141,31 +138,25 @@ impl SessionCargo {
         body.put(8, |out| {
             out.extend([self.carrier.code(), u8::from(self.due)])
         });
-        body.put(9, |out| {
-            put_count(out, self.drains.len());
-            for id in &self.drains {
-                out.extend_from_slice(id);
-            }
-        });
-        body.put(10, |out| put_parameters(out, &self.parameters));
-        body.put(11, |out| {
+        body.put(9, |out| put_parameters(out, &self.parameters));
+        body.put(10, |out| {
             put_count(out, self.statements.len());
             for (name, tail) in &self.statements {
                 put_bytes(out, name);
                 put_bytes(out, tail);
             }
         });
-        body.put_some(12, self.unnamed.as_ref(), |out, tail| {
+        body.put_some(11, self.unnamed.as_ref(), |out, tail| {
             out.extend_from_slice(tail);
         });
-        body.put_some(13, self.learned.as_ref(), |out, learned| {
+        body.put_some(12, self.learned.as_ref(), |out, learned| {
             put_bytes(out, learned.secret.as_bytes());
             out.extend_from_slice(&learned.client_key);
         });
-        body.put_some(14, self.server.as_ref(), |out, server| {
+        body.put_some(13, self.server.as_ref(), |out, server| {
             out.extend(server.encode());
         });
-        body.put(15, |out| put_number(out, self.orders));
+        body.put(14, |out| put_number(out, self.orders));
         body.end()
     }
 
@@ -191,13 +182,12 @@ impl SessionCargo {
             key: parts.key.ok_or(BodyError::Missing(7))?,
             carrier,
             due,
-            drains: parts.drains.ok_or(BodyError::Missing(9))?,
-            parameters: parts.parameters.ok_or(BodyError::Missing(10))?,
-            statements: parts.statements.ok_or(BodyError::Missing(11))?,
+            parameters: parts.parameters.ok_or(BodyError::Missing(9))?,
+            statements: parts.statements.ok_or(BodyError::Missing(10))?,
             unnamed: parts.unnamed,
             learned: parts.learned,
             server: server.transpose()?,
-            orders: parts.orders.ok_or(BodyError::Missing(15))?,
+            orders: parts.orders.ok_or(BodyError::Missing(14))?,
         })
     }
 }
@@ -213,7 +203,6 @@ struct Parts {
     ages: Option<Ages>,
     key: Option<CancelKey>,
     carrier: Option<(Carrier, bool)>,
-    drains: Option<Vec<[u8; 16]>>,
     parameters: Option<Vec<Parameter>>,
     statements: Option<Vec<(Vec<u8>, Vec<u8>)>>,
     unnamed: Option<Vec<u8>>,
@@ -250,23 +239,22 @@ impl Parts {
                 let carrier = Carrier::of_code(octets.u8()?).ok_or(Truncated)?;
                 self.carrier = Some((carrier, flag(octets)?));
             }
-            9 => self.drains = Some(octets.list(Octets::array)?),
-            10 => self.parameters = Some(parameters(octets)?),
-            11 => {
+            9 => self.parameters = Some(parameters(octets)?),
+            10 => {
                 self.statements = Some(
                     octets
                         .list(|octets| Ok((octets.bytes()?.to_vec(), octets.bytes()?.to_vec())))?,
                 );
             }
-            12 => self.unnamed = Some(octets.rest().to_vec()),
-            13 => {
+            11 => self.unnamed = Some(octets.rest().to_vec()),
+            12 => {
                 self.learned = Some(Learned {
                     secret: octets.text()?,
                     client_key: octets.array()?,
                 });
             }
-            14 => self.server = Some(octets.rest().to_vec()),
-            15 => self.orders = Some(octets.u64()?),
+            13 => self.server = Some(octets.rest().to_vec()),
+            14 => self.orders = Some(octets.u64()?),
             _ => return Ok(Known::No),
         }
         Ok(Known::Yes)

@@ -63,6 +63,11 @@ impl Credentials {
         (fits == secret).then(|| keys.clone())
     }
 
+    /// Remembers keys that a client has shown.
+    pub(super) fn learn(&mut self, user: String, secret: ScramSecret, keys: ScramKeys) {
+        self.learned.insert(user, (secret, keys));
+    }
+
     /// The keys of a password for a server's challenge, if they were derived.
     pub(super) fn keys(&self, password: &str, challenge: &Challenge) -> Option<ScramKeys> {
         self.keys
@@ -328,9 +333,7 @@ impl Worker {
             self.config.auth.get(user).map(|text| Secret::parse(text))
         {
             let keys = ScramKeys::of_client_key(done.client_key, secret.server_key);
-            self.credentials
-                .learned
-                .insert(user.to_owned(), (secret, keys));
+            self.credentials.learn(user.to_owned(), secret, keys);
         }
         self.authenticated(id)
     }

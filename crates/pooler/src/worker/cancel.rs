@@ -63,8 +63,13 @@ impl Worker {
             })
             .map(|cell| (Some(cell.slot) == home, cell.generation, cell.slot))
             .collect();
-        // The last is asked first: the home slot, its newest generation.
-        siblings.sort_by_key(|(at_home, generation, _)| (*at_home, *generation));
+        // The last is asked first: where the session went from here, if it did;
+        // the home slot, its newest generation.
+        let went = self.undecided.away.find(process_id, secret);
+        siblings.sort_by_key(|(at_home, generation, slot)| {
+            let there = went.is_some_and(|to| (to.slot, to.generation) == (*slot, *generation));
+            (there, *at_home, *generation)
+        });
         let search = Search {
             waiter,
             process_id,
@@ -109,6 +114,9 @@ impl Worker {
             }
             SessionState::Idle | SessionState::Skipping | SessionState::Lost => {
                 self.cancel_over(waiter);
+            }
+            SessionState::Offered(_) | SessionState::Coming(_) => {
+                self.undecided.cancel_later(id, waiter);
             }
         }
     }

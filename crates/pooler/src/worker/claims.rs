@@ -12,6 +12,7 @@ use pgskein_pool::slab::ClientId;
 
 use super::Worker;
 use super::client::Stage;
+use super::handoff::Place;
 use super::login::Step;
 use super::reason::Reason;
 
@@ -30,6 +31,11 @@ impl Claims {
     /// The user that a client has logged in as, if its pool has another.
     pub(super) fn user(&self, client: u64) -> Option<&str> {
         self.users.get(&client).map(|user| &**user)
+    }
+
+    /// Whether a client counts at the supervisor.
+    pub(super) fn counts(&self, client: u64) -> bool {
+        self.counted.contains(&client)
     }
 }
 
@@ -96,6 +102,22 @@ impl Worker {
         self.close_client(id, &reason);
     }
 
+    /// A client is going to be another worker's, where its place counts on.
+    pub(super) fn hand_claim_over(&mut self, number: u64, _to: Place) {
+        self.claims.users.remove(&number);
+        self.claims.counted.remove(&number);
+    }
+
+    /// A client has come from another worker, with its place.
+    pub(super) fn claim_taken(&mut self, number: u64, database: &str, user: &str) {
+        self.claims.counted.insert(number);
+        self.tell_supervisor(&ToSupervisor::Present {
+            client: number,
+            database: database.to_owned(),
+            user: user.to_owned(),
+        });
+    }
+
     /// A client is gone.
     pub(super) fn forget_claim(&mut self, number: u64) {
         self.claims.pending.remove(&number);
@@ -115,7 +137,8 @@ impl Worker {
     pub(super) fn count_present(&mut self) {
         let mut present = Vec::new();
         for (_, client) in self.clients.iter() {
-            let Some(session) = client.session() else {
+            let session = client.session().filter(|_| !client.is_coming());
+            let Some(session) = session else {
                 continue;
             };
             let Some(pool) = self.pools.get(session.pool) else {

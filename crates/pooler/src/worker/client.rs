@@ -6,6 +6,8 @@
 //!            └─> Console ──┴─> Closing ───────┘
 //!
 //! Session:  Idle ──> Waiting ──> Linked ──> Idle
+//!           Idle, Linked <──> Offered ──> (another worker's)
+//!           Coming ──> Idle, Linked
 //! ```
 
 use std::fmt;
@@ -121,6 +123,11 @@ pub(super) enum SessionState {
     Skipping,
     /// It has lost its server in a transaction that it has not ended.
     Lost,
+    /// It is offered to another worker, with the server that it keeps; until
+    /// that is decided nothing is done about it.
+    Offered(Option<ServerId>),
+    /// Another worker offers it, with the server that it keeps.
+    Coming(Option<ServerId>),
 }
 
 /// Body bytes of the current frame that are still to come.
@@ -170,6 +177,27 @@ impl Client {
         match &self.stage {
             Stage::Session(session) => Some(session),
             _ => None,
+        }
+    }
+
+    /// Whether it is not decided yet which worker has it.
+    pub(super) fn is_offered(&self) -> bool {
+        match &self.stage {
+            Stage::Session(session) => matches!(
+                session.state,
+                SessionState::Offered(_) | SessionState::Coming(_)
+            ),
+            Stage::Console(console) => console.is_offered(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is another worker's still.
+    pub(super) fn is_coming(&self) -> bool {
+        match &self.stage {
+            Stage::Session(session) => matches!(session.state, SessionState::Coming(_)),
+            Stage::Console(console) => console.is_coming(),
+            _ => false,
         }
     }
 

@@ -20,7 +20,7 @@ use super::Worker;
 use super::client::{Client, Rest, Session, SessionState, Stage, session_of};
 use super::quiet::is_between;
 use super::reason::{Reason, ServerReason};
-use super::server::{Farewell, Server, ServerState};
+use super::server::{Farewell, Retire, Server, ServerState};
 use super::stream::{Filled, Stream};
 
 impl Worker {
@@ -31,6 +31,9 @@ impl Worker {
         };
         if matches!(client.stage, Stage::Closing { .. }) {
             return self.drop_client(id);
+        }
+        if client.is_offered() {
+            return self.undecided.close_later(id, reason);
         }
         let may_tell =
             !matches!(client.stage, Stage::Cancelling) && self.between_messages(client.linked());
@@ -163,7 +166,10 @@ impl Worker {
                     SessionState::Lost => {
                         self.lost.remove(&id);
                     }
-                    SessionState::Idle | SessionState::Skipping => {}
+                    SessionState::Idle
+                    | SessionState::Skipping
+                    | SessionState::Offered(_)
+                    | SessionState::Coming(_) => {}
                 }
             }
             Stage::Login(login) => {
@@ -198,6 +204,11 @@ impl Worker {
             return self.lose_server(id, reason);
         }
         if matches!(server.state, ServerState::Closing { .. }) {
+            return;
+        }
+        if server.is_offered() {
+            // Once it is decided whose it is, whoever has it closes it.
+            server.retire.get_or_insert(Retire::Changed);
             return;
         }
         let opening = server.is_opening();

@@ -256,7 +256,8 @@ impl Worker {
 
     /// Tells the scoreboard how many servers there are.
     pub(super) fn count_servers(&self) {
-        let servers = u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
+        let servers = self.servers.len() - self.undecided.coming_servers;
+        let servers = u32::try_from(servers).unwrap_or(u32::MAX);
         self.cell.set_servers(servers);
     }
 

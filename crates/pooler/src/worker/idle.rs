@@ -11,6 +11,7 @@ use pgskein_pool::pools::{Pool, PoolId};
 use super::Worker;
 use super::client::Stage;
 use super::reason::ServerReason;
+use super::server::{Server, ServerState};
 use super::sweep::past;
 
 impl Worker {
@@ -58,7 +59,10 @@ impl Worker {
     pub(super) fn let_go(&mut self, lease: LeaseId) {
         let timeout = self.config.settings.server_idle_timeout;
         let now = self.now;
-        let Some(id) = self.servers.ids(|server| server.lease == lease).pop() else {
+        let known = |server: &Server| {
+            server.lease == lease && !matches!(server.state, ServerState::Coming(_))
+        };
+        let Some(id) = self.servers.ids(known).pop() else {
             return;
         };
         let pool = self.servers.get(id).map(|server| server.pool);

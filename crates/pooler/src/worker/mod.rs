@@ -87,6 +87,7 @@ use self::connect::Addresses;
 use self::drain::Ending;
 use self::errand::Errand;
 use self::flight::Flight;
+use self::handoff::Undecided;
 use self::orders::Orders;
 use self::server::Server;
 use self::statistics::Counting;
@@ -146,6 +147,8 @@ pub(crate) struct Worker {
     /// Searches that wait for room in a sibling's backlog.
     stalled: Vec<errand::Search>,
     claims: Claims,
+    /// What waits until it is decided whose a connection is.
+    undecided: Undecided,
     counting: Counting,
     /// Number of the last lease that was granted.
     last_lease: u64,

@@ -109,7 +109,6 @@ impl Worker {
     }
 
     /// A client has come from another worker and goes on here.
-    #[expect(dead_code, reason = "no session starts here yet")]
     pub(super) fn arrived(&mut self, id: ClientId) {
         self.cell.add_arrived();
         let Some(client) = self.clients.get(id) else {
@@ -240,6 +239,7 @@ fn stay(why: Unmovable) -> Stay {
         Unmovable::Refused(Refusal::Unknown) => Stay::Unknown,
         Unmovable::NoWay
         | Unmovable::Late
+        | Unmovable::Outdated
         | Unmovable::Refused(Refusal::KeyTaken | Refusal::Leaving | Refusal::Other) => Stay::Other,
     }
 }

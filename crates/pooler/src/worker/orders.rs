@@ -51,6 +51,11 @@ impl Orders {
         &self.state
     }
 
+    /// The version of what holds.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Whether something is not carried out yet.
     #[inline]
     pub(super) fn wait(&self) -> bool {

@@ -160,6 +160,9 @@ impl Worker {
             })
         };
         let servers = self.servers.iter().filter_map(|(_, server)| {
+            if matches!(server.state, ServerState::Coming(_)) {
+                return None;
+            }
             let dedicated = server.owner.is_some();
             report(server.pool, server.lease, dedicated, server.reported())
         });

@@ -47,15 +47,23 @@ impl Worker {
         match PeerRequest::split(&inbox) {
             Ok(None) => errand.inbox = inbox,
             Ok(Some((PeerRequest::Cancel { process_id, secret }, _))) => {
+                if let Some(errand) = self.errands.get_mut(id) {
+                    errand.kind = Kind::Relayed;
+                }
                 match self.owner(process_id, secret) {
                     Some(owner) => {
-                        if let Some(errand) = self.errands.get_mut(id) {
-                            errand.kind = Kind::Relayed;
+                        if !self.is_coming(owner) {
+                            self.answer_found(id);
                         }
-                        self.answer_peer(id, &PeerAnswer::Found);
                         self.cancel_client(owner, Waiter::Peer(id));
                     }
-                    None => self.answer_last(id, &PeerAnswer::Unknown),
+                    None => match self.undecided.away.find(process_id, secret) {
+                        Some(to) => {
+                            self.answer_found(id);
+                            self.cancel_away(Waiter::Peer(id), process_id, secret, to);
+                        }
+                        None => self.answer_last(id, &PeerAnswer::Unknown),
+                    },
                 }
             }
             Ok(Some((PeerRequest::Drain(order), _))) => {
@@ -75,6 +83,11 @@ impl Worker {
                 self.end_errand(id, false);
             }
         }
+    }
+
+    /// The client of a cancel that a sibling relays is known.
+    pub(super) fn answer_found(&mut self, id: ErrandId) {
+        self.answer_peer(id, &PeerAnswer::Found);
     }
 
     /// The cancel that a sibling relays is done.

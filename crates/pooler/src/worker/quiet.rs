@@ -86,7 +86,10 @@ impl Worker {
         };
         let at_rest = !matches!(
             session.state,
-            SessionState::Waiting | SessionState::Skipping
+            SessionState::Waiting
+                | SessionState::Skipping
+                | SessionState::Offered(_)
+                | SessionState::Coming(_)
         ) && session.rest == Rest::None
             && client.inbox.is_empty();
         if busy || !at_rest {
@@ -146,7 +149,11 @@ pub(super) fn is_between(client: &Client, servers: &Slab<ServerId, Server>) -> b
                 && server.rest == Rest::None
                 && server.flow.status() == TransactionStatus::Idle
         }),
-        SessionState::Waiting | SessionState::Skipping | SessionState::Lost => false,
+        SessionState::Waiting
+        | SessionState::Skipping
+        | SessionState::Lost
+        | SessionState::Offered(_)
+        | SessionState::Coming(_) => false,
     };
     between && session.rest == Rest::None && client.inbox.is_empty()
 }

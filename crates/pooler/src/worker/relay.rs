@@ -61,6 +61,7 @@ impl Worker {
             ServerState::Connecting { .. } => return self.connect_turn(id),
             ServerState::LoggingIn { .. } => return self.server_login_turn(id),
             ServerState::Closing { .. } => return self.server_closing_turn(id),
+            ServerState::Offered(_) | ServerState::Coming(_) => return,
             _ => {}
         }
         if !server.outbox.is_empty() {
@@ -150,6 +151,7 @@ impl Worker {
             // What waits is not read on, unless to see that the client left.
             SessionState::Waiting if !client.stream.read_closed() => return,
             SessionState::Waiting if client.inbox.len() > self.scratch.len() => return,
+            SessionState::Offered(_) | SessionState::Coming(_) => return,
             SessionState::Linked(server)
                 if self
                     .servers

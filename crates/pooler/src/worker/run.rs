@@ -22,6 +22,7 @@ use super::claims::Claims;
 use super::connect::Addresses;
 use super::drain::Ending;
 use super::flight::Flight;
+use super::handoff::Undecided;
 use super::orders::Orders;
 use super::setup::Setup;
 use super::statistics::Counting;
@@ -113,6 +114,7 @@ impl Worker {
             orders: Orders::new(setup.runtime),
             stalled: Vec::new(),
             claims: Claims::default(),
+            undecided: Undecided::default(),
             counting: Counting::default(),
             last_lease: 0,
             orphaned_at: None,
@@ -226,6 +228,9 @@ impl Worker {
                 }
             }
             self.spare_queue = round;
+        }
+        if self.undecided.has_cancels() {
+            self.cancel_after_turns();
         }
         if self.orders.wait() {
             self.orders_turn();

@@ -68,7 +68,7 @@ pub(super) enum Fault {
 }
 
 impl Rest {
-    /// Moves `at` over the bytes that are there, up to `end`.
+    /// Undecided `at` over the bytes that are there, up to `end`.
     #[inline]
     pub(super) fn take(&mut self, end: usize, at: &mut usize) {
         let (Self::Forward(left) | Self::Drop(left)) = self else {

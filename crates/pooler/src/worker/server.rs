@@ -8,6 +8,8 @@
 //!                                                         ^        │
 //!                                    BeingCancelled ──────┘        v
 //!                                                              Recovering
+//! Idle, Linked <──> Offered ──> (another worker's)
+//! Coming ──> Idle, Linked
 //! any ──> Closing ──> (gone, the lease goes back)
 //! ```
 
@@ -155,11 +157,25 @@ pub(super) enum ServerState {
         /// Whether it was cleaned already, and only has to be lent.
         clean: bool,
     },
+    /// It is offered to another worker; until that is decided nothing is done
+    /// about it.
+    Offered(Use),
+    /// Another worker offers it.
+    Coming(Use),
     /// Terminate was sent; the lease is kept until it closes its side.
     Closing {
         /// When it is closed whatever it does.
         deadline: Instant,
     },
+}
+
+/// What a server is doing that goes to another worker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Use {
+    /// It is idle since then.
+    Idle(Instant),
+    /// It is lent to a client that goes there as well.
+    Linked(ClientId),
 }
 
 /// A query of ours.
@@ -188,6 +204,11 @@ impl Server {
     /// Has it closed when it is free, because its pool is paused.
     pub(super) fn pause(&mut self) {
         self.retire.get_or_insert(Retire::Paused);
+    }
+
+    /// Whether it is not decided yet which worker has it.
+    pub(super) fn is_offered(&self) -> bool {
+        matches!(self.state, ServerState::Offered(_) | ServerState::Coming(_))
     }
 
     /// Whether what it still sends is looked at.

@@ -88,7 +88,6 @@ impl Stream {
     /// # Errors
     ///
     /// The error of `dup(2)`.
-    #[allow(dead_code, reason = "used step by step")]
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         match &self.socket {
             Socket::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
@@ -100,6 +99,12 @@ impl Stream {
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.source().register(registry, token, interest)
+    }
+
+    /// Registers a socket anew whose readiness is not known any more.
+    pub(super) fn register_again(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        (self.readable, self.writable) = (true, true);
+        self.register(registry, token)
     }
 
     /// Takes the socket out of the event loop, before it is closed.

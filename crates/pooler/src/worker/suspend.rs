@@ -65,7 +65,10 @@ impl Worker {
             || self.clients.iter().all(|(_, client)| is_settled(client))
                 && self.servers.iter().all(|(_, server)| match server.state {
                     ServerState::Linked(_) => is_written(server),
-                    ServerState::Idle | ServerState::Closing { .. } => true,
+                    ServerState::Idle
+                    | ServerState::Offered(_)
+                    | ServerState::Coming(_)
+                    | ServerState::Closing { .. } => true,
                     _ => false,
                 })
     }

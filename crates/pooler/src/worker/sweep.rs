@@ -30,6 +30,7 @@ impl Worker {
             self.ask_sibling(search);
         }
         self.sweep_gathering();
+        self.undecided.away.expire(self.now);
         self.listeners.look_again();
         self.peers_ready = true;
         let last_sweep = std::mem::replace(&mut self.last_sweep, self.now);
@@ -111,6 +112,7 @@ impl Worker {
                         now,
                     )
                     .then_some(Reason::ClientIdleTimeout),
+                    SessionState::Offered(_) | SessionState::Coming(_) => None,
                     SessionState::Linked(server) => {
                         let flow = &self.servers.get(server)?.flow;
                         let in_transaction = flow.status() != TransactionStatus::Idle;
@@ -168,7 +170,11 @@ impl Worker {
                 (now >= deadline).then_some(ServerReason::Unclean)
             }
             ServerState::Closing { deadline } => (now >= deadline).then_some(ServerReason::Lost),
-            ServerState::Idle | ServerState::Linked(_) | ServerState::BeingCancelled { .. } => None,
+            ServerState::Idle
+            | ServerState::Linked(_)
+            | ServerState::BeingCancelled { .. }
+            | ServerState::Offered(_)
+            | ServerState::Coming(_) => None,
         }
     }
 

@@ -40,6 +40,13 @@ struct Portal {
     suspended: Option<Box<Showing>>,
 }
 
+impl Extended {
+    /// Whether nothing is prepared, and nothing thrown away.
+    pub(super) fn is_empty(&self) -> bool {
+        self.statements.is_empty() && self.portals.is_empty() && !self.skips
+    }
+}
+
 impl Console {
     /// Keeps what is left of a table until its portal is run again.
     pub(super) fn suspend(&mut self, showing: Box<Showing>) {

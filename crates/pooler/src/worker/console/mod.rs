@@ -46,6 +46,8 @@ use super::stream::Filled;
 /// ```text
 /// Listening ──> Asking ─────────────────> Listening
 ///     └───────> Gathering ──> Showing ────────^
+///
+/// Listening <──> Offered ──> (another worker's)      Coming ──> Listening
 /// ```
 #[derive(Debug)]
 pub(super) struct Console {
@@ -78,6 +80,10 @@ pub(in crate::worker) enum State {
     Gathering(Box<Gathering>),
     /// It is sent a table.
     Showing(Box<Showing>),
+    /// It is offered to another worker.
+    Offered,
+    /// Another worker offers it.
+    Coming,
 }
 
 /// How a command is answered.
@@ -141,6 +147,45 @@ impl Console {
     /// What it is doing.
     pub(super) fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether it may do everything.
+    pub(super) fn is_admin(&self) -> bool {
+        self.rights == Rights::Admin
+    }
+
+    /// Whether it is not decided yet which worker has it.
+    pub(super) fn is_offered(&self) -> bool {
+        matches!(self.state, State::Offered | State::Coming)
+    }
+
+    /// Whether it is another worker's still.
+    pub(super) fn is_coming(&self) -> bool {
+        matches!(self.state, State::Coming)
+    }
+
+    /// Whether nothing but its next command is to come: it waits for nobody, and
+    /// has prepared nothing.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.state, State::Listening) && self.extended.is_empty()
+    }
+
+    /// Does nothing until it is decided which worker has it.
+    pub(super) fn offer(&mut self) {
+        self.state = State::Offered;
+    }
+
+    /// A console that another worker offers.
+    pub(super) fn coming(user: String, rights: Rights) -> Self {
+        Self {
+            state: State::Coming,
+            ..Self::new(user, rights)
+        }
+    }
+
+    /// Goes on as it was before it was offered.
+    pub(super) fn listen_again(&mut self) {
+        self.state = State::Listening;
     }
 }
 

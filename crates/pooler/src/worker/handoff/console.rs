@@ -3,14 +3,22 @@
 use std::os::fd::OwnedFd;
 
 use pgskein_pool::handoff::Refusal;
+use pgskein_pool::handoff::console::ConsoleCargo;
+use pgskein_pool::handoff::session::Origin as Told;
 use pgskein_pool::slab::ClientId;
 
 use super::super::Worker;
+use super::super::client::{Client, Origin, Stage};
+use super::super::console::{Console, Rights};
+use super::super::stream::{Outbox, Stream};
+use super::server::{duplicate, refusal, tcp, unix};
 use super::{Packed, Place, Unmovable};
 
 /// What is kept ready for one until its offer is decided.
 #[derive(Debug)]
-pub(super) struct ReservedConsole {}
+pub(super) struct ReservedConsole {
+    id: ClientId,
+}
 
 impl Worker {
     /// What an offer of it is made of.
@@ -18,19 +26,65 @@ impl Worker {
     /// # Errors
     ///
     /// Why it has to stay.
-    pub(super) fn pack_console(&self, _id: ClientId) -> Result<Packed, Unmovable> {
-        Err(Unmovable::NoWay)
+    pub(super) fn pack_console(&self, id: ClientId) -> Result<Packed, Unmovable> {
+        let client = self.clients.get(id).ok_or(Unmovable::Busy)?;
+        let Stage::Console(console) = &client.stage else {
+            return Err(Unmovable::Busy);
+        };
+        // The one by which everything stands still ends that when it leaves.
+        let suspends = self.orders.suspended_by.is_some_and(|(by, _)| by == id);
+        if !console.is_at_rest()
+            || suspends
+            || !client.inbox.is_empty()
+            || !client.outbox.is_empty()
+        {
+            return Err(Unmovable::Busy);
+        }
+        let cargo = ConsoleCargo {
+            number: client.number,
+            origin: client.origin.told(),
+            user: console.user().to_owned(),
+            admin: console.is_admin(),
+            counted: client.counted,
+            accepted: self.age(client.accepted),
+            heard: self.age(client.heard),
+            orders: self.orders.version(),
+        };
+        Ok(Packed {
+            body: cargo.encode(),
+            descriptors: vec![duplicate(&client.stream)?],
+        })
     }
 
     /// Takes it out of the event loop; it gets no turn from now on.
-    pub(super) fn freeze_console(&mut self, _id: ClientId) {}
+    pub(super) fn freeze_console(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        client.stream.deregister(self.poll.registry());
+        if let Stage::Console(console) = &mut client.stage {
+            console.offer();
+        }
+    }
 
     /// It stays: goes on with it, and does what was asked of it meanwhile.
-    pub(super) fn thaw_console(&mut self, _id: ClientId) {}
+    pub(super) fn thaw_console(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id)
+            && let Stage::Console(console) = &mut client.stage
+        {
+            console.listen_again();
+        }
+        if self.register_client(id) {
+            self.go_on_with(id);
+        }
+    }
 
     /// It is another worker's: forgets it, and closes what this worker has of
     /// it, before the taker is told to start.
-    pub(super) fn console_given(&mut self, _id: ClientId, _to: Place) {}
+    pub(super) fn console_given(&mut self, id: ClientId, _to: Place) {
+        self.undecided.forget(id);
+        drop(self.clients.remove(id));
+    }
 
     /// Reserves all that it needs, and touches no byte of it.
     ///
@@ -40,15 +94,52 @@ impl Worker {
     pub(super) fn reserve_console(
         &mut self,
         _from: Place,
-        _body: &[u8],
-        _descriptors: Vec<OwnedFd>,
+        body: &[u8],
+        descriptors: Vec<OwnedFd>,
     ) -> Result<ReservedConsole, Refusal> {
-        Err(Refusal::Unknown)
+        let cargo = ConsoleCargo::decode(body).map_err(refusal)?;
+        let [descriptor] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| Refusal::Other)?;
+        self.may_take(cargo.orders)?;
+        let socket = match cargo.origin {
+            Told::Tcp(_) => tcp(descriptor),
+            Told::Unix { .. } => unix(descriptor),
+        };
+        let rights = if cargo.admin {
+            Rights::Admin
+        } else {
+            Rights::Stats
+        };
+        let client = Client {
+            stream: Stream::new(socket),
+            queued: false,
+            counted: cargo.counted,
+            stage: Stage::Console(Box::new(Console::coming(cargo.user, rights))),
+            inbox: Vec::new(),
+            outbox: Outbox::default(),
+            number: cargo.number,
+            origin: Origin::of(cargo.origin),
+            accepted: self.before(cargo.accepted),
+            heard: self.before(cargo.heard),
+        };
+        self.undecided.coming_clients += 1;
+        let id = self.clients.insert_with(|_| client);
+        Ok(ReservedConsole { id })
     }
 
     /// It is this worker's from now on.
-    pub(super) fn start_console(&mut self, _reserved: ReservedConsole, _from: Place) {}
+    pub(super) fn start_console(&mut self, reserved: ReservedConsole, from: Place) {
+        if let Some(client) = self.clients.get(reserved.id) {
+            log::debug!("c{}: comes from worker {from}", client.number);
+            self.undecided.coming_clients = self.undecided.coming_clients.saturating_sub(1);
+            self.thaw_console(reserved.id);
+        }
+    }
 
     /// It is not this worker's; nothing of it remains.
-    pub(super) fn release_console(&mut self, _reserved: ReservedConsole, _from: Place) {}
+    pub(super) fn release_console(&mut self, reserved: ReservedConsole, _from: Place) {
+        self.undecided.forget(reserved.id);
+        if self.clients.remove(reserved.id).is_some() {
+            self.undecided.coming_clients = self.undecided.coming_clients.saturating_sub(1);
+        }
+    }
 }

@@ -14,6 +14,13 @@ impl Worker {
         }
     }
 
+    /// A server has come from that worker, with its lease.
+    pub(super) fn received(&mut self, id: ServerId, from: Place) {
+        if let Some(server) = self.servers.get(id) {
+            log::debug!("s{}: comes from worker {from}", server.number);
+        }
+    }
+
     /// A server stays here after all, idle as before.
     pub(super) fn not_lent(&mut self, id: ServerId, why: Unmovable) {
         if let Some(server) = self.servers.get(id) {

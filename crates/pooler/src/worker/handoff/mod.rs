@@ -18,10 +18,12 @@
 //! [`Taking`]: pgskein_pool::handoff::Taking
 
 mod accepted;
+mod books;
 mod console;
 mod decided;
 mod server;
 mod session;
+mod undecided;
 
 use std::os::fd::OwnedFd;
 
@@ -33,6 +35,7 @@ use self::accepted::ReservedAccepted;
 use self::console::ReservedConsole;
 use self::server::ReservedServer;
 use self::session::ReservedSession;
+pub(super) use self::undecided::Undecided;
 use super::Worker;
 
 /// A connection of this worker that is to go to another one.
@@ -77,6 +80,8 @@ pub(super) enum Unmovable {
     NoDescriptors,
     /// That worker has not answered in time.
     Late,
+    /// An order has come meanwhile, which is carried out here.
+    Outdated,
     /// That worker does not take it.
     Refused(Refusal),
 }
@@ -128,6 +133,7 @@ impl Worker {
     }
 
     fn freeze(&mut self, cargo: Cargo) {
+        self.undecided.on_offered(cargo, self.orders.version());
         match cargo {
             Cargo::Accepted(id) => self.freeze_accepted(id),
             Cargo::Server(id) => self.freeze_server(id),
@@ -138,6 +144,7 @@ impl Worker {
 
     /// It stays here.
     fn keep(&mut self, cargo: Cargo, why: Unmovable) {
+        self.undecided.on_decided(cargo);
         if !self.has(cargo) {
             return;
         }
@@ -163,6 +170,11 @@ impl Worker {
         if !self.has(cargo) {
             return false;
         }
+        if self.is_outdated(cargo) {
+            self.keep(cargo, Unmovable::Outdated);
+            return false;
+        }
+        self.undecided.on_decided(cargo);
         match cargo {
             Cargo::Accepted(id) => self.accepted_given(id),
             Cargo::Server(id) => {
@@ -256,6 +268,7 @@ impl Unmovable {
             Self::NoWay => "no way",
             Self::NoDescriptors => "no descriptors",
             Self::Late => "late",
+            Self::Outdated => "outdated",
             Self::Refused(refusal) => refusal.word(),
         }
     }

@@ -119,6 +119,8 @@ impl Worker {
                 replication: login_mode(login),
                 ..named(&login.user, &login.database, ClientPhase::Waiting)
             }),
+            // It is in the table of another worker.
+            _ if client.is_coming() => None,
             Stage::Console(console) => Some(named(console.user(), CONSOLE, ClientPhase::Active)),
             Stage::Cancelling => Some(named("", "", ClientPhase::CancelRequest)),
             Stage::Closing { .. } => None,
@@ -126,11 +128,13 @@ impl Worker {
                 let pool = self.pools.get(session.pool)?;
                 let user = self.claims.user(client.number).unwrap_or(&pool.key.user);
                 let (phase, waits, link) = match session.state {
-                    SessionState::Idle | SessionState::Skipping | SessionState::Lost => {
-                        (ClientPhase::Idle, None, None)
-                    }
+                    SessionState::Idle
+                    | SessionState::Skipping
+                    | SessionState::Lost
+                    | SessionState::Offered(None)
+                    | SessionState::Coming(_) => (ClientPhase::Idle, None, None),
                     SessionState::Waiting => (ClientPhase::Waiting, Some(session.since), None),
-                    SessionState::Linked(server) => {
+                    SessionState::Linked(server) | SessionState::Offered(Some(server)) => {
                         let server = self.servers.get(server);
                         (
                             ClientPhase::Active,

@@ -9,6 +9,7 @@ use pgskein_pool::console::{Row, Value};
 use super::clients::CONSOLE;
 use crate::worker::Worker;
 use crate::worker::client::Stage;
+use crate::worker::server::ServerState;
 
 /// Connections of one database or user.
 #[derive(Clone, Copy, Debug, Default)]
@@ -152,6 +153,7 @@ impl Worker {
         for (_, server) in self.servers.iter() {
             if let Some(pool) = self.pools.get(server.pool)
                 && server.is_working()
+                && !matches!(server.state, ServerState::Coming(_))
             {
                 let part = part(&pool.key.database, &pool.key.user);
                 uses.entry(part).or_default().servers += 1;
@@ -159,6 +161,7 @@ impl Worker {
         }
         for (_, client) in self.clients.iter() {
             let name = match &client.stage {
+                _ if client.is_coming() => None,
                 Stage::Session(session) => self.pools.get(session.pool).map(|pool| {
                     let user = self.claims.user(client.number);
                     (pool.key.database.as_str(), user.unwrap_or(&pool.key.user))

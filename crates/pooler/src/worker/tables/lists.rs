@@ -23,10 +23,16 @@ impl Worker {
             // Peers are not connected to yet.
             ("peer_pools", Value::Number(0)),
             ("free_clients", Value::number(self.clients.free())),
-            ("used_clients", Value::number(self.clients.len())),
+            (
+                "used_clients",
+                Value::number(self.clients.len() - self.undecided.coming_clients),
+            ),
             ("login_clients", Value::number(logging_in.len())),
             ("free_servers", Value::number(self.servers.free())),
-            ("used_servers", Value::number(self.servers.len())),
+            (
+                "used_servers",
+                Value::number(self.servers.len() - self.undecided.coming_servers),
+            ),
             ("dns_names", Value::Names(hosts)),
             // No zone is ever looked at.
             ("dns_zones", Value::Number(0)),

@@ -132,6 +132,7 @@ impl Worker {
 fn pool_of(client: &Client) -> Option<(PoolId, bool)> {
     match &client.stage {
         Stage::Login(login) => login.pool.map(|pool| (pool, true)),
+        _ if client.is_coming() => None,
         Stage::Session(session) => Some((session.pool, session.state == SessionState::Waiting)),
         Stage::Console(_) | Stage::Cancelling | Stage::Closing { .. } => None,
     }

@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::sockets::{Buffers, Connection, Form, Link, Side};
 use crate::worker::Worker;
 use crate::worker::client::{Carrier, Stage};
-use crate::worker::server::{OwnQuery, Retire, Server, ServerState, Target};
+use crate::worker::server::{OwnQuery, Retire, Server, ServerState, Target, Use};
 
 /// What a server is doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,7 +70,15 @@ impl Worker {
     ) -> Option<Row> {
         let phase = self.phase_of(server, idle)?;
         let pool = self.pools.get(server.pool)?;
-        let client = server.client().and_then(|client| self.clients.get(client));
+        let client = match server.state {
+            ServerState::Offered(Use::Linked(client)) => Some(client),
+            _ => server.client(),
+        };
+        let client = client.and_then(|client| self.clients.get(client));
+        let idle = match server.state {
+            ServerState::Offered(Use::Idle(since)) => Some(since),
+            _ => idle,
+        };
         let (place, local) = match &server.target {
             Target::Tcp(address) => (
                 (address.ip().to_string(), address.port()),
@@ -118,11 +126,13 @@ impl Worker {
                 ..
             } => ServerPhase::New,
             ServerState::Idle if self.stale.is_some() && idle < self.stale => ServerPhase::Used,
-            ServerState::Idle => ServerPhase::Idle,
-            ServerState::Linked(_) | ServerState::Recovering { .. } => ServerPhase::Active,
+            ServerState::Idle | ServerState::Offered(Use::Idle(_)) => ServerPhase::Idle,
+            ServerState::Linked(_)
+            | ServerState::Offered(Use::Linked(_))
+            | ServerState::Recovering { .. } => ServerPhase::Active,
             ServerState::Own { .. } => ServerPhase::Tested,
             ServerState::BeingCancelled { .. } => ServerPhase::BeingCancelled,
-            ServerState::Closing { .. } => return None,
+            ServerState::Coming(_) | ServerState::Closing { .. } => return None,
         })
     }
 

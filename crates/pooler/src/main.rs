@@ -149,12 +149,12 @@ fn serve(
 fn go_on(adoption: &Adoption) -> Result<(), Failure> {
     let back = adoption.because.is_some();
     let adopted = adoption.take().and_then(|(heritage, inherited)| {
-        let (restart, from) = heritage.restart();
+        let (restart, former) = (heritage.restart(), heritage.former());
         let supervisor = Supervisor::inherit(heritage, inherited, back);
         let supervisor = supervisor.map_err(AdoptError::Start)?;
-        Ok((supervisor, restart, from))
+        Ok((supervisor, restart, former))
     });
-    let (mut supervisor, restart, from) = match adopted {
+    let (mut supervisor, restart, former) = match adopted {
         Ok(adopted) => adopted,
         Err(error) => {
             let neither = adoption.give_back(&error);
@@ -164,7 +164,7 @@ fn go_on(adoption: &Adoption) -> Result<(), Failure> {
     };
     adoption.settle();
     match &adoption.because {
-        None => supervisor.begin_with(restart, &from),
+        None => supervisor.begin_with(restart, &former),
         Some(why) => supervisor.remain(&restart, why),
     }
     Ok(supervisor.run_on()?)

@@ -162,6 +162,37 @@ fn files_are_read_anew() {
     old.close();
 }
 
+#[test]
+fn limits_and_periods_of_the_new_files_hold_at_once() {
+    let postgres = Postgres::start();
+    let settings = format!("{SETTINGS}\ndefault_pool_size = 3\nstats_period = 3600");
+    let pooler = Pooler::start(&postgres, &settings);
+    let clients = [1, 1, 2].map(|worker| pooler.connect_to_worker(worker));
+    for sql in ["begin", "commit"] {
+        for client in &clients {
+            client.query(sql).unwrap();
+        }
+    }
+    let address = postgres.address();
+    let shop = "dbname=postgres user=alice pool_size=2 min_pool_size=2";
+    let databases = format!("* = {address}\nshop = {address} {shop}");
+    let settings = format!("{SETTINGS}\ndefault_pool_size = 1\nstats_period = 1");
+    pooler.write_ini(&databases, &settings);
+    restart(&pooler);
+    let of_alice = "select pid from pg_stat_activity where usename = 'alice'";
+    wait_for("the minimum of the forced user", PATIENCE, || {
+        postgres.query(of_alice).len() == 2
+    });
+    // Those of the generation before keep one of three, as long as they stay.
+    wait_for("the rest to close", PATIENCE, || {
+        postgres.connections() == 2 + 1
+    });
+    pooler.wait_log(" INFO stats: ");
+    for client in clients {
+        client.close();
+    }
+}
+
 /// Queries that were counted of the database of the clients here.
 fn queries(pooler: &Pooler) -> u64 {
     let rows = pooler

@@ -34,6 +34,14 @@ pub(crate) struct Heritage {
     pub now: Instant,
 }
 
+/// The program that was there before this one.
+#[derive(Debug)]
+pub(crate) struct Former {
+    pub version: String,
+    /// The configuration that was in effect, if this program understands it.
+    pub config: Option<Config>,
+}
+
 /// What this program was executed with.
 #[derive(Debug)]
 pub(crate) struct Adoption {
@@ -120,10 +128,18 @@ impl Heritage {
 }
 
 impl Heritage {
-    /// The restart that this is part of, and the version of the other program.
-    pub(crate) fn restart(&self) -> (Restart, String) {
-        let version = self.legacy.program.version.clone();
-        (self.legacy.restart.clone(), version)
+    /// The restart that this is part of.
+    pub(crate) fn restart(&self) -> Restart {
+        self.legacy.restart.clone()
+    }
+
+    /// The program that has left this.
+    pub(crate) fn former(&self) -> Former {
+        let sources = Sources::decode(&self.legacy.config.former);
+        Former {
+            version: self.legacy.program.version.clone(),
+            config: sources.and_then(|sources| sources.config().ok()),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::{PEERS, Place, Pulse, SIGNALS, Supervisor, Worker};
 use crate::link::Link;
 use crate::runtime_dir::RuntimeDir;
 use crate::scoreboard::Scoreboard;
-use crate::start::adopt::Heritage;
+use crate::start::adopt::{Former, Heritage};
 use crate::start::error::StartError;
 use crate::start::listen;
 use crate::start::pidfile::Pidfile;
@@ -192,8 +192,9 @@ impl Supervisor {
 
     /// Begins to replace the workers, all of which the program before has
     /// started.
-    pub(crate) fn begin_with(&mut self, restart: legacy::Restart, from: &str) {
+    pub(crate) fn begin_with(&mut self, restart: legacy::Restart, former: &Former) {
         self.config_version += 1;
+        self.config_changed(former.config.as_ref());
         let (version, sources) = (self.config_version, self.sources.encode());
         self.tell_all(&ToWorker::Prepare { version, sources });
         for worker in self.workers.values_mut() {
@@ -201,7 +202,7 @@ impl Supervisor {
         }
         self.reloads.continue_from(self.config_version);
         self.begin_listening();
-        self.replace_all(restart, from);
+        self.replace_all(restart, &former.version);
     }
 
     /// Everything is as it was before a restart that could not be.

@@ -292,15 +292,9 @@ impl Supervisor {
         self.sources = sources;
         let old = std::mem::replace(&mut self.config, config);
         self.config_version = version;
-        self.renew_welcomes(&old);
-        self.old_hosts.forget();
-        self.ledger.forget_places();
         logging::apply(&self.config.settings);
-        self.statistics
-            .book
-            .on_length(self.config.settings.stats_period);
         self.tell_all(&ToWorker::Commit { version });
-        self.renew_limits();
+        self.config_changed(Some(&old));
         log::info!("config version {version} is in effect");
         let patience = self.config.settings.console_timeout;
         let others = self.worker_tokens().into_iter();
@@ -313,6 +307,17 @@ impl Supervisor {
             slow: waiting_for,
             deadline: (!patience.is_zero()).then(|| self.now + patience),
         });
+    }
+
+    /// Puts the configuration into effect in the books, in place of the one
+    /// before, if that is known.
+    pub(crate) fn config_changed(&mut self, old: Option<&Config>) {
+        self.renew_welcomes(old);
+        self.old_hosts.forget();
+        self.ledger.forget_places();
+        let period = self.config.settings.stats_period;
+        self.statistics.book.on_length(period);
+        self.renew_limits();
     }
 
     fn committed(&mut self, reload: Committing) {

@@ -29,7 +29,10 @@ impl Supervisor {
     }
 
     /// Forgets what is not sure to be true after a change of configuration.
-    pub(crate) fn renew_welcomes(&mut self, old: &Config) {
+    pub(crate) fn renew_welcomes(&mut self, old: Option<&Config>) {
+        let Some(old) = old else {
+            return self.welcomes.forget(|_| false);
+        };
         let changed = self.config.changed_databases(old);
         let config = &self.config;
         self.welcomes.forget(|pool| {

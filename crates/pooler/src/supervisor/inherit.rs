@@ -101,6 +101,9 @@ impl Supervisor {
             elders_told: true,
             ..Self::begin(beginning, now)
         };
+        if let Some(service) = &mut supervisor.service {
+            service.go_on();
+        }
         supervisor.take_places(&legacy, &mut inherited, back);
         supervisor.take_workers(&legacy, &mut inherited);
         for peer in &legacy.peers {

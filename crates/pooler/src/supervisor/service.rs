@@ -64,6 +64,11 @@ impl Service {
         })
     }
 
+    /// Another program has told it that a reload has begun.
+    pub(crate) fn go_on(&mut self) {
+        self.phase = Phase::Reloading;
+    }
+
     fn next_deadline(&self) -> Instant {
         match self.watchdog {
             Some(_) => self.watchdog_at.min(self.status_at),

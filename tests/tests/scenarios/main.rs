@@ -69,6 +69,7 @@ mod restart_deaths;
 mod restart_refused;
 mod restart_sessions;
 mod restart_slots;
+mod restart_stopped;
 mod rolling_restart;
 mod rust_postgres;
 mod server_asks_to_go;

@@ -94,6 +94,12 @@ impl Hangs {
 }
 
 impl Pulse {
+    /// That of a worker for which others accept already.
+    pub(crate) fn suspect(swept: u64) -> Self {
+        let still = SUSPECT;
+        Self { swept, still }
+    }
+
     /// Looks once; true if something has changed.
     fn look(&mut self, swept: u64) -> bool {
         if self.swept == swept {
@@ -340,6 +346,16 @@ mod tests {
         let mut pulse = still(SUSPECT);
         assert!(pulse.is_suspect());
         assert!(pulse.look(2));
+        assert!(!pulse.is_suspect());
+    }
+
+    #[test]
+    fn worker_that_was_suspect_before_the_first_look_is_so_until_it_sweeps() {
+        let mut pulse = Pulse::suspect(7);
+        assert!(pulse.is_suspect());
+        assert!(!pulse.look(7));
+        assert!(pulse.is_suspect());
+        assert!(pulse.look(8));
         assert!(!pulse.is_suspect());
     }
 

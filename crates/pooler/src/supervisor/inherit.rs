@@ -150,7 +150,7 @@ impl Supervisor {
                 continue;
             };
             let link = worker.link.as_ref();
-            let taken = Worker {
+            let mut taken = Worker {
                 id: worker.id,
                 pid: Pid::from_raw(i32::try_from(worker.pid).unwrap_or_default()),
                 link: link.and_then(|link| take_link(link, inherited)),
@@ -169,7 +169,12 @@ impl Supervisor {
                 && let Some(place) = self.places.get_mut(&slot)
                 && place.worker == Some(token)
             {
-                place.vacant_since = None;
+                if place.adopter.is_some() {
+                    // It did not turn: else it would have its slot back.
+                    taken.pulse = Pulse::suspect(cell.swept());
+                } else {
+                    place.vacant_since = None;
+                }
             }
             self.workers.insert(token, taken);
         }

@@ -45,6 +45,10 @@ impl Supervisor {
                 place.generation = place.generation.saturating_add(1);
                 place.respawn_at = Some(self.now);
             }
+            if place.retired {
+                // Its worker may have died a moment ago.
+                place.respawn_at = None;
+            }
         }
         // Whoever has asked is answered before its worker leaves.
         let last = match asker {

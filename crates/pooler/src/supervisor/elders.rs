@@ -28,14 +28,13 @@ use pgskein_pool::control::ToWorker;
 use pgskein_pool::drain_order::{DrainKind, DrainOrder};
 use pgskein_pool::ledger::WorkerId;
 use pgskein_pool::runtime::{FromSupervisor, Order, Scope};
-use pgskein_protocol::key::Slot;
 
 use self::joining::Joined;
 pub(super) use self::joining::Joining;
 use super::hang::Pulse;
 use super::hear::limits;
 use super::{Supervisor, Worker};
-use crate::runtime_dir::{Orphan, peer_socket_path};
+use crate::runtime_dir::Orphan;
 use crate::scoreboard::{Cell, Scoreboard};
 
 /// The generation of a group beside these workers.
@@ -98,7 +97,7 @@ impl Supervisor {
         log::info!("worker {slot} of generation {generation}: gone, servers={servers}");
         self.forget(token, &worker);
         self.hangs.on_death(token);
-        self.remove_peer_socket_of(slot, generation);
+        self.remove_peer_socket(slot, generation);
     }
 
     /// Asks these elders to leave.
@@ -195,11 +194,6 @@ impl Supervisor {
             state: self.orders.state().clone(),
             order: Order::Resume(Scope::All),
         })
-    }
-
-    fn remove_peer_socket_of(&self, slot: Slot, generation: u32) {
-        let path = peer_socket_path(self.runtime_dir.path(), slot, generation);
-        let _gone_either_way = std::fs::remove_file(path);
     }
 
     /// A cell for an elder, and whether that is on the scoreboard of the group.

@@ -58,11 +58,7 @@ pub(crate) fn pass_on() -> nix::Result<()> {
     // SAFETY: as in [`keep`].
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
     Errno::result(result)?;
-    let (raise, capability): (libc::c_ulong, libc::c_ulong) =
-        (2, libc::c_ulong::from(NET_BIND_SERVICE));
-    // SAFETY: all arguments are numbers, and those that are not used are 0.
-    let result = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, capability, 0, 0) };
-    Errno::result(result).map(|_| ())
+    ambient(RAISE).map(|_| ())
 }
 
 /// Whether the capability came with this program, by [`pass_on`] of another
@@ -72,11 +68,19 @@ pub(crate) fn pass_on() -> nix::Result<()> {
 ///
 /// The error of `prctl(2)`.
 pub(crate) fn were_passed_on() -> nix::Result<bool> {
-    let (is_set, capability): (libc::c_ulong, libc::c_ulong) =
-        (1, libc::c_ulong::from(NET_BIND_SERVICE));
-    // SAFETY: as in [`pass_on`].
-    let result = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, is_set, capability, 0, 0) };
-    Errno::result(result).map(|is_set| is_set == 1)
+    ambient(IS_SET).map(|is_set| is_set == 1)
+}
+
+/// Does something with the capability in the set that execution keeps.
+fn ambient(operation: libc::c_ulong) -> nix::Result<libc::c_int> {
+    let capability = libc::c_ulong::from(NET_BIND_SERVICE);
+    // As wide as the kernel reads it: a variadic argument is not widened.
+    let unused: libc::c_ulong = 0;
+    // SAFETY: all arguments are numbers as wide as the kernel reads them, and
+    // those that are not used are 0.
+    let result =
+        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, operation, capability, unused, unused) };
+    Errno::result(result)
 }
 
 #[repr(C)]
@@ -95,3 +99,7 @@ struct Data {
 
 const VERSION_3: u32 = 0x2008_0522;
 const NET_BIND_SERVICE: u32 = 10;
+
+/// `PR_CAP_AMBIENT_IS_SET` and `PR_CAP_AMBIENT_RAISE`.
+const IS_SET: libc::c_ulong = 1;
+const RAISE: libc::c_ulong = 2;

@@ -182,7 +182,7 @@ impl Supervisor {
     pub(crate) fn on_successor_death(&mut self, how: &str) {
         let current = self.replacement.as_mut().and_then(|all| all.current.take());
         if let Some(Current::Starting { slot, failures, .. }) = current {
-            if failures < MOST_FAILURES {
+            if failures < MOST_FAILURES && !self.is_draining() {
                 self.start_successor(slot, failures + 1);
             } else {
                 self.stop_replacing(&format!("the successor of worker {slot} {how}"));
@@ -409,10 +409,17 @@ impl Supervisor {
 
     /// Replaces no more workers: those that are left go on.
     fn stop_replacing(&mut self, why: &str) {
+        let current = self.replacement.as_ref().and_then(|all| all.current);
+        if let Some(Current::Starting { successor, .. }) = current {
+            // It may have said that it serves, and then the slot is its own.
+            self.read_link(successor);
+        }
         let Some(replacement) = self.replacement.take() else {
             return;
         };
+        // One that starts while the group ends was told to end with it.
         if let Some(Current::Starting { successor, .. }) = replacement.current
+            && !self.is_draining()
             && let Some(worker) = self.workers.get_mut(&successor)
         {
             worker.kill_at = Some(self.now);

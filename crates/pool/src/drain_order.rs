@@ -9,7 +9,7 @@
 //! nor rate; it is still read.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgskein_protocol::key::Slot;
 
@@ -85,6 +85,22 @@ impl DrainKind {
 }
 
 impl DrainOrder {
+    /// What is left of the order at `now`, where its delay ends at `since`: for
+    /// a process that is told only then. A timeout that is over stays one.
+    pub fn left(&self, since: Instant, now: Instant) -> Self {
+        let passed = now.saturating_duration_since(since);
+        let left = |timeout: Duration| match timeout {
+            Duration::ZERO => timeout,
+            timeout => timeout.saturating_sub(passed).max(SHORTEST),
+        };
+        Self {
+            delay: since.saturating_duration_since(now),
+            timeout: left(self.timeout),
+            kill_timeout: left(self.kill_timeout),
+            ..self.clone()
+        }
+    }
+
     /// Appends the order to `out`, in version 2.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.id);
@@ -177,6 +193,10 @@ fn shutdown(number: u8) -> Result<DrainKind, Truncated> {
     }
 }
 
+/// What is left of a timeout that is over: the shortest that is written down
+/// as a time. Zero would be for ever.
+const SHORTEST: Duration = Duration::from_micros(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +245,38 @@ mod tests {
         unknown[16] = 4;
         let goaway = DrainOrder::decode_v1(&mut Octets(&unknown));
         assert_eq!(goaway, Err(Truncated));
+    }
+
+    #[test]
+    fn what_is_left_ends_when_the_order_would_have() {
+        let (given, second) = (Instant::now(), Duration::from_secs(1));
+        let order = DrainOrder {
+            kill_timeout: 60 * second,
+            ..order()
+        };
+        let since = given + order.delay;
+        for (passed, delay, timeout, kill_timeout) in [
+            (0, second, 30 * second, 60 * second),
+            (1, Duration::ZERO, 30 * second, 60 * second),
+            (11, Duration::ZERO, 20 * second, 50 * second),
+            (31, Duration::ZERO, SHORTEST, 30 * second),
+            (99, Duration::ZERO, SHORTEST, SHORTEST),
+        ] {
+            let expected = DrainOrder {
+                delay,
+                timeout,
+                kill_timeout,
+                ..order.clone()
+            };
+            assert_eq!(order.left(since, given + passed * second), expected);
+        }
+    }
+
+    #[test]
+    fn timeout_that_is_never_over_stays_so() {
+        let now = Instant::now();
+        let left = order().left(now, now + Duration::from_secs(99));
+        assert_eq!(left.kill_timeout, Duration::ZERO);
     }
 
     #[test]

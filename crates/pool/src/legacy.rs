@@ -44,7 +44,7 @@ pub struct Legacy {
     /// What is being asked of the group: reloads and settings that wait for
     /// their turn.
     pub asked: Vec<(Option<AskerId>, Asked)>,
-    /// Orders to go away that are in force, each with the rest of its delay.
+    /// What is left of the orders to go away that are in force.
     pub drains: Vec<DrainOrder>,
     /// Consoles that wait for tables of what was counted.
     pub tables: Vec<(AskerId, Topic)>,

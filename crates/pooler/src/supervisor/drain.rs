@@ -133,12 +133,10 @@ impl Supervisor {
         }
     }
 
-    /// The orders in force, each with what is left of its delay.
+    /// What is left of the orders in force.
     pub(crate) fn drains_in_force(&self) -> Vec<DrainOrder> {
-        let orders = self.drains.in_force().map(|(order, since)| DrainOrder {
-            delay: since.saturating_duration_since(self.now),
-            ..order.clone()
-        });
+        let orders = self.drains.in_force();
+        let orders = orders.map(|(order, since)| order.left(since, self.now));
         orders.collect()
     }
 

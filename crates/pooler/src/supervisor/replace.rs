@@ -334,10 +334,10 @@ impl Supervisor {
     fn order_to_leave(&self) -> DrainOrder {
         let limit = self.config.settings.restart_drain_timeout;
         let order = self.shutdown_order(DrainKind::WaitForClients);
-        let (id, waited) = match self.replacement.as_ref().map(|all| &all.purpose) {
+        let (id, since) = match self.replacement.as_ref().map(|all| &all.purpose) {
             Some(Purpose::Restart {
                 drain, asked_at, ..
-            }) => (*drain, self.now.saturating_duration_since(*asked_at)),
+            }) => (*drain, *asked_at),
             Some(Purpose::GoAway(goaway)) => {
                 // As whoever has asked them to go has said.
                 return DrainOrder {
@@ -348,19 +348,15 @@ impl Supervisor {
                     ..order
                 };
             }
-            None => (order.id, Duration::ZERO),
+            None => (order.id, self.now),
         };
-        let timeout = match limit.saturating_sub(waited) {
-            Duration::ZERO if !limit.is_zero() => SHORTEST,
-            left => left,
-        };
-        DrainOrder {
+        let order = DrainOrder {
             id,
-            delay: Duration::ZERO,
-            timeout,
+            timeout: limit,
             kill_timeout: Duration::ZERO,
             ..order
-        }
+        };
+        order.left(since, self.now)
     }
 
     fn expect_ready(&mut self) {
@@ -451,6 +447,3 @@ impl Supervisor {
 
 /// How often a successor may die before the restart is stopped.
 const MOST_FAILURES: u32 = 2;
-
-/// What is left of a timeout that is over; zero would be for ever.
-const SHORTEST: Duration = Duration::from_micros(1);

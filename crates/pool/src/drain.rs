@@ -285,6 +285,21 @@ impl Drains {
         orders.find_map(|order| order.poll_report(now))
     }
 
+    /// Whoever is reported to has heard nothing yet: every order is due to be
+    /// reported. Gives what there is to say of those that were forgotten here.
+    pub fn report_anew(&mut self) -> Vec<Report> {
+        for order in &mut self.orders {
+            order.report_anew();
+        }
+        let known = |id: &[u8; 16]| self.orders.iter().any(|order| order.order.id == *id);
+        let forgotten = self.seen.iter().filter(|id| !known(id));
+        let reports = forgotten.map(|id| Report {
+            id: *id,
+            counts: Counts::default(),
+        });
+        reports.collect()
+    }
+
     /// Every order in force or ended lately, with the end of its delay and how
     /// far it has come.
     pub fn progress(&self) -> impl Iterator<Item = (&DrainOrder, Instant, Counts)> {

@@ -193,6 +193,23 @@ fn limits_and_periods_of_the_new_files_hold_at_once() {
     }
 }
 
+#[test]
+fn end_of_an_order_to_go_away_is_seen_after_the_restart() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let asked = pooler.connect_to_worker(1);
+    pooler.console("GOAWAY ALL");
+    asked.wait_parameter("disconnect_requested", "on");
+    // Nobody of this worker was asked, and it stays as long as this one does.
+    let later = pooler.connect_to_worker(2);
+    restart(&pooler);
+    later.wait_parameter("disconnect_requested", "on");
+    assert!(!pooler.log_contains("all who were asked to go have left"));
+    asked.close();
+    pooler.wait_log("all who were asked to go have left");
+    assert_eq!(later.value("select 'there'"), "there");
+}
+
 /// Queries that were counted of the database of the clients here.
 fn queries(pooler: &Pooler) -> u64 {
     let rows = pooler

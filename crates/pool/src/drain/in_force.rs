@@ -224,6 +224,11 @@ impl InForce {
         })
     }
 
+    /// What was reported is not known any more.
+    pub(super) fn report_anew(&mut self) {
+        self.reported = None;
+    }
+
     /// An order to go away ends with the last client that it covers.
     pub(super) fn note_end(&mut self, now: Instant) {
         if !self.is_shutdown() && self.members.is_empty() {

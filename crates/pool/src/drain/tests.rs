@@ -313,6 +313,24 @@ fn reports_changes_once_a_second_and_the_end_at_once() {
     assert_eq!(drains.poll_report(now + 9 * SECOND), None);
 }
 
+#[test]
+fn reports_anew_to_whoever_knows_nothing_also_of_what_was_forgotten() {
+    let now = Instant::now();
+    let mut drains = Drains::default();
+    drains.obey(goaway(1), now, [], now);
+    drains.obey(goaway(2), now, members(1), now);
+    while drains.poll_report(now).is_some() {}
+    assert_eq!(drains.report_anew(), []);
+    let mut again: Vec<Report> = Vec::new();
+    again.extend(std::iter::from_fn(|| drains.poll_report(now)));
+    assert_eq!(again, [report(1, 0, 0), report(2, 0, 1)]);
+    drains.forget_ended(now);
+    drains.forget_ended(now + SHOWN);
+    assert_eq!(drains.report_anew(), [report(1, 0, 0)]);
+    assert_eq!(drains.poll_report(now), Some(report(2, 0, 1)));
+    assert_eq!(drains.poll_report(now), None);
+}
+
 fn worker(number: u8) -> WorkerId {
     WorkerId {
         slot: Slot::new(number).unwrap(),

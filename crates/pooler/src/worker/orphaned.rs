@@ -82,7 +82,8 @@ impl Worker {
         self.count_all_present();
     }
 
-    /// Says what leases it has, and then anew what it wants.
+    /// Says what leases it has, and then anew what it wants and how far its
+    /// drains have come.
     pub(super) fn report_leases(&mut self) {
         for report in self.reports() {
             self.tell_supervisor(&ToSupervisor::Lease(report));
@@ -93,6 +94,9 @@ impl Worker {
             statement_key: self.statements.key(),
         });
         self.report_hosts();
+        for report in self.drains.report_anew() {
+            self.tell_supervisor(&ToSupervisor::Drain(report));
+        }
         let pools: Vec<PoolId> = self.pools.iter().map(|(id, _)| id).collect();
         for id in pools {
             if let Some(pool) = self.pools.get_mut(id) {

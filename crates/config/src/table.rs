@@ -39,7 +39,8 @@ settings! {
         job_name: Text = "pgbouncer", Restart, Supported;
 
         /// Longest time that a new worker may take until it serves; then it is killed and started
-        /// again. 0 means any time.
+        /// again, or if it was to succeed another one, RESTART replaces no more of them. The
+        /// program that RESTART checks has as long to answer. 0 means any time.
         worker_start_timeout: Seconds = "30", Now, Supported;
 
         /// A worker whose event loop does not turn for this long, and for 2 s at least, is killed

@@ -1,8 +1,9 @@
 //! Adopt: this program takes the place of another one, in the same process.
 //!
 //! What that has left is understood first, as it was when it was only checked;
-//! then its descriptors are claimed. If anything of it fails before this program
-//! serves, it executes the other program again, with the same state.
+//! then its descriptors are claimed. If this program finds, before it serves, that
+//! any of it fails, it executes the other program again, with the same state. If it
+//! panics or is killed here, the workers have no supervisor any more.
 
 use std::error::Error;
 use std::ffi::OsStr;

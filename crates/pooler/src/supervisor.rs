@@ -27,17 +27,16 @@ mod service;
 mod show;
 mod signals;
 mod statistics;
+mod tokens;
 mod welcomes;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -65,6 +64,7 @@ use self::restart::Check;
 use self::service::Service;
 use self::signals::Signals;
 use self::statistics::Statistics;
+use self::tokens::deregister;
 use crate::link::Link;
 use crate::runtime_dir::{Orphan, RuntimeDir, supervisor_socket_path};
 use crate::scoreboard::{Cell, Scoreboard};
@@ -362,8 +362,7 @@ impl Supervisor {
         }
         if let Some(link) = worker.link.take() {
             log::debug!("worker {}: control link: {why}", worker.id.slot);
-            let fd = link.as_raw_fd();
-            let _closed_next = self.poll.registry().deregister(&mut SourceFd(&fd));
+            deregister(&self.poll, &link);
             worker.kill_at = Some(self.now + LAST_WORDS);
         }
     }

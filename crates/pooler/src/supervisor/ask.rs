@@ -6,6 +6,7 @@ use pgskein_pool::legacy::AskerId;
 
 use super::Supervisor;
 use super::reload::Change;
+use super::tokens::{number_of, token_of};
 
 /// Whoever wants to know what has come of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,7 +23,7 @@ impl Asker {
         match *self {
             Self::Signal => None,
             Self::Worker { token, request } => Some(AskerId {
-                worker: u32::try_from(token.0).unwrap_or(u32::MAX),
+                worker: number_of(token),
                 request,
             }),
         }
@@ -31,7 +32,7 @@ impl Asker {
     /// Who is called so.
     pub(crate) fn of_id(id: Option<AskerId>) -> Self {
         id.map_or(Self::Signal, |id| Self::Worker {
-            token: Token(id.worker as usize),
+            token: token_of(id.worker),
             request: id.request,
         })
     }
@@ -47,6 +48,14 @@ impl Supervisor {
             Asked::Restart => self.restart(asker),
             Asked::Move { client, to } => self.move_client(asker, client, to),
             Asked::Balance => self.balance(asker),
+        }
+    }
+
+    /// Tells a console what has come of what it has asked for. A signal was told
+    /// by the log already.
+    pub(crate) fn answer_console(&mut self, asker: Asker, outcome: Result<String, String>) {
+        if asker != Asker::Signal {
+            self.answer(asker, outcome);
         }
     }
 

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Poll};
+use mio::Poll;
 use pgskein_config::{Config, Sources};
 use pgskein_pool::client_places::ClientPlaces;
 use pgskein_pool::drain::DrainBook;
@@ -22,6 +20,7 @@ use super::reload::Reloads;
 use super::service::Service;
 use super::signals::Signals;
 use super::statistics::Statistics;
+use super::tokens::register_listener;
 use super::{PEERS, Place, SIGNALS, Supervisor, elders};
 use crate::runtime_dir::RuntimeDir;
 use crate::scoreboard::Scoreboard;
@@ -56,15 +55,9 @@ impl Supervisor {
         }
         let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
         let signals = Signals::block().map_err(StartError::system("take signals"))?;
-        for (fd, token) in [
-            (signals.as_raw_fd(), SIGNALS),
-            (foundation.peer.as_raw_fd(), PEERS),
-        ] {
-            let registry = poll.registry();
-            registry
-                .register(&mut SourceFd(&fd), token, Interest::READABLE)
-                .map_err(StartError::system("register with epoll"))?;
-        }
+        register_listener(&poll, &signals, SIGNALS)
+            .and_then(|()| register_listener(&poll, &foundation.peer, PEERS))
+            .map_err(StartError::system("register with epoll"))?;
         let mut statement_key = [0; 16];
         getrandom::fill(&mut statement_key)
             .map_err(|error| io::Error::other(error.to_string()))

@@ -16,6 +16,7 @@ use pgskein_pool::legacy::{
 
 use super::Supervisor;
 use super::restart::{RestartPlan, state_file};
+use super::tokens::number_of;
 use crate::logging;
 use crate::scoreboard::Scoreboard;
 use crate::start::program::version;
@@ -53,7 +54,7 @@ impl Supervisor {
             old_hosts: &self.old_hosts,
         };
         let peers = self.peers.iter().map(|(token, peer)| Peer {
-            token: number(*token),
+            token: number_of(*token),
             socket: peer.stream().as_raw_fd(),
             inbox: peer.inbox().to_vec(),
             left: peer.deadline().saturating_duration_since(now),
@@ -107,7 +108,7 @@ impl Supervisor {
         });
         Common {
             age: self.now.saturating_duration_since(self.started),
-            last_token: number(Token(self.last_token)),
+            last_token: number_of(Token(self.last_token)),
             runtime_dir: self.runtime_dir.path().to_owned(),
             lock: self.runtime_dir.lock_file().as_raw_fd(),
             peer: self.peer.as_raw_fd(),
@@ -126,8 +127,8 @@ impl Supervisor {
             failures: place.failures,
             retired: place.retired,
             listeners: place.listeners.iter().map(AsRawFd::as_raw_fd).collect(),
-            worker: place.worker.map(number),
-            adopter: place.adopter.map(number),
+            worker: place.worker.map(number_of),
+            adopter: place.adopter.map(number_of),
         });
         let fresh = plan.fresh.iter().map(|(slot, listeners)| Place {
             slot: *slot,
@@ -171,9 +172,4 @@ fn own_program() -> io::Result<File> {
         .read(true)
         .custom_flags((OFlag::O_PATH | OFlag::O_CLOEXEC).bits())
         .open("/proc/self/exe")
-}
-
-/// A token as a number that is carried.
-fn number(token: Token) -> u32 {
-    u32::try_from(token.0).unwrap_or(u32::MAX)
 }

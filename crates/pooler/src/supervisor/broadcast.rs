@@ -14,6 +14,7 @@ use pgskein_pool::peer::{PeerAnswer, PeerRequest};
 
 use super::Supervisor;
 use super::peers::fill;
+use super::tokens::{deregister, register};
 use crate::runtime_dir::{connect_to_peer, peer_sockets};
 
 /// One order on its way to one peer socket.
@@ -130,7 +131,7 @@ impl Supervisor {
             return;
         };
         if let State::Sent { stream, .. } = &broadcast.state
-            && let Err(error) = self.register(stream, token)
+            && let Err(error) = register(&self.poll, stream, token)
         {
             log::debug!("cannot wait for a peer: {error}");
             self.end_broadcast(token);
@@ -141,7 +142,7 @@ impl Supervisor {
         if let Some(broadcast) = self.broadcasts.remove(&token)
             && let State::Sent { stream, .. } = &broadcast.state
         {
-            self.deregister(stream);
+            deregister(&self.poll, stream);
         }
     }
 }

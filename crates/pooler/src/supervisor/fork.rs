@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
+use mio::Token;
 use nix::sys::signal::SigSet;
 use pgskein_pool::ledger::WorkerId;
 use pgskein_protocol::key::Slot;
 
 use super::hang::Pulse;
+use super::tokens::{number_of, register, token_of};
 use super::{Supervisor, Worker, backoff, signals};
 use crate::link::Link;
 use crate::logging;
@@ -70,7 +70,7 @@ impl Supervisor {
         cell.claim(slot, generation);
         let title = self.title.as_ref();
         let pid = process::spawn(|| be_worker(setup, title))?;
-        let fd = ours.as_raw_fd();
+        let registered = register(&self.poll, &ours, token);
         let id = Self::worker_id(slot, generation, token);
         log::debug!("worker {slot}: started, pid={pid}");
         let worker = Worker {
@@ -89,9 +89,7 @@ impl Supervisor {
             kill_at: None,
         };
         self.workers.insert(token, worker);
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let registry = self.poll.registry();
-        if let Err(error) = registry.register(&mut SourceFd(&fd), token, both) {
+        if let Err(error) = registered {
             self.give_up(token, &error.to_string());
         }
         self.prepare_newcomer(token);
@@ -135,12 +133,12 @@ impl Supervisor {
         WorkerId {
             slot,
             generation,
-            incarnation: u32::try_from(token.0).unwrap_or(u32::MAX),
+            incarnation: number_of(token),
         }
     }
 
     pub(crate) fn token_of(id: WorkerId) -> Token {
-        Token(id.incarnation as usize)
+        token_of(id.incarnation)
     }
 }
 

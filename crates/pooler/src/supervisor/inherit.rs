@@ -2,11 +2,9 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Interest, Poll, Token};
+use mio::Poll;
 use nix::unistd::Pid;
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::legacy::{self, Common, Legacy};
@@ -16,6 +14,7 @@ use super::begin::Beginning;
 use super::peers::PeerConnection;
 use super::signals::Signals;
 use super::statistics::Statistics;
+use super::tokens::{register, register_listener, token_of};
 use super::{PEERS, Place, Pulse, SIGNALS, Supervisor, Worker};
 use crate::link::Link;
 use crate::runtime_dir::RuntimeDir;
@@ -90,7 +89,7 @@ impl Supervisor {
             config_version: legacy.config.version,
             pidfile: common.pidfile.clone().map(Pidfile::inherited),
             unix,
-            last_token: common.last_token as usize,
+            last_token: token_of(common.last_token).0,
             ledger: books.ledger,
             client_places: books.client_places,
             statement_key: common.statement_key.into(),
@@ -108,7 +107,7 @@ impl Supervisor {
         supervisor.take_workers(&legacy, &mut inherited);
         for peer in &legacy.peers {
             if let Some(socket) = inherited.take(peer.socket) {
-                let token = Token(peer.token as usize);
+                let token = token_of(peer.token);
                 let deadline = now + peer.left;
                 let peer = PeerConnection::inherited(socket.into(), peer.inbox.clone(), deadline);
                 supervisor.peers.insert(token, peer);
@@ -130,8 +129,8 @@ impl Supervisor {
             let mut taken = Place::new(listeners, place.generation, self.now);
             taken.retired = place.retired;
             taken.failures = place.failures;
-            taken.worker = place.worker.map(|worker| Token(worker as usize));
-            taken.adopter = place.adopter.map(|worker| Token(worker as usize));
+            taken.worker = place.worker.map(token_of);
+            taken.adopter = place.adopter.map(token_of);
             if place.generation == 0 {
                 taken.generation = newest.unwrap_or_default().saturating_add(1);
             }
@@ -193,7 +192,7 @@ impl Supervisor {
             self.ask(Asker::of_id(*asker), asked.clone());
         }
         for (asker, topic) in &legacy.tables {
-            let worker = Token(asker.worker as usize);
+            let worker = token_of(asker.worker);
             self.ask_for_statistics(worker, asker.request, *topic);
         }
     }
@@ -236,23 +235,7 @@ impl Supervisor {
 fn prepare(legacy: &Legacy, inherited: &Inherited) -> Result<Prepared, StartError> {
     let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
     let signals = Signals::block().map_err(StartError::system("take signals"))?;
-    let register = |number: RawFd, token: Token, interest: Interest| {
-        let registry = poll.registry();
-        registry
-            .register(&mut SourceFd(&number), token, interest)
-            .map_err(StartError::system("register with epoll"))
-    };
-    register(signals.as_raw_fd(), SIGNALS, Interest::READABLE)?;
-    register(legacy.common.peer, PEERS, Interest::READABLE)?;
-    let both = Interest::READABLE | Interest::WRITABLE;
-    for worker in &legacy.workers {
-        if let Some(link) = &worker.link {
-            register(link.socket, Supervisor::token_of(worker.id), both)?;
-        }
-    }
-    for peer in &legacy.peers {
-        register(peer.socket, Token(peer.token as usize), both)?;
-    }
+    register_all(&poll, &signals, legacy).map_err(StartError::system("register with epoll"))?;
     let scoreboard = inherited
         .duplicate(legacy.common.scoreboard)
         .and_then(Scoreboard::open)
@@ -262,6 +245,20 @@ fn prepare(legacy: &Legacy, inherited: &Inherited) -> Result<Prepared, StartErro
         signals,
         scoreboard,
     })
+}
+
+fn register_all(poll: &Poll, signals: &Signals, legacy: &Legacy) -> io::Result<()> {
+    register_listener(poll, signals, SIGNALS)?;
+    register_listener(poll, &legacy.common.peer, PEERS)?;
+    for worker in &legacy.workers {
+        if let Some(link) = &worker.link {
+            register(poll, &link.socket, Supervisor::token_of(worker.id))?;
+        }
+    }
+    for peer in &legacy.peers {
+        register(poll, &peer.socket, token_of(peer.token))?;
+    }
+    Ok(())
 }
 
 /// Locks the folder again, which is locked by the same file.

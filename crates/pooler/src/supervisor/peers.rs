@@ -1,18 +1,18 @@
 //! The supervisor's own peer socket, over which it gets orders to drain.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
+use mio::Token;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::geteuid;
 use pgskein_pool::peer::{PeerAnswer, PeerError, PeerRequest};
 
 use super::Supervisor;
+use super::tokens::{deregister, register};
 
 /// A connection to the supervisor's peer socket.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Supervisor {
             // somebody who does not read.
             let _nobody_reads = peer.stream.write(&bytes);
         }
-        self.deregister(&peer.stream);
+        deregister(&self.poll, &peer.stream);
     }
 
     /// Closes connections over which no request came.
@@ -108,22 +108,9 @@ impl Supervisor {
         let due = self.peers.iter().filter(|(_, peer)| peer.deadline <= now);
         for token in due.map(|(token, _)| *token).collect::<Vec<_>>() {
             if let Some(peer) = self.peers.remove(&token) {
-                self.deregister(&peer.stream);
+                deregister(&self.poll, &peer.stream);
             }
         }
-    }
-
-    pub(crate) fn register(&self, stream: &UnixStream, token: Token) -> io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let fd = stream.as_raw_fd();
-        self.poll
-            .registry()
-            .register(&mut SourceFd(&fd), token, both)
-    }
-
-    pub(crate) fn deregister(&self, stream: &UnixStream) {
-        let fd = stream.as_raw_fd();
-        let _closed_next = self.poll.registry().deregister(&mut SourceFd(&fd));
     }
 
     fn greet(&mut self, stream: UnixStream) -> io::Result<()> {
@@ -136,7 +123,7 @@ impl Supervisor {
         }
         stream.set_nonblocking(true)?;
         let token = self.next_token();
-        self.register(&stream, token)?;
+        register(&self.poll, &stream, token)?;
         let peer = PeerConnection {
             stream,
             inbox: Vec::new(),

@@ -1,13 +1,12 @@
 //! The death of a worker.
 
 use mio::Token;
-use mio::unix::SourceFd;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use pgskein_pool::ledger::WorkerId;
-use std::os::fd::AsRawFd;
 
+use super::tokens::deregister;
 use super::{Supervisor, Worker};
 
 impl Supervisor {
@@ -76,8 +75,7 @@ impl Supervisor {
     /// Drops what is kept for the worker, apart from its slot.
     pub(super) fn forget(&mut self, token: Token, worker: &Worker) {
         if let Some(link) = &worker.link {
-            let fd = link.as_raw_fd();
-            let _closed_next = self.poll.registry().deregister(&mut SourceFd(&fd));
+            deregister(&self.poll, link);
         }
         self.scoreboard.bury(worker.cell);
         let linger = self.config.settings.lease_linger;

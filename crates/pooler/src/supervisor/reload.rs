@@ -331,9 +331,8 @@ impl Supervisor {
     }
 
     fn answer_all(&mut self, askers: &[Asker], outcome: &Result<String, String>) {
-        // Signals are told by the log as it goes.
-        for asker in askers.iter().filter(|asker| **asker != Asker::Signal) {
-            self.answer(*asker, outcome.clone());
+        for asker in askers {
+            self.answer_console(*asker, outcome.clone());
         }
     }
 }

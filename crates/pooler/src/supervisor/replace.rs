@@ -398,9 +398,7 @@ impl Supervisor {
                 "{clients} clients of the generation before go over as each comes to rest"
             ));
         }
-        if asker != Asker::Signal {
-            self.answer(asker, Ok(notice));
-        }
+        self.answer_console(asker, Ok(notice));
     }
 
     /// Replaces no more workers: those that are left go on.
@@ -429,9 +427,7 @@ impl Supervisor {
             Purpose::Restart { asker, .. } => {
                 let why = format!("restart stopped: {why}");
                 log::error!("{why}");
-                if asker != Asker::Signal {
-                    self.answer(asker, Err(why));
-                }
+                self.answer_console(asker, Err(why));
             }
             Purpose::GoAway(goaway) => {
                 log::error!("{} keeps its slot: {why}", goaway.scope);

@@ -152,9 +152,7 @@ impl Supervisor {
     pub(crate) fn refuse_restart(&mut self, asker: Asker, why: &str) {
         let why = format!("not restarted: {why}");
         log::error!("{}", why.replace('\n', "; "));
-        if asker != Asker::Signal {
-            self.answer(asker, Err(why));
-        }
+        self.answer_console(asker, Err(why));
     }
 
     fn obstacle(&self) -> Option<Obstacle> {

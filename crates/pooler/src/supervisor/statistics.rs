@@ -11,18 +11,19 @@ use pgskein_pool::legacy::AskerId;
 use pgskein_pool::statistics::{Book, BookAction, Group, Summary};
 
 use super::Supervisor;
+use super::tokens::number_of;
 
 /// The book, and who has asked what.
 #[derive(Debug)]
 pub(crate) struct Statistics {
     pub book: Book,
     /// By the number of the round.
-    askers: BTreeMap<u64, Asker>,
+    inquiries: BTreeMap<u64, Inquiry>,
 }
 
 /// A console, or its worker, that waits for a table.
 #[derive(Debug)]
-struct Asker {
+struct Inquiry {
     worker: Token,
     request: u64,
     topic: Topic,
@@ -33,25 +34,25 @@ impl Statistics {
     pub(crate) fn of(book: Book) -> Self {
         Self {
             book,
-            askers: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
         }
     }
 
     /// Who waits for which table.
     pub(crate) fn waiting(&self) -> Vec<(AskerId, Topic)> {
-        let askers = self.askers.values().map(|asker| {
-            let worker = u32::try_from(asker.worker.0).unwrap_or(u32::MAX);
-            let request = asker.request;
-            (AskerId { worker, request }, asker.topic)
+        let waiting = self.inquiries.values().map(|inquiry| {
+            let worker = number_of(inquiry.worker);
+            let request = inquiry.request;
+            (AskerId { worker, request }, inquiry.topic)
         });
-        askers.collect()
+        waiting.collect()
     }
 
     /// Nothing was counted yet.
     pub(crate) fn new(period: Duration, now: Instant) -> Self {
         Self {
             book: Book::new(period, now),
-            askers: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
         }
     }
 }
@@ -82,21 +83,21 @@ impl Supervisor {
             timeout => PATIENCE.min(timeout / 2),
         };
         let round = self.statistics.book.ask(patience, self.now);
-        let asker = Asker {
+        let inquiry = Inquiry {
             worker,
             request,
             topic,
         };
-        self.statistics.askers.insert(round, asker);
+        self.statistics.inquiries.insert(round, inquiry);
     }
 
     fn tell_statistics(&mut self, round: u64, group: &Group) {
-        let Some(asker) = self.statistics.askers.remove(&round) else {
+        let Some(inquiry) = self.statistics.inquiries.remove(&round) else {
             return;
         };
-        let (request, topic) = (asker.request, asker.topic);
+        let (request, topic) = (inquiry.request, inquiry.topic);
         let rows = encode_rows(topic.table(), &group.rows(topic));
-        self.tell(asker.worker, &ToWorker::Shown { request, rows });
+        self.tell(inquiry.worker, &ToWorker::Shown { request, rows });
     }
 
     fn log_period(&self, group: &Group) {

@@ -6,14 +6,13 @@
 //! connections waits.
 
 use std::io;
-use std::os::fd::AsRawFd;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
+use mio::Token;
 use nix::sys::signal::{Signal, kill};
 
 use super::super::Supervisor;
 use super::super::hang::LOOK;
+use super::super::tokens::{deregister, register};
 use super::{IDS_APART, Joined, Joining};
 
 impl Supervisor {
@@ -89,8 +88,7 @@ impl Supervisor {
             return;
         };
         if let Some(connection) = joining.connection() {
-            let fd = connection.as_raw_fd();
-            let _closed_next = self.poll.registry().deregister(&mut SourceFd(&fd));
+            deregister(&self.poll, &connection);
         }
         let (slot, generation) = (joining.orphan.slot, joining.orphan.generation);
         log::warn!("worker {slot} of generation {generation}: does not join: {error}");
@@ -105,10 +103,7 @@ impl Supervisor {
             let Some(connection) = joining.connection() else {
                 return Ok(None);
             };
-            let fd = connection.as_raw_fd();
-            let both = Interest::READABLE | Interest::WRITABLE;
-            let registry = self.poll.registry();
-            registry.register(&mut SourceFd(&fd), token, both)?;
+            register(&self.poll, &connection, token)?;
         }
         joining.go_on()
     }

@@ -59,13 +59,13 @@ fn no_query_is_answered_by_the_close_of_its_connection() {
     let settings =
         "workers = 2\npool_mode = transaction\nmax_client_conn = 300\ndrain_timeout = 0.3";
     let pooler = Pooler::start(&postgres, settings);
-    let clients: Vec<Client> = (0..30).map(|_| pooler.connect()).collect();
+    let connect = |_| (Instant::now(), pooler.connect());
+    let clients: Vec<(Instant, Client)> = (0..30).map(connect).collect();
     thread::scope(|scope| {
-        for (client, think) in clients.into_iter().zip((1..=7).cycle()) {
+        for ((mut last, client), think) in clients.into_iter().zip((1..=7).cycle()) {
             scope.spawn(move || {
                 let end = Instant::now() + Duration::from_millis(1500);
                 let mut beat = Ticker::every(Duration::from_millis(think));
-                let mut last = Instant::now();
                 while Instant::now() < end {
                     let before = Instant::now();
                     let query = client.start_query("select 1");

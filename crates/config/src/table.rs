@@ -60,6 +60,11 @@ settings! {
         /// Port to listen on; it also names the unix socket.
         listen_port: Port = "6432", Start, Supported;
 
+        /// Whether a worker that accepts a connection passes it on to the worker with the fewest
+        /// clients, when that has at least two fewer: by itself the kernel spreads connections
+        /// unevenly.
+        balance: Flag = "1", Now, Supported;
+
         /// Connections that the kernel queues for each listener until they are accepted.
         listen_backlog: Count = "128", Start, Supported;
 

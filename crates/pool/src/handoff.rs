@@ -19,6 +19,7 @@
 //! a byte of its [`CargoKind`] and a body with a version and tagged fields, so
 //! that an older program can refuse what it does not understand.
 
+pub mod accepted;
 mod away;
 pub mod console;
 mod fields;

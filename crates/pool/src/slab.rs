@@ -48,6 +48,8 @@ ids! {
     ServerId;
     /// A connection that only carries a request between processes or a cancel.
     ErrandId;
+    /// A stream over which one worker hands connections to another.
+    WayId;
     /// A pool, inside one worker.
     PoolId;
 }

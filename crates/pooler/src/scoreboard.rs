@@ -16,11 +16,13 @@
 //!              pid, slot, generation, started, state, running since,
 //!              clients, waiting clients, servers, clean-ups, statements,
 //!              their bytes, changing its places, last sweep, clients moved away (and
-//!              in the upper half, those that could not), clients moved here
+//!              in the upper half, those that could not), clients moved here (and in
+//!              the upper half, those that are being passed on to it)
 //! word 4096    last words: pid of the process that is being aborted, number
 //!              of frames, frames
 //! ```
 
+mod balance;
 mod counts;
 mod last_words;
 mod places;
@@ -49,7 +51,7 @@ pub(crate) struct Scoreboard {
 
 /// One worker's place on the scoreboard.
 ///
-/// Copies are the same place. Only its worker writes it.
+/// Copies are the same place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell {
     words: &'static [AtomicU64; CELL_WORDS],
@@ -325,7 +327,7 @@ impl CellView {
             prepared_bytes: cell.load(PREPARED_BYTES),
             moved: narrow(cell.load(MOVED) & u64::from(u32::MAX)),
             unmoved: narrow(cell.load(MOVED) >> 32),
-            arrived: cell.load(ARRIVED),
+            arrived: cell.load(ARRIVED) & u64::from(u32::MAX),
         })
     }
 }

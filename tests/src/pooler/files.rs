@@ -83,6 +83,8 @@ pub(super) fn write_ini(
     set("admin_users", "postgres");
     set("stats_users", "carol");
     set("workers", &DEFAULT_WORKERS.to_string());
+    // Whoever wants a client of a chosen worker wants it to stay there.
+    set("balance", "0");
     if account.is_switched() {
         set("user", account.name());
     }

@@ -15,6 +15,15 @@ fn last_places_of_max_client_conn_go_to_exactly_as_many_as_there_are() {
 }
 
 #[test]
+fn last_places_are_given_once_while_clients_are_passed_on() {
+    let postgres = Postgres::start();
+    let settings = "workers = 4\npool_mode = transaction\nmax_client_conn = 6\nbalance = 1";
+    let pooler = Pooler::start(&postgres, settings);
+    let text = "no more connections allowed (max_client_conn)";
+    race(&pooler, &Login::new(), 6, text);
+}
+
+#[test]
 fn clients_of_a_database_are_limited_whichever_workers_they_race_for() {
     let postgres = Postgres::start();
     let address = postgres.address();

@@ -6,6 +6,7 @@
 use pgskein_tests as harness;
 
 mod authentication;
+mod balance;
 mod bursts;
 mod cancel;
 mod cancel_races;

@@ -1,5 +1,7 @@
 //! What a worker counts for those who look at the scoreboard.
 
+use std::sync::atomic::Ordering;
+
 use super::{ARRIVED, CLEANED, Cell, MOVED, PREPARED, PREPARED_BYTES};
 
 impl Cell {
@@ -26,6 +28,7 @@ impl Cell {
 
     /// Counts one more client that has come from a sibling.
     pub(crate) fn add_arrived(&self) {
-        self.set(ARRIVED, self.load(ARRIVED).wrapping_add(1));
+        // Siblings change its upper half.
+        self.words[ARRIVED].fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -9,7 +9,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{CELL_WORDS, CHANGING, CLIENTS, Cell, PLACES, Scoreboard};
+use super::{CELL_WORDS, CHANGING, CLIENTS, Cell, PID, PLACES, Scoreboard};
 
 impl Scoreboard {
     /// Takes one of `most` places for a client of this worker, if one is free.
@@ -36,6 +36,26 @@ impl Scoreboard {
         self.give_back(1);
         cell.words[CLIENTS].fetch_sub(1, Ordering::SeqCst);
         cell.words[CHANGING].store(0, Ordering::SeqCst);
+    }
+
+    /// Makes the place of a client of another worker that of `cell`; `pid` is the
+    /// process of that worker. False if its places were given back already.
+    ///
+    /// No moment has a place more or less.
+    pub(crate) fn hand_place(&self, from: Cell, pid: u32, cell: Cell) -> bool {
+        cell.words[CHANGING].store(1, Ordering::SeqCst);
+        // So that whoever counts anew notices it.
+        self.give_back(0);
+        let less = |count: u64| count.checked_sub(1);
+        let handed = from.load(PID) == u64::from(pid)
+            && from.words[CLIENTS]
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+                .is_ok();
+        if handed {
+            cell.words[CLIENTS].fetch_add(1, Ordering::SeqCst);
+        }
+        cell.words[CHANGING].store(0, Ordering::SeqCst);
+        handed
     }
 
     /// Places that are taken.
@@ -145,6 +165,49 @@ mod tests {
         assert_eq!(board.places_taken(), 4);
         board.bury(one);
         assert_eq!((board.places_taken(), two.clients()), (1, 1));
+    }
+
+    #[test]
+    fn hands_a_place_on_and_none_of_a_worker_that_was_reaped() {
+        let board = Scoreboard::create().unwrap();
+        let (one, two) = (cell(&board, 1), cell(&board, 2));
+        one.set_pid(4711);
+        assert!(board.take_place(one, 9));
+        assert!(board.take_place(one, 9));
+        assert!(!board.hand_place(one, 4712, two), "another process");
+        assert!(board.hand_place(one, 4711, two));
+        assert_eq!(
+            (one.clients(), two.clients(), board.places_taken()),
+            (1, 1, 2)
+        );
+        board.bury(one);
+        assert!(!board.hand_place(one, 4711, two));
+        assert_eq!((two.clients(), board.places_taken()), (1, 1));
+    }
+
+    #[test]
+    fn counts_right_while_places_are_handed_on_and_workers_are_reaped() {
+        let board = Scoreboard::create().unwrap();
+        let cells = [1, 2, 3].map(|slot| cell(&board, slot));
+        cells[0].set_pid(1);
+        for _ in 0..2_000 {
+            assert!(board.take_place(cells[0], u32::MAX));
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    assert!(board.hand_place(cells[0], 1, cells[1]));
+                }
+            });
+            for _ in 0..100 {
+                // It dies in the middle of a change that it has not begun.
+                assert!(board.take_place(cells[2], u32::MAX));
+                cells[2].words[CHANGING].store(1, Ordering::SeqCst);
+                board.bury(cells[2]);
+            }
+        });
+        assert_eq!((cells[0].clients(), cells[1].clients()), (1_000, 1_000));
+        assert_eq!(board.places_taken(), 2_000);
     }
 
     #[test]

@@ -1,13 +1,10 @@
 //! Descriptors: received from another process, and closed after a fork.
 
 use std::io;
-use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// Reads from a unix socket, with the descriptors that come along.
 ///
@@ -23,23 +20,85 @@ pub(crate) fn receive(
     bytes: &mut [u8],
     descriptors: &mut impl Extend<OwnedFd>,
 ) -> io::Result<usize> {
-    let mut space = cmsg_space!([RawFd; MAX_DESCRIPTORS]);
-    let mut slices = [IoSliceMut::new(bytes)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(received) = control {
-            descriptors.extend(received.into_iter().map(|fd| {
-                // SAFETY: the kernel has just made this descriptor for us and
-                // nobody else knows its number.
-                unsafe { OwnedFd::from_raw_fd(fd) }
-            }));
-        }
-    }
-    if message.flags.contains(MsgFlags::MSG_CTRUNC) {
+    let message = receive_message(socket, bytes)?;
+    if message.lost {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    Ok(message.bytes)
+    descriptors.extend(message.descriptors);
+    Ok(message.length)
+}
+
+/// What one read of a unix socket has given.
+///
+/// The kernel ends a read with the bytes that descriptors were sent with, so
+/// that those of two writes never come together.
+///
+/// Source: unix(7), "Ancillary messages".
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// So many bytes, 0 at the end of the stream.
+    pub length: usize,
+    /// What came along; close-on-exec.
+    pub descriptors: Vec<OwnedFd>,
+    /// There were more, for which this process has no room.
+    pub lost: bool,
+}
+
+/// Reads from a unix socket without waiting.
+///
+/// # Errors
+///
+/// The error of `recvmsg(2)`.
+pub(crate) fn receive_message(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Message> {
+    let mut space = [0_u64; CONTROL_WORDS];
+    let mut slice = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: the structure is made of integers and pointers, for which zero is
+    // a value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut slice;
+    header.msg_iovlen = 1;
+    header.msg_control = space.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&space);
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: all that the header points to lives until the end of this
+    // function, and is as long as it says.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
+    let length = usize::try_from(Errno::result(length)?).unwrap_or_default();
+    let mut descriptors = Vec::new();
+    // SAFETY: the kernel has filled in the header and what it points to.
+    let mut control = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    while !control.is_null() {
+        // SAFETY: the kernel has written a whole control message there, and
+        // those macros stay within what it has written.
+        let (message, data, next) = unsafe {
+            let next = libc::CMSG_NXTHDR(&raw const header, control);
+            (control.read_unaligned(), libc::CMSG_DATA(control), next)
+        };
+        control = next;
+        if (message.cmsg_level, message.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            continue;
+        }
+        // SAFETY: it computes a length and touches nothing.
+        let before = unsafe { libc::CMSG_LEN(0) } as usize;
+        let count = message.cmsg_len.saturating_sub(before) / size_of::<RawFd>();
+        for place in 0..count {
+            // SAFETY: the data of this message are so many descriptors, which
+            // the kernel has just made for us; nobody else knows their numbers.
+            let fd = unsafe {
+                let fd = data.cast::<RawFd>().add(place).read_unaligned();
+                OwnedFd::from_raw_fd(fd)
+            };
+            descriptors.push(fd);
+        }
+    }
+    Ok(Message {
+        length,
+        descriptors,
+        lost: header.msg_flags & libc::MSG_CTRUNC != 0,
+    })
 }
 
 /// A descriptor that the service manager has left to this process.
@@ -103,3 +162,76 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
 
 /// Most descriptors that one message can carry, the kernel's `SCM_MAX_FD`.
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
+
+/// Room for the header of a control message and so many descriptors.
+const CONTROL_WORDS: usize = 2 + MAX_DESCRIPTORS.div_ceil(2);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{IoSlice, Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+    use super::*;
+
+    fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[RawFd]) {
+        let rights = [ControlMessage::ScmRights(descriptors)];
+        let control = if descriptors.is_empty() {
+            &[]
+        } else {
+            &rights[..]
+        };
+        let slices = [IoSlice::new(bytes)];
+        let flags = MsgFlags::empty();
+        sendmsg::<()>(socket.as_raw_fd(), &slices, control, flags, None).unwrap();
+    }
+
+    #[test]
+    fn ends_a_read_where_descriptors_were_sent() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let (mut file, copy) = UnixStream::pair().unwrap();
+        send(&one, b"ab", &[]);
+        send(&one, b"cd", &[copy.as_raw_fd(); 2]);
+        send(&one, b"ef", &[copy.as_raw_fd(); 3]);
+        send(&one, b"gh", &[]);
+        let mut bytes = [0; 64];
+        let mut counts = Vec::new();
+        let mut last = None;
+        let mut all = Vec::new();
+        while all.len() < 8 {
+            let message = receive_message(other.as_fd(), &mut bytes).unwrap();
+            all.extend_from_slice(&bytes[..message.length]);
+            assert!(!message.lost);
+            if !message.descriptors.is_empty() {
+                counts.push(message.descriptors.len());
+            }
+            last = message.descriptors.into_iter().next().or(last);
+        }
+        assert_eq!((&all[..], &counts[..]), (&b"abcdefgh"[..], &[2, 3][..]));
+        file.write_all(b"x").unwrap();
+        let mut received = UnixStream::from(last.unwrap());
+        let mut byte = [0];
+        received.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+    }
+
+    #[test]
+    fn carries_as_many_as_the_kernel_lets_travel_together() {
+        let (one, other) = UnixStream::pair().unwrap();
+        send(&one, b"x", &[one.as_raw_fd(); MAX_DESCRIPTORS]);
+        let message = receive_message(other.as_fd(), &mut [0; 8]).unwrap();
+        assert_eq!((message.descriptors.len(), message.lost), (253, false));
+    }
+
+    #[test]
+    fn says_the_end_of_the_stream_and_that_nothing_has_come() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let error = receive_message(other.as_fd(), &mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(one);
+        let message = receive_message(other.as_fd(), &mut [0; 8]).unwrap();
+        assert_eq!(message.length, 0);
+    }
+}

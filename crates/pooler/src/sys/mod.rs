@@ -5,6 +5,7 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod descriptors;
+pub(crate) mod epoll;
 pub(crate) mod exec;
 pub(crate) mod last_words;
 pub(crate) mod process;

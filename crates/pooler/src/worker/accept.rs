@@ -6,13 +6,15 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use mio::net as mio_net;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use pgskein_config::Settings;
+use pgskein_pool::slab::ClientId;
 use pgskein_protocol::key::Slot;
 use socket2::SockRef;
 
@@ -22,6 +24,7 @@ use super::connect::tune;
 use super::reason::Reason;
 use super::stream::{Outbox, Socket, Stream};
 use super::token::Subject;
+use crate::sys::epoll;
 
 /// Everything that clients come from.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(super) struct Listeners {
     places: Vec<Option<Place>>,
     /// Whether any of them may have something to accept.
     readable: bool,
+    /// Whether one worker at a time is woken by the sockets that all share.
+    one_at_a_time: bool,
     /// Nothing is accepted for now.
     held: bool,
     /// Where siblings and the supervisor come from.
@@ -64,12 +69,14 @@ impl Listeners {
         tcp: Vec<TcpListener>,
         unix: Option<UnixListener>,
         peers: UnixListener,
+        one_at_a_time: bool,
     ) -> io::Result<Self> {
         let mut peers = mio_net::UnixListener::from_std(peers);
         registry.register(&mut peers, Subject::Peers.token(), Interest::READABLE)?;
         let mut listeners = Self {
             places: Vec::new(),
             readable: true,
+            one_at_a_time,
             held: false,
             peers,
         };
@@ -154,10 +161,33 @@ impl Listeners {
         self.held = held;
     }
 
-    /// Looks again at listeners whose last accept failed.
+    /// Has the sockets that all share wake one worker at a time, or all.
+    ///
+    /// One is enough where clients are passed on to those with fewer; without
+    /// that it would always be the same that gets them.
+    pub(super) fn wake_one(&mut self, registry: &Registry, one_at_a_time: bool) {
+        if std::mem::replace(&mut self.one_at_a_time, one_at_a_time) == one_at_a_time {
+            return;
+        }
+        for (number, place) in self.places.iter_mut().enumerate() {
+            let Some(place) = place.as_mut().filter(|place| place.slot.is_none()) else {
+                continue;
+            };
+            place.deregister(registry);
+            if let Err(error) = place.register(registry, number, one_at_a_time) {
+                log::error!("cannot wait for clients of the unix socket: {error}");
+            }
+            place.readable = true;
+            self.readable = true;
+        }
+    }
+
+    /// Looks again at listeners whose last accept failed, and at those of which
+    /// only one worker is told: it may be one that stands still.
     pub(super) fn look_again(&mut self) {
         for place in self.places.iter_mut().flatten() {
             place.readable |= std::mem::take(&mut place.starved);
+            place.readable |= self.one_at_a_time && place.slot.is_none();
             self.readable |= place.readable;
         }
     }
@@ -176,11 +206,7 @@ impl Listeners {
             readable: true,
             starved: false,
         };
-        let token = Subject::Listener(number).token();
-        match &mut place.listener {
-            Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE)?,
-            Listener::Unix(listener) => registry.register(listener, token, Interest::READABLE)?,
-        }
+        place.register(registry, number, self.one_at_a_time)?;
         match self.places.get_mut(number) {
             Some(free) => *free = Some(place),
             None => self.places.push(Some(place)),
@@ -209,11 +235,30 @@ impl Place {
         }
     }
 
+    fn register(
+        &mut self,
+        registry: &Registry,
+        number: usize,
+        one_at_a_time: bool,
+    ) -> io::Result<()> {
+        let token = Subject::Listener(number).token();
+        match &mut self.listener {
+            Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Listener::Unix(listener) if one_at_a_time => {
+                epoll::wait_alone(registry, listener.as_fd(), token.0 as u64)
+            }
+            Listener::Unix(listener) => {
+                let mut source = SourceFd(&listener.as_raw_fd());
+                registry.register(&mut source, token, Interest::READABLE)
+            }
+        }
+    }
+
     fn deregister(&mut self, registry: &Registry) {
         // What is not registered needs no deregistration.
         let _ = match &mut self.listener {
             Listener::Tcp(listener) => registry.deregister(listener),
-            Listener::Unix(listener) => registry.deregister(listener),
+            Listener::Unix(listener) => registry.deregister(&mut SourceFd(&listener.as_raw_fd())),
         };
     }
 }
@@ -288,11 +333,10 @@ impl Worker {
 
     fn accepted(&mut self, socket: Socket, origin: Origin) {
         let now = self.now;
-        let max_clients = self.config.settings.max_client_conn;
         let client = Client {
             stream: Stream::new(socket),
             queued: false,
-            counted: self.scoreboard.take_place(self.cell, max_clients),
+            counted: false,
             stage: Stage::Login(Box::default()),
             inbox: Vec::new(),
             outbox: Outbox::default(),
@@ -302,14 +346,20 @@ impl Worker {
             heard: now,
         };
         let id = self.clients.insert_with(|_| client);
-        let registered = match self.clients.get_mut(id) {
-            Some(client) => {
-                let token = Subject::Client(id).token();
-                client.stream.register(self.poll.registry(), token)
-            }
-            None => Ok(()),
+        if !self.pass_on(id) {
+            self.serve_accepted(id);
+        }
+    }
+
+    /// Begins to serve a client that was accepted, here or by a sibling.
+    pub(super) fn serve_accepted(&mut self, id: ClientId) {
+        let max_clients = self.config.settings.max_client_conn;
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
         };
-        match registered {
+        client.counted = self.scoreboard.take_place(self.cell, max_clients);
+        let token = Subject::Client(id).token();
+        match client.stream.register(self.poll.registry(), token) {
             Ok(()) => self.wake_client(id),
             Err(error) => self.close_client(id, &Reason::SocketFailed(error.kind())),
         }

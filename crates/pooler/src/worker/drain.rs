@@ -215,6 +215,11 @@ impl Worker {
         refusing.is_some_and(|at| client.is_none_or(|client| client.accepted > at))
     }
 
+    /// Whether no client of another worker may come any more.
+    pub(super) fn takes_no_clients(&self) -> bool {
+        self.is_draining() || self.ending.refusing.is_some()
+    }
+
     /// Whether clients get no server any more.
     #[inline]
     pub(super) fn refuses_servers(&self) -> bool {
@@ -313,6 +318,9 @@ impl Worker {
         let Some(refusing) = self.ending.refusing else {
             return false;
         };
+        if self.hands_over() {
+            return false;
+        }
         if self.refuses_servers() {
             return no_server_in_use(self);
         }
@@ -382,6 +390,7 @@ fn draining_done(worker: &Worker) -> bool {
         .iter()
         .all(|(_, errand)| errand.is_of_console())
         && worker.stalled.is_empty()
+        && !worker.hands_over()
 }
 
 /// Whether a console may be in the middle of a conversation. A group that ends

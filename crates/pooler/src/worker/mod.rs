@@ -75,7 +75,7 @@ use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::{PoolId, Pools};
 use pgskein_pool::prepared::Statements;
-use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab};
+use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab, WayId};
 use pgskein_protocol::key::Slot;
 
 use self::accept::Listeners;
@@ -87,7 +87,7 @@ use self::connect::Addresses;
 use self::drain::Ending;
 use self::errand::Errand;
 use self::flight::Flight;
-use self::handoff::Undecided;
+use self::handoff::{Undecided, Ways};
 use self::orders::Orders;
 use self::server::Server;
 use self::statistics::Counting;
@@ -106,6 +106,14 @@ pub(crate) struct Worker {
     clients: Slab<ClientId, Client>,
     servers: Slab<ServerId, Server>,
     errands: Slab<ErrandId, Errand>,
+    /// Streams from and to workers that hand something over.
+    ways: Ways,
+    /// The process whose commit is obeyed just now.
+    giver: Option<i32>,
+    /// Sweeps in a row that have missed a client that was said to come.
+    missed: u32,
+    /// Something was given away since places were settled.
+    gave: bool,
     pools: Pools,
     parameters: Parameters,
     statements: Statements,
@@ -185,4 +193,5 @@ enum Runnable {
     Client(ClientId),
     Server(ServerId),
     Errand(ErrandId),
+    Way(WayId),
 }

@@ -13,6 +13,7 @@ use pgskein_pool::slab::ErrandId;
 use super::Worker;
 use super::cancel::Waiter;
 use super::errand::Kind;
+use super::handoff::Place;
 use super::stream::{Outbox, Socket, Stream};
 
 impl Worker {
@@ -72,8 +73,11 @@ impl Worker {
             }
             Ok(Some((PeerRequest::Console { topic }, _))) => self.say_rows(id, topic),
             Ok(Some((PeerRequest::Join, _))) => self.join(id),
-            Ok(Some((PeerRequest::Handoff { .. }, _))) => {
-                self.answer_last(id, &PeerAnswer::Unknown)
+            Ok(Some((PeerRequest::Handoff { slot, generation }, rest))) => {
+                if let Some(errand) = self.errands.get_mut(id) {
+                    errand.inbox = rest.to_vec();
+                }
+                self.take_from(id, Place { slot, generation });
             }
             Err(PeerError::Unsupported { code }) => {
                 self.answer_last(id, &PeerAnswer::Unsupported { code });

@@ -47,6 +47,8 @@ impl Worker {
         self.old_hosts.forget();
         crate::logging::apply(&self.config.settings);
         self.listeners.tune(&self.config.settings);
+        let balance = self.config.settings.balance;
+        self.listeners.wake_one(self.poll.registry(), balance);
         self.credentials.reconfigure(&self.config);
         self.limit_statements();
         self.reconfigure_pools(&old);

@@ -64,6 +64,7 @@ impl Worker {
             setup.listeners,
             setup.unix,
             setup.peer,
+            setup.config.settings.balance,
         )?;
         listeners.tune(&setup.config.settings);
         registry.register(
@@ -86,6 +87,10 @@ impl Worker {
             clients: Slab::default(),
             servers: Slab::default(),
             errands: Slab::default(),
+            ways: Slab::default(),
+            giver: None,
+            missed: 0,
+            gave: false,
             pools: Pools::default(),
             parameters: Parameters::new(&setup.config.settings.track_extra_parameters),
             statements: Statements::new(setup.statement_key),
@@ -168,6 +173,7 @@ impl Worker {
                             self.wake_errand(id);
                         }
                     }
+                    Subject::Way(id) => self.wake_way(id),
                     Subject::Listener(place) => self.listeners.on_event(place),
                     Subject::Control => self.control_ready = true,
                     Subject::Peers => self.peers_ready = true,
@@ -225,6 +231,7 @@ impl Worker {
                     Runnable::Client(id) => self.client_turn(id),
                     Runnable::Server(id) => self.server_turn(id),
                     Runnable::Errand(id) => self.errand_turn(id),
+                    Runnable::Way(id) => self.way_turn(id),
                 }
             }
             self.spare_queue = round;

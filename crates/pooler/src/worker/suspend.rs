@@ -48,7 +48,7 @@ impl Worker {
                     matches!(server.state, ServerState::Idle | ServerState::Linked(_))
                         && is_written(server)
                 }),
-                Runnable::Errand(_) => false,
+                Runnable::Errand(_) | Runnable::Way(_) => false,
             };
             if parked {
                 self.orders.parked.push(subject);

@@ -31,6 +31,8 @@ impl Worker {
         }
         self.sweep_gathering();
         self.undecided.away.expire(self.now);
+        self.sweep_ways();
+        self.sweep_expected();
         self.listeners.look_again();
         self.peers_ready = true;
         let last_sweep = std::mem::replace(&mut self.last_sweep, self.now);

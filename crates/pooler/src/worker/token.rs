@@ -1,7 +1,7 @@
 //! Tokens: what an event is about, in one word.
 
 use mio::Token;
-use pgskein_pool::slab::{ClientId, ErrandId, Id, ServerId};
+use pgskein_pool::slab::{ClientId, ErrandId, Id, ServerId, WayId};
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -12,6 +12,8 @@ pub(super) enum Subject {
     Server(ServerId),
     /// A connection that carries one request.
     Errand(ErrandId),
+    /// A stream from or to a worker that hands something over.
+    Way(WayId),
     /// A listener of clients, by its place.
     Listener(usize),
     /// The control link.
@@ -31,6 +33,7 @@ impl Subject {
             Self::Client(id) => pack(CLIENT, id),
             Self::Server(id) => pack(SERVER, id),
             Self::Errand(id) => pack(ERRAND, id),
+            Self::Way(id) => pack(WAY, id),
             Self::Listener(place) => FIXED | (LISTENERS + place),
             Self::Control => FIXED,
             Self::Peers => FIXED | 1,
@@ -46,6 +49,7 @@ impl Subject {
             CLIENT => Self::Client(unpack(token.0)),
             SERVER => Self::Server(unpack(token.0)),
             ERRAND => Self::Errand(unpack(token.0)),
+            WAY => Self::Way(unpack(token.0)),
             _ => match token.0 & !KIND_MASK {
                 0 => Self::Control,
                 1 => Self::Peers,
@@ -75,7 +79,8 @@ const CLIENT: usize = 0;
 const SERVER: usize = 1 << 60;
 const ERRAND: usize = 2 << 60;
 const FIXED: usize = 3 << 60;
-const KIND_MASK: usize = 3 << 60;
+const WAY: usize = 4 << 60;
+const KIND_MASK: usize = 7 << 60;
 const LISTENERS: usize = 16;
 
 #[cfg(test)]
@@ -88,6 +93,7 @@ mod tests {
             Subject::Client(ClientId::new(7, 3)),
             Subject::Server(ServerId::new(u32::MAX, 0x0fff_ffff)),
             Subject::Errand(ErrandId::new(0, 0)),
+            Subject::Way(WayId::new(2, 0x0fff_ffff)),
             Subject::Listener(0),
             Subject::Listener(5),
             Subject::Control,

@@ -1,16 +1,30 @@
 //! Accepted: a client of which nothing was read yet.
+//!
+//! It is not in the event loop before it is known who serves it, so there is
+//! nothing to be taken out or put back. Its place towards `max_client_conn` is
+//! taken by who serves it.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use pgskein_pool::handoff::Refusal;
+use pgskein_pool::handoff::accepted::Accepted;
+use pgskein_pool::handoff::session;
 use pgskein_pool::slab::ClientId;
 
 use super::super::Worker;
-use super::{Packed, Place, Unmovable};
+use super::super::client::{Client, Origin, Stage};
+use super::super::stream::{Outbox, Socket, Stream};
+use super::{Packed, Unmovable};
 
 /// What is kept ready for one until its offer is decided.
 #[derive(Debug)]
-pub(super) struct ReservedAccepted {}
+pub(super) struct ReservedAccepted {
+    socket: Socket,
+    number: u64,
+    origin: Origin,
+    accepted: Instant,
+}
 
 impl Worker {
     /// What an offer of it is made of.
@@ -18,19 +32,39 @@ impl Worker {
     /// # Errors
     ///
     /// Why it has to stay.
-    pub(super) fn pack_accepted(&self, _id: ClientId) -> Result<Packed, Unmovable> {
-        Err(Unmovable::NoWay)
+    pub(super) fn pack_accepted(&self, id: ClientId) -> Result<Packed, Unmovable> {
+        let client = self.clients.get(id).ok_or(Unmovable::Busy)?;
+        let duplicate = client.stream.duplicate();
+        let body = Accepted {
+            number: client.number,
+            age: self.now.saturating_duration_since(client.accepted),
+            origin: match client.origin {
+                Origin::Tcp(address) => session::Origin::Tcp(address),
+                Origin::Unix { uid, pid } => {
+                    let pid = pid.and_then(|pid| u32::try_from(pid).ok());
+                    session::Origin::Unix { uid, pid }
+                }
+            },
+        };
+        Ok(Packed {
+            body: body.encode(),
+            descriptors: vec![duplicate.map_err(|_| Unmovable::NoDescriptors)?],
+        })
     }
 
     /// Takes it out of the event loop; it gets no turn from now on.
     pub(super) fn freeze_accepted(&mut self, _id: ClientId) {}
 
     /// It stays: goes on with it, and does what was asked of it meanwhile.
-    pub(super) fn thaw_accepted(&mut self, _id: ClientId) {}
+    pub(super) fn thaw_accepted(&mut self, id: ClientId) {
+        self.serve_accepted(id);
+    }
 
     /// It is another worker's: forgets it, and closes what this worker has of
     /// it, before the taker is told to start.
-    pub(super) fn accepted_given(&mut self, _id: ClientId) {}
+    pub(super) fn accepted_given(&mut self, id: ClientId) {
+        self.clients.remove(id);
+    }
 
     /// Reserves all that it needs, and touches no byte of it.
     ///
@@ -39,16 +73,68 @@ impl Worker {
     /// Why it is not taken; nothing is reserved then.
     pub(super) fn reserve_accepted(
         &mut self,
-        _from: Place,
-        _body: &[u8],
-        _descriptors: Vec<OwnedFd>,
+        body: &[u8],
+        descriptors: Vec<OwnedFd>,
     ) -> Result<ReservedAccepted, Refusal> {
-        Err(Refusal::Unknown)
+        let reserved = self.unpack_accepted(body, descriptors);
+        if reserved.is_err() {
+            self.cell.expected_no_more();
+        }
+        reserved
     }
 
     /// It is this worker's from now on.
-    pub(super) fn start_accepted(&mut self, _reserved: ReservedAccepted, _from: Place) {}
+    pub(super) fn start_accepted(&mut self, reserved: ReservedAccepted) {
+        let client = Client {
+            stream: Stream::new(reserved.socket),
+            queued: false,
+            counted: false,
+            stage: Stage::Login(Box::default()),
+            inbox: Vec::new(),
+            outbox: Outbox::default(),
+            number: reserved.number,
+            origin: reserved.origin,
+            accepted: reserved.accepted,
+            heard: self.now,
+        };
+        let id = self.clients.insert_with(|_| client);
+        self.serve_accepted(id);
+        self.missed = 0;
+        self.cell.expected_no_more();
+    }
 
     /// It is not this worker's; nothing of it remains.
-    pub(super) fn release_accepted(&mut self, _reserved: ReservedAccepted, _from: Place) {}
+    pub(super) fn release_accepted(&mut self, reserved: ReservedAccepted) {
+        drop(reserved);
+        self.cell.expected_no_more();
+    }
+
+    fn unpack_accepted(
+        &self,
+        body: &[u8],
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<ReservedAccepted, Refusal> {
+        let accepted = Accepted::decode(body).map_err(|error| {
+            log::warn!("an accepted client that is passed on: {error}");
+            Refusal::Unknown
+        })?;
+        let descriptor = descriptors.into_iter().next().ok_or(Refusal::Unknown)?;
+        let (socket, origin) = match accepted.origin {
+            session::Origin::Tcp(address) => {
+                let socket = mio::net::TcpStream::from_std(descriptor.into());
+                (Socket::Tcp(socket), Origin::Tcp(address))
+            }
+            session::Origin::Unix { uid, pid } => {
+                let pid = pid.and_then(|pid| i32::try_from(pid).ok());
+                let socket = mio::net::UnixStream::from_std(descriptor.into());
+                (Socket::Unix(socket), Origin::Unix { uid, pid })
+            }
+        };
+        Ok(ReservedAccepted {
+            socket,
+            number: accepted.number,
+            origin,
+            accepted: self.now.checked_sub(accepted.age).unwrap_or(self.now),
+        })
+    }
 }

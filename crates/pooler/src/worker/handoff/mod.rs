@@ -18,12 +18,17 @@
 //! [`Taking`]: pgskein_pool::handoff::Taking
 
 mod accepted;
+mod balance;
 mod books;
 mod console;
 mod decided;
+mod offers;
+mod pipe;
+mod places;
 mod server;
 mod session;
 mod undecided;
+mod way;
 
 use std::os::fd::OwnedFd;
 
@@ -36,7 +41,10 @@ use self::console::ReservedConsole;
 use self::server::ReservedServer;
 use self::session::ReservedSession;
 pub(super) use self::undecided::Undecided;
+pub(super) use self::way::Ways;
 use super::Worker;
+use super::client::Stage;
+use super::server::ServerState;
 
 /// A connection of this worker that is to go to another one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -108,11 +116,14 @@ impl Worker {
         if to == self.place() {
             return Err(Unmovable::NoWay);
         }
+        let way = self.way_to(to)?;
         let packed = self.pack(cargo)?;
         if packed.body.len() > MAX_BODY {
             return Err(Unmovable::TooLarge);
         }
-        Err(Unmovable::NoWay)
+        self.freeze(cargo);
+        self.offer(way, cargo, packed);
+        Ok(())
     }
 
     /// This worker itself.
@@ -168,6 +179,7 @@ impl Worker {
     /// The taker is ready: forgets it here. False if it is gone already.
     fn give(&mut self, cargo: Cargo, to: Place) -> bool {
         if !self.has(cargo) {
+            self.undecided.on_decided(cargo);
             return false;
         }
         if self.is_outdated(cargo) {
@@ -175,6 +187,7 @@ impl Worker {
             return false;
         }
         self.undecided.on_decided(cargo);
+        self.gave = true;
         match cargo {
             Cargo::Accepted(id) => self.accepted_given(id),
             Cargo::Server(id) => {
@@ -195,11 +208,15 @@ impl Worker {
 
     /// Whether it was not closed meanwhile.
     fn has(&self, cargo: Cargo) -> bool {
+        let stage = |id| self.clients.get(id).map(|client| &client.stage);
         match cargo {
-            Cargo::Accepted(id) | Cargo::Session(id) | Cargo::Console(id) => {
-                self.clients.get(id).is_some()
+            Cargo::Accepted(id) => matches!(stage(id), Some(Stage::Login(_))),
+            Cargo::Session(id) => matches!(stage(id), Some(Stage::Session(_))),
+            Cargo::Console(id) => matches!(stage(id), Some(Stage::Console(_))),
+            Cargo::Server(id) => {
+                let server = self.servers.get(id);
+                server.is_some_and(|server| !matches!(server.state, ServerState::Closing { .. }))
             }
-            Cargo::Server(id) => self.servers.get(id).is_some(),
         }
     }
 
@@ -210,9 +227,13 @@ impl Worker {
         body: &[u8],
         descriptors: Vec<OwnedFd>,
     ) -> Result<Reserved, Refusal> {
-        match CargoKind::of_code(cargo).ok_or(Refusal::Unknown)? {
+        let kind = CargoKind::of_code(cargo).ok_or(Refusal::Unknown)?;
+        if kind != CargoKind::Server && self.takes_no_clients() {
+            return Err(Refusal::Leaving);
+        }
+        match kind {
             CargoKind::Accepted => self
-                .reserve_accepted(from, body, descriptors)
+                .reserve_accepted(body, descriptors)
                 .map(Reserved::Accepted),
             CargoKind::Server => self
                 .reserve_server(from, body, descriptors)
@@ -228,7 +249,7 @@ impl Worker {
 
     fn start(&mut self, reserved: Reserved, from: Place) {
         match reserved {
-            Reserved::Accepted(reserved) => self.start_accepted(reserved, from),
+            Reserved::Accepted(reserved) => self.start_accepted(reserved),
             Reserved::Server(reserved) => self.start_server(reserved, from),
             Reserved::Session(reserved) => self.start_session(reserved, from),
             Reserved::Console(reserved) => self.start_console(reserved, from),
@@ -237,7 +258,7 @@ impl Worker {
 
     fn release(&mut self, reserved: Reserved, from: Place) {
         match reserved {
-            Reserved::Accepted(reserved) => self.release_accepted(reserved, from),
+            Reserved::Accepted(reserved) => self.release_accepted(reserved),
             Reserved::Server(reserved) => self.release_server(reserved, from),
             Reserved::Session(reserved) => self.release_session(reserved, from),
             Reserved::Console(reserved) => self.release_console(reserved, from),

@@ -38,6 +38,8 @@ mod leases;
 mod life_of_servers;
 mod limits;
 mod modes;
+mod moved_cancels;
+mod moved_sessions;
 mod negotiation;
 mod notices;
 mod orders;

@@ -9,7 +9,7 @@
 //! | 5 | whether it counts towards `max_client_conn`, and at the supervisor (1 each) |
 //! | 6 | ages in microseconds (8 each): accepted, heard, in its state, its last query |
 //! | 7 | cancel key: process id (4), with a hop counter (1), secret |
-//! | 8 | how it is asked to go (1), and whether that is due (1) |
+//! | 8 | how it is asked to go (1) |
 //! | 9 | what it believes the settings to be: names and values |
 //! | 10 | prepared statements: name, and body of Parse behind the name |
 //! | 11 | body of the Parse of its unnamed statement, if it has one |
@@ -48,8 +48,6 @@ pub struct SessionCargo {
     pub key: CancelKey,
     /// How it is asked to go.
     pub carrier: Carrier,
-    /// It is to be asked as soon as it is at rest.
-    pub due: bool,
     /// What it believes the settings to be, as far as they are followed.
     pub parameters: Vec<Parameter>,
     /// What it has prepared: its names, with the body of Parse behind the name.
@@ -135,9 +133,7 @@ impl SessionCargo {
             out.push(u8::from(self.key.counted()));
             out.extend_from_slice(self.key.secret());
         });
-        body.put(8, |out| {
-            out.extend([self.carrier.code(), u8::from(self.due)])
-        });
+        body.put(8, |out| out.push(self.carrier.code()));
         body.put(9, |out| put_parameters(out, &self.parameters));
         body.put(10, |out| {
             put_count(out, self.statements.len());
@@ -169,7 +165,6 @@ impl SessionCargo {
         let mut parts = Parts::default();
         read(body, |tag, octets| parts.take(tag, octets))?;
         let (counted, claimed) = parts.counts.ok_or(BodyError::Missing(5))?;
-        let (carrier, due) = parts.carrier.ok_or(BodyError::Missing(8))?;
         let server = parts.server.map(|body| ServerCargo::decode(&body));
         Ok(Self {
             number: parts.number.ok_or(BodyError::Missing(1))?,
@@ -180,8 +175,7 @@ impl SessionCargo {
             claimed,
             ages: parts.ages.ok_or(BodyError::Missing(6))?,
             key: parts.key.ok_or(BodyError::Missing(7))?,
-            carrier,
-            due,
+            carrier: parts.carrier.ok_or(BodyError::Missing(8))?,
             parameters: parts.parameters.ok_or(BodyError::Missing(9))?,
             statements: parts.statements.ok_or(BodyError::Missing(10))?,
             unnamed: parts.unnamed,
@@ -202,7 +196,7 @@ struct Parts {
     counts: Option<(bool, bool)>,
     ages: Option<Ages>,
     key: Option<CancelKey>,
-    carrier: Option<(Carrier, bool)>,
+    carrier: Option<Carrier>,
     parameters: Option<Vec<Parameter>>,
     statements: Option<Vec<(Vec<u8>, Vec<u8>)>>,
     unnamed: Option<Vec<u8>>,
@@ -235,10 +229,7 @@ impl Parts {
                 let key = CancelKey::from_parts(process_id, octets.rest(), counted);
                 self.key = Some(key.ok_or(Truncated)?);
             }
-            8 => {
-                let carrier = Carrier::of_code(octets.u8()?).ok_or(Truncated)?;
-                self.carrier = Some((carrier, flag(octets)?));
-            }
+            8 => self.carrier = Some(Carrier::of_code(octets.u8()?).ok_or(Truncated)?),
             9 => self.parameters = Some(parameters(octets)?),
             10 => {
                 self.statements = Some(

@@ -23,7 +23,6 @@ fn sample() -> SessionCargo {
         },
         key: CancelKey::from_parts(0x0102_0304, &[5, 6, 7, 8], false).unwrap(),
         carrier: Carrier::Parameter,
-        due: true,
         parameters: vec![("DateStyle".to_owned(), b"ISO".to_vec())],
         statements: vec![(b"s1".to_vec(), b"select 1\0\0\0".to_vec())],
         unnamed: Some(b"x\0\0\0".to_vec()),
@@ -45,7 +44,7 @@ const RECORDED: &[u8] = b"\x01\
     \0\x05\0\0\0\x02\x01\0\
     \0\x06\0\0\0\x20\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x01\
     \0\x07\0\0\0\x09\x01\x02\x03\x04\0\x05\x06\x07\x08\
-    \0\x08\0\0\0\x02\x02\x01\
+    \0\x08\0\0\0\x01\x02\
     \0\x09\0\0\0\x18\0\0\0\x01\0\0\0\x09DateStyle\0\0\0\x03ISO\
     \0\x0a\0\0\0\x19\0\0\0\x01\0\0\0\x02s1\0\0\0\x0bselect 1\0\0\0\
     \0\x0b\0\0\0\x04x\0\0\0\
@@ -66,7 +65,7 @@ fn writes_and_reads_the_recorded_sample() {
         (read.origin, read.pool, read.user, read.counted),
         (sample().origin, sample().pool, sample().user, true)
     );
-    assert_eq!((read.carrier, read.due), (Carrier::Parameter, true));
+    assert_eq!(read.carrier, Carrier::Parameter);
     assert_eq!(
         (read.statements, read.unnamed, read.learned),
         (sample().statements, sample().unnamed, sample().learned)

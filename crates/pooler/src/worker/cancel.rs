@@ -70,6 +70,13 @@ impl Worker {
             let there = went.is_some_and(|to| (to.slot, to.generation) == (*slot, *generation));
             (there, *at_home, *generation)
         });
+        // And once more at the end: a session may have come there since, from a
+        // worker that has ended then.
+        if siblings.len() > 1
+            && let Some(first) = siblings.last().copied()
+        {
+            siblings.insert(0, first);
+        }
         let search = Search {
             waiter,
             process_id,

@@ -162,14 +162,14 @@ impl Worker {
         self.ticker.within(GIVING_AT_MOST);
     }
 
-    /// A client as something that can be handed over, if it is at rest.
+    /// A client as something that can be handed over, once it is at rest; in a
+    /// transaction its server goes with it.
     fn cargo(&self, id: ClientId) -> Result<Cargo, Stay> {
         let client = self.clients.get(id).ok_or(Stay::Left)?;
         match &client.stage {
             Stage::Session(session) => match session.carrier {
                 Carrier::Never(_) => Err(Stay::Replication),
-                _ if is_between(client, &self.servers) => Ok(Cargo::Session(id)),
-                _ => Err(Stay::Busy),
+                _ => Ok(Cargo::Session(id)),
             },
             Stage::Console(_) => Ok(Cargo::Console(id)),
             Stage::Login(_) => Err(Stay::Busy),

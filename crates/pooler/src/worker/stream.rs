@@ -101,9 +101,15 @@ impl Stream {
         self.source().register(registry, token, interest)
     }
 
-    /// Registers a socket anew whose readiness is not known any more.
-    pub(super) fn register_again(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        (self.readable, self.writable) = (true, true);
+    /// Registers a socket anew, of which nothing is known but whether something
+    /// may have come.
+    pub(super) fn register_again(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        readable: bool,
+    ) -> io::Result<()> {
+        (self.readable, self.writable) = (readable, true);
         self.register(registry, token)
     }
 

@@ -15,6 +15,7 @@ use super::super::Worker;
 use super::super::client::Origin;
 use super::super::reason::Reason;
 use super::super::token::Subject;
+use crate::sys::tcp::unread;
 
 impl Worker {
     /// How long ago something was.
@@ -103,7 +104,10 @@ impl Worker {
             return false;
         };
         let token = Subject::Client(id).token();
-        let registered = client.stream.register_again(self.poll.registry(), token);
+        // Nothing was heard of it where nothing has come. An end raises an event.
+        let readable = unread(&client.stream).map_or(true, |bytes| bytes > 0);
+        let registry = self.poll.registry();
+        let registered = client.stream.register_again(registry, token, readable);
         if let Err(error) = registered {
             let reason = Reason::SocketFailed(error.kind());
             self.close_client(id, &reason);

@@ -18,6 +18,8 @@ use super::{Packed, Place, Unmovable};
 #[derive(Debug)]
 pub(super) struct ReservedConsole {
     id: ClientId,
+    /// It counts towards `max_client_conn`.
+    counted: bool,
 }
 
 impl Worker {
@@ -112,7 +114,7 @@ impl Worker {
         let client = Client {
             stream: Stream::new(socket),
             queued: false,
-            counted: cargo.counted,
+            counted: false,
             stage: Stage::Console(Box::new(Console::coming(cargo.user, rights))),
             inbox: Vec::new(),
             outbox: Outbox::default(),
@@ -123,7 +125,8 @@ impl Worker {
         };
         self.undecided.coming_clients += 1;
         let id = self.clients.insert_with(|_| client);
-        Ok(ReservedConsole { id })
+        let counted = cargo.counted;
+        Ok(ReservedConsole { id, counted })
     }
 
     /// It is this worker's from now on.
@@ -131,6 +134,10 @@ impl Worker {
         if let Some(client) = self.clients.get(reserved.id) {
             log::debug!("c{}: comes from worker {from}", client.number);
             self.undecided.coming_clients = self.undecided.coming_clients.saturating_sub(1);
+            if reserved.counted {
+                self.take_place_over(reserved.id, from);
+            }
+            self.arrived(reserved.id);
             self.thaw_console(reserved.id);
         }
     }

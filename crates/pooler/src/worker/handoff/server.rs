@@ -295,7 +295,10 @@ impl Worker {
         }
         let pool = server.pool;
         let token = Subject::Server(id).token();
-        if let Err(error) = server.stream.register_again(self.poll.registry(), token) {
+        if let Err(error) = server
+            .stream
+            .register_again(self.poll.registry(), token, true)
+        {
             return self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
         }
         // It may have said something meanwhile, or be gone.

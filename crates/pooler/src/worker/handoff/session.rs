@@ -45,17 +45,18 @@ impl Worker {
         {
             return Err(Unmovable::Busy);
         }
-        let mut descriptors = vec![duplicate(&client.stream)?];
         let server = match session.state {
             SessionState::Idle => None,
             SessionState::Linked(server_id) => {
                 let server = self.servers.get(server_id).ok_or(Unmovable::Busy)?;
-                let cargo = self.server_cargo(server_id, server)?;
-                descriptors.push(duplicate(&server.stream)?);
-                Some(cargo)
+                Some((self.server_cargo(server_id, server)?, &server.stream))
             }
             _ => return Err(Unmovable::Busy),
         };
+        let mut descriptors = vec![duplicate(&client.stream)?];
+        if let Some((_, stream)) = server {
+            descriptors.push(duplicate(stream)?);
+        }
         let pool = self.pools.get(session.pool).ok_or(Unmovable::Busy)?;
         let prepared = session.prepared.as_deref();
         let statements = prepared.map(|prepared| {
@@ -78,12 +79,11 @@ impl Worker {
             },
             key: session.key,
             carrier,
-            due: self.drains.is_due(id),
             parameters: self.values_of(session.parameters),
             statements: statements.unwrap_or_default(),
             unnamed: prepared.and_then(|prepared| prepared.unnamed.text().map(<[u8]>::to_vec)),
             learned: self.shown_by(&pool.key.user),
-            server,
+            server: server.map(|(cargo, _)| cargo),
             orders: self.orders.version(),
         };
         Ok(Packed {
@@ -182,6 +182,9 @@ impl Worker {
         }
         self.undecided.coming_clients = self.undecided.coming_clients.saturating_sub(1);
         self.undecided.away.forget(cargo.key.process_id);
+        if cargo.counted {
+            self.take_place_over(id, from);
+        }
         log::debug!("c{}: comes from worker {from}", cargo.number);
         if let Some(learned) = &cargo.learned {
             self.learn(&cargo.pool.user, learned);
@@ -195,9 +198,6 @@ impl Worker {
             self.own_server(server, from);
         }
         self.link_again(id);
-        if cargo.due {
-            self.drains.ask(id);
-        }
         self.arrived(id);
         if self.register_client(id) {
             self.go_on_with(id);
@@ -250,7 +250,7 @@ impl Worker {
         let client = Client {
             stream: Stream::new(socket),
             queued: false,
-            counted: cargo.counted,
+            counted: false,
             stage: Stage::Session(session),
             inbox: Vec::new(),
             outbox: Outbox::default(),
@@ -319,7 +319,9 @@ impl Worker {
             server.pause();
         }
         let token = Subject::Server(server_id).token();
-        let registered = server.stream.register_again(self.poll.registry(), token);
+        let registered = server
+            .stream
+            .register_again(self.poll.registry(), token, true);
         if let Some(session) = self.clients.get_mut(id).and_then(Client::session_mut) {
             session.state = SessionState::Linked(server_id);
         }

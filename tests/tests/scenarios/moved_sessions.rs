@@ -1,0 +1,185 @@
+//! Sessions that go to another worker, with all that they have.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, restart, wait_for};
+use crate::prepared_talk::{parse, run, sync, talk};
+
+#[test]
+fn a_session_that_shares_servers_keeps_all_that_is_its_own() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
+    let login = Login::new().parameter("application_name", "mover");
+    let client = pooler.connect_to_worker_as(1, &login);
+    client.query("set datestyle = 'German, DMY'").unwrap();
+    assert_eq!(talk(&client, &[parse("s", "select 42"), sync()]), "1 Z");
+    assert_eq!(talk(&client, &[parse("", "select 43"), sync()]), "1 Z");
+    let before = shown(&pooler, "CLIENTS", "mover");
+    for worker in [2, 1, 2] {
+        move_to(&pooler, &before["id"], worker);
+        let mut after = shown(&pooler, "CLIENTS", "mover");
+        assert_eq!(after["worker"], worker.to_string());
+        assert_eq!(after["prepared_statements"], "1");
+        after.insert("worker".to_owned(), "1".to_owned());
+        // A number of a descriptor, and where something is in memory.
+        after.insert("ptr".to_owned(), before["ptr"].clone());
+        assert_eq!(after, before);
+    }
+    assert_eq!(talk(&client, &run("")), "2 D:43 C Z");
+    assert_eq!(talk(&client, &run("s")), "2 D:42 C Z");
+    assert_eq!(client.value("show datestyle"), "German, DMY");
+    assert_eq!(client.value("show application_name"), "mover");
+    // Nobody has opened or closed more than it takes.
+    assert!(postgres.connections() <= 2);
+    client.close();
+    wait_for("the client to be forgotten", PATIENCE, || {
+        rows(&pooler, "CLIENTS", "mover").is_empty()
+    });
+}
+
+#[test]
+fn a_session_goes_with_its_server_in_the_middle_of_a_transaction() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
+    let login = Login::new().parameter("application_name", "mover");
+    let client = pooler.connect_to_worker_as(1, &login);
+    client.query("begin").unwrap();
+    let backend = client.value("select pg_backend_pid()");
+    client
+        .query("declare c cursor for select generate_series(1, 3)")
+        .unwrap();
+    assert_eq!(client.value("fetch c"), "1");
+    let id = shown(&pooler, "CLIENTS", "mover")["id"].clone();
+    let server = shown(&pooler, "SERVERS", "mover");
+    move_to(&pooler, &id, 2);
+    let moved = shown(&pooler, "SERVERS", "mover");
+    for column in ["id", "connect_time", "remote_pid"] {
+        assert_eq!(moved[column], server[column], "{column}");
+    }
+    assert_eq!(moved["worker"], "2");
+    assert_eq!(client.value("fetch c"), "2");
+    assert_eq!(client.status(), 'T');
+    move_to(&pooler, &id, 1);
+    assert_eq!(client.value("fetch c"), "3");
+    assert_eq!(client.value("select pg_backend_pid()"), backend);
+    client.query("commit").unwrap();
+    assert_eq!(client.value("select 'served'"), "served");
+    assert_eq!(postgres.connections(), 1);
+}
+
+#[test]
+fn a_session_keeps_its_server_in_session_mode_and_where_it_is_pinned() {
+    for settings in ["pool_mode = session", "session_state = pin"] {
+        let postgres = Postgres::start();
+        let pooler = Pooler::start(
+            &postgres,
+            &format!("workers = 2\npool_mode = transaction\n{settings}"),
+        );
+        let login = Login::new().parameter("application_name", "mover");
+        let client = pooler.connect_to_worker_as(1, &login);
+        client
+            .query("create temp table mine as select 7 as x")
+            .unwrap();
+        let backend = client.value("select pg_backend_pid()");
+        assert_eq!(
+            talk(&client, &[parse("s", "select x from mine"), sync()]),
+            "1 Z"
+        );
+        let id = shown(&pooler, "CLIENTS", "mover")["id"].clone();
+        for worker in [2, 1] {
+            move_to(&pooler, &id, worker);
+            assert_eq!(talk(&client, &run("s")), "2 D:7 C Z", "{settings}");
+            assert_eq!(client.value("select pg_backend_pid()"), backend);
+        }
+        client.close();
+        // Nothing of it is left for the next one.
+        let next = pooler.connect_to_worker(1);
+        let gone = next.query("select x from mine");
+        assert_eq!(gone, Err(SqlState("42P01")), "{settings}");
+    }
+}
+
+#[test]
+fn sessions_go_over_a_restart_and_are_not_asked_to_leave() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
+    let clients: Vec<Client> = (0..20).map(|_| pooler.connect()).collect();
+    let ids = |pooler: &Pooler| {
+        let rows = console(pooler).table("SHOW CLIENTS").into_iter();
+        let rows = rows.filter(|row| row["database"] == "postgres");
+        let mut ids: Vec<_> = rows
+            .map(|row| (row["id"].clone(), row["connect_time"].clone()))
+            .collect();
+        ids.sort();
+        ids
+    };
+    let before = ids(&pooler);
+    for _ in 0..2 {
+        restart(&pooler);
+        wait_for("the new generation alone", PATIENCE, || {
+            pooler.generations().len() == 2
+        });
+        assert_eq!(ids(&pooler), before);
+        for client in &clients {
+            assert_eq!(client.value("select 'served'"), "served");
+            assert_eq!(
+                client.parameter("disconnect_requested").as_deref(),
+                Some("off")
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_user_has_shown_goes_along_to_open_servers_with() {
+    let postgres = Postgres::start();
+    let sql = "select rolpassword from pg_authid where rolname = 'scram_user'";
+    let secret = postgres.query(sql).remove(0);
+    let settings = "workers = 2\npool_mode = transaction\nauth_type = scram-sha-256";
+    let pooler = Pooler::start(&postgres, settings);
+    let users = format!("\"postgres\" \"secret\"\n\"scram_user\" \"{secret}\"\n");
+    pooler.write_file("users.txt", &users);
+    pooler.reload_files();
+    let awaited = pooler.ini().with_file_name("awaited");
+    let psql = pooler.psql().user("scram_user").password("secret");
+    let shown = thread::scope(|scope| {
+        let variables = [("awaited", awaited.to_str().unwrap())];
+        let psql = scope.spawn(move || psql.script("wait_for_file.sql", &variables));
+        let opened = "select count(*) from pg_stat_activity where usename = 'scram_user'";
+        wait_for("its first query", PATIENCE, || postgres.number(opened) == 1);
+        let console = pooler.psql().user("postgres").database("pgskein");
+        assert_eq!(console.password("secret").run("RESTART").ok(), "RESTART");
+        // The new generation has no server of the user, and nobody logs in.
+        wait_for("the old one to end", PATIENCE, || {
+            postgres.number(opened) == 0
+        });
+        pooler.write_file("awaited", "");
+        psql.join().unwrap()
+    });
+    assert_eq!(shown.stdout, "scram_user\nscram_user goes on\n");
+}
+
+/// Moves a client, and waits until it is there.
+fn move_to(pooler: &Pooler, id: &str, worker: u8) {
+    let command = format!("MOVE CLIENT {id} TO {worker}");
+    assert_eq!(console(pooler).query(&command), Ok(vec![]), "{command}");
+}
+
+/// A console, whatever is asked of it to prove who it is.
+fn console(pooler: &Pooler) -> Client {
+    let login = Login::new().database("pgskein").password("secret");
+    pooler.connect_unix(&login).expect("a console")
+}
+
+/// The one row of a table that has this application_name.
+fn shown(pooler: &Pooler, table: &str, name: &str) -> BTreeMap<String, String> {
+    let mut rows = rows(pooler, table, name);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows.remove(0)
+}
+
+fn rows(pooler: &Pooler, table: &str, name: &str) -> Vec<BTreeMap<String, String>> {
+    let rows = console(pooler).table(&format!("SHOW {table}")).into_iter();
+    rows.filter(|row| row["application_name"] == name).collect()
+}

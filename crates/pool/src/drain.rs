@@ -36,6 +36,8 @@ pub struct Drains {
     orders: Vec<InForce>,
     /// Clients whose turn has come and who were not at rest yet.
     due: BTreeSet<ClientId>,
+    /// Those of them who are told for a reason of their own.
+    asked: BTreeSet<ClientId>,
     /// Ids of orders that were obeyed, the last ones.
     seen: VecDeque<[u8; 16]>,
 }
@@ -152,14 +154,20 @@ impl Drains {
     /// told.
     pub fn stop(&mut self) {
         self.orders.retain(InForce::is_shutdown);
-        let orders = &self.orders;
-        self.due
-            .retain(|id| orders.iter().any(|order| order.is_due(*id)));
+        let (orders, asked) = (&self.orders, &self.asked);
+        let due = |id: &ClientId| orders.iter().any(|order| order.is_due(*id));
+        self.due.retain(|id| asked.contains(id) || due(id));
     }
 
     /// Has one client told for a reason of its own, once it is at rest.
     pub fn ask(&mut self, id: ClientId) {
         self.due.insert(id);
+        self.asked.insert(id);
+    }
+
+    /// Whether a client is to be told for a reason of its own, wherever it goes.
+    pub fn is_asked(&self, id: ClientId) -> bool {
+        self.asked.contains(&id)
     }
 
     /// A client has logged in; a shutdown is about it as well.
@@ -201,6 +209,7 @@ impl Drains {
     /// A client was told.
     pub fn on_told(&mut self, id: ClientId) {
         self.due.remove(&id);
+        self.asked.remove(&id);
         for order in &mut self.orders {
             order.set_asked(id, Asked::Told);
         }
@@ -209,6 +218,7 @@ impl Drains {
     /// A client cannot be told anything, and stays.
     pub fn on_silent(&mut self, id: ClientId) {
         self.due.remove(&id);
+        self.asked.remove(&id);
         for order in &mut self.orders {
             order.set_asked(id, Asked::Silent);
         }
@@ -238,6 +248,7 @@ impl Drains {
     /// A client has gone.
     pub fn on_left(&mut self, id: ClientId, how: Leaving) {
         self.due.remove(&id);
+        self.asked.remove(&id);
         for order in &mut self.orders {
             order.remove(id, how);
         }

@@ -90,3 +90,30 @@ fn counts_by_its_reason_who_could_not_move() {
     let refused = counts(&drains, 1).refused;
     assert_eq!((refused.replication, refused.total()), (1, 1));
 }
+
+#[test]
+fn knows_who_is_told_for_a_reason_of_its_own() {
+    let now = Instant::now();
+    let mut drains = Drains::default();
+    drains.obey(shutdown(1), now, members(2), now);
+    drains.ask_due(now, || 0, |_| true);
+    assert!(drains.is_due(client(1)) && !drains.is_asked(client(1)));
+    drains.ask(client(1));
+    assert!(drains.is_asked(client(1)) && !drains.is_asked(client(2)));
+    drains.on_told(client(1));
+    assert!(!drains.is_asked(client(1)));
+    drains.ask(client(2));
+    drains.on_left(client(2), Leaving::Moved);
+    assert!(!drains.is_asked(client(2)) && !drains.has_due());
+}
+
+#[test]
+fn keeps_who_is_told_for_a_reason_of_its_own_when_orders_are_withdrawn() {
+    let now = Instant::now();
+    let mut drains = Drains::default();
+    drains.obey(goaway(1), now, members(2), now);
+    drains.ask_due(now, || 0, |_| true);
+    drains.ask(client(2));
+    drains.stop();
+    assert_eq!(drains.due(), [client(2)]);
+}

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, restart, wait_for};
+use crate::harness::{
+    Client, Login, PATIENCE, Pooler, Postgres, SqlState, Stop, restart, wait_for,
+};
 use crate::prepared_talk::{parse, run, sync, talk};
 
 #[test]
@@ -50,6 +52,7 @@ fn a_session_goes_with_its_server_in_the_middle_of_a_transaction() {
         .query("declare c cursor for select generate_series(1, 3)")
         .unwrap();
     assert_eq!(client.value("fetch c"), "1");
+    let opened = postgres.connections();
     let id = shown(&pooler, "CLIENTS", "mover")["id"].clone();
     let server = shown(&pooler, "SERVERS", "mover");
     move_to(&pooler, &id, 2);
@@ -65,7 +68,7 @@ fn a_session_goes_with_its_server_in_the_middle_of_a_transaction() {
     assert_eq!(client.value("select pg_backend_pid()"), backend);
     client.query("commit").unwrap();
     assert_eq!(client.value("select 'served'"), "served");
-    assert_eq!(postgres.connections(), 1);
+    assert_eq!(postgres.connections(), opened);
 }
 
 #[test]
@@ -160,6 +163,57 @@ fn what_a_user_has_shown_goes_along_to_open_servers_with() {
     assert_eq!(shown.stdout, "scram_user\nscram_user goes on\n");
 }
 
+#[test]
+fn orders_find_sessions_that_come_and_go() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 3\npool_mode = transaction");
+    let named = |n: u8| Login::new().parameter("application_name", &format!("mover {n}"));
+    let clients: Vec<Client> = (0..CLIENTS)
+        .map(|n| pooler.connect_to_worker_as(1 + n % 3, &named(n)))
+        .collect();
+    let ids: Vec<String> = (0..CLIENTS)
+        .map(|n| shown(&pooler, "CLIENTS", &format!("mover {n}"))["id"].clone())
+        .collect();
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        let _guard = stop.guard();
+        for first in 0..2 {
+            let (pooler, ids, stop) = (&pooler, &ids, &stop);
+            scope.spawn(move || {
+                let console = console(pooler);
+                let turns = ids.iter().cycle().enumerate().skip(first);
+                for (turn, id) in turns.take_while(|_| !stop.is_set()) {
+                    // Those that were killed are gone.
+                    let _moved = console.query(&format!("MOVE CLIENT {id} TO {}", 1 + turn % 3));
+                }
+            });
+        }
+        for (client, id) in clients.iter().zip(&ids) {
+            for _ in 0..2 {
+                pooler.console("PAUSE");
+                let query = client.start_query("select 'served'");
+                pooler.console("RESUME");
+                assert_eq!(query.wait(), Ok(vec!["served".to_owned()]));
+            }
+            assert_eq!(pooler.console(&format!("KILL_CLIENT {id}")), [""; 0]);
+            client.wait_closed();
+            assert_eq!(client.last_error().unwrap().sqlstate, "57P01");
+        }
+        stop.set();
+    });
+    wait_for("nobody to be left", PATIENCE, || {
+        let console = console(&pooler);
+        let lists = console.table("SHOW LISTS");
+        let used = lists.iter().find(|row| row["list"] == "used_clients");
+        let workers = console.table("SHOW WORKERS");
+        let counted = workers
+            .iter()
+            .map(|row| row["clients"].parse::<u64>().unwrap());
+        // The console itself.
+        used.unwrap()["items"] == "1" && counted.sum::<u64>() <= 1
+    });
+}
+
 /// Moves a client, and waits until it is there.
 fn move_to(pooler: &Pooler, id: &str, worker: u8) {
     let command = format!("MOVE CLIENT {id} TO {worker}");
@@ -183,3 +237,6 @@ fn rows(pooler: &Pooler, table: &str, name: &str) -> Vec<BTreeMap<String, String
     let rows = console(pooler).table(&format!("SHOW {table}")).into_iter();
     rows.filter(|row| row["application_name"] == name).collect()
 }
+
+/// Clients that orders look for.
+const CLIENTS: u8 = 6;

@@ -69,3 +69,6 @@ impl CargoKind {
 
 /// Offers that wait for their answer at one taker, at most.
 pub const MOST_IN_FLIGHT: usize = 32;
+
+#[cfg(test)]
+mod tests;

@@ -171,7 +171,9 @@ mod tests {
     use std::io::{IoSlice, Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
+    use std::process::Command;
 
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
     use super::*;
@@ -223,6 +225,34 @@ mod tests {
         send(&one, b"x", &[one.as_raw_fd(); MAX_DESCRIPTORS]);
         let message = receive_message(other.as_fd(), &mut [0; 8]).unwrap();
         assert_eq!((message.descriptors.len(), message.lost), (253, false));
+    }
+
+    /// The limit is that of a process, so it is one of its own that has it.
+    #[test]
+    fn says_that_there_is_no_room_for_all_and_keeps_none_that_nobody_knows() {
+        const ALONE: &str = "PGSKEIN_TEST_OF_DESCRIPTORS";
+        if std::env::var_os(ALONE).is_none() {
+            let name = "sys::descriptors::tests::\
+                        says_that_there_is_no_room_for_all_and_keeps_none_that_nobody_knows";
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", name])
+                .env(ALONE, "1")
+                .status();
+            assert!(status.unwrap().success());
+            return;
+        }
+        let (one, other) = UnixStream::pair().unwrap();
+        let next = one.try_clone().unwrap();
+        let free = u64::try_from(next.as_raw_fd()).unwrap();
+        drop(next);
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, free + 1, hard).unwrap();
+        for _ in 0..3 {
+            send(&one, b"x", &[one.as_raw_fd(); 2]);
+            let message = receive_message(other.as_fd(), &mut [0; 8]).unwrap();
+            assert_eq!((message.length, message.lost), (1, true));
+            assert_eq!(message.descriptors.len(), 1);
+        }
     }
 
     #[test]

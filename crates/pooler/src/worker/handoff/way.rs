@@ -115,17 +115,6 @@ impl Worker {
         })
     }
 
-    /// Whether it is offered to somebody, and to whom.
-    pub(in super::super) fn offered_to(&self, cargo: Cargo) -> Option<Place> {
-        self.ways.iter().find_map(|(_, way)| match &way.end {
-            End::Giver { giving, .. } => giving
-                .offered()
-                .any(|offered| offered.cargo == cargo)
-                .then_some(way.place),
-            End::Taker { .. } => None,
-        })
-    }
-
     /// Another worker is going to hand something over: the connection of its
     /// request is a way from now on.
     pub(in super::super) fn take_from(&mut self, errand: ErrandId, from: Place) {

@@ -7,6 +7,7 @@
 //! an error that names it.
 
 mod asked;
+mod handoffs;
 mod hosts;
 mod to_supervisor;
 mod to_worker;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use pgskein_protocol::key::Slot;
 
 pub use self::asked::Asked;
+pub use self::handoffs::HandoffReport;
 pub use self::hosts::{HostNotice, HostReport};
 pub use self::to_supervisor::ToSupervisor;
 pub use self::to_worker::ToWorker;
@@ -40,6 +42,24 @@ pub struct LeaseId {
     /// Changes whenever the lease changes hands, so that a late message about
     /// an earlier holder finds nothing.
     pub epoch: u32,
+}
+
+impl LeaseId {
+    /// The lease in the hands of whoever has it next.
+    #[must_use]
+    pub fn handed_on(self) -> Self {
+        Self {
+            id: self.id,
+            epoch: self.epoch.wrapping_add(1),
+        }
+    }
+
+    /// Whether this is a later hand than the one of `epoch`; epochs begin anew
+    /// after the last one.
+    pub(crate) fn is_after(self, epoch: u32) -> bool {
+        let ahead = self.epoch.wrapping_sub(epoch);
+        ahead != 0 && ahead <= u32::MAX / 2
+    }
 }
 
 /// What a pool of a worker wants.

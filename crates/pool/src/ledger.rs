@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! granted ──> opening ──> held ──> closing ──> returned
-//!                │          │         │
+//!                │        │ ↑ │       │
+//!                │      moving│       │
 //!                └──────────┴─────────┴─ worker died ──> orphaned ──> returned
 //! ```
 //!
@@ -21,6 +22,7 @@ mod counts;
 mod hosts;
 mod lease;
 mod minimum;
+mod moves;
 mod orphans;
 mod overview;
 mod plan;
@@ -42,6 +44,8 @@ pub use self::carry::{CarryError, Report, ReportedServer};
 pub(crate) use self::carry::{put_worker, worker};
 pub use self::hosts::{HostNews, Unreachable};
 use self::lease::{Lease, LeaseState};
+pub(crate) use self::moves::EndedStreams;
+pub use self::moves::Giver;
 pub use self::overview::PoolShare;
 use self::plan::Plan;
 use crate::control::{Backend, Demand, LeaseId, PoolKey};
@@ -88,6 +92,11 @@ pub struct Ledger {
     leases: BTreeMap<u64, Lease>,
     /// Leases of dead workers.
     orphans: BTreeSet<u64>,
+    /// Leases that are on their way from one worker to another.
+    moving: BTreeSet<u64>,
+    /// Leases that have moved and are gone, with their last epoch.
+    passed: BTreeMap<u64, u32>,
+    ended: EndedStreams,
     book: Book,
     /// Those that can be told something.
     workers: BTreeSet<WorkerId>,
@@ -195,12 +204,13 @@ impl Ledger {
     }
 
     /// Takes note that the lease's server was told to go.
-    pub fn closing(&mut self, worker: WorkerId, lease: LeaseId) {
+    pub fn closing(&mut self, worker: WorkerId, lease: LeaseId, now: Instant) {
         let Some(found) = self.find(worker, lease) else {
             return;
         };
         if !found.is_closing() {
             let pool = found.pool.clone();
+            self.note_not_lent(worker, &pool, now);
             self.change(lease.id, |lease| {
                 let backend = lease.state.take_backend();
                 lease.state = LeaseState::Closing { worker, backend };
@@ -237,7 +247,8 @@ impl Ledger {
     /// When [`Ledger::on_time`] has something to do, if ever.
     pub fn next_deadline(&self) -> Option<Instant> {
         let again = self.again.values().copied();
-        again.chain(self.orphans_until()).min()
+        let orphans = self.orphans_until().chain(self.moves_until());
+        again.chain(orphans).min()
     }
 
     /// Takes back the leases of dead workers that have lingered long enough,
@@ -251,6 +262,7 @@ impl Ledger {
             }
             !due
         });
+        self.give_up_moves(now);
         self.return_orphans(now);
     }
 
@@ -308,19 +320,31 @@ impl Ledger {
                 }
             }
         }
-        for share in &plan.shares {
-            self.tell(share.worker, &share.pool, share.recall);
+        for share in plan.shares {
+            self.tell(share.worker, &share.pool, share.recall, share.takers);
         }
         for order in &plan.orders {
             self.order(&order.pool, order.worker, now);
         }
     }
 
-    fn tell(&mut self, worker: WorkerId, pool: &PoolKey, recall: Recall) {
+    fn tell(&mut self, worker: WorkerId, pool: &PoolKey, recall: Recall, to: Vec<WorkerId>) {
         let Some(share) = self.book.share_mut(worker, pool) else {
             return;
         };
-        if share.told.replace(recall) != Some(recall) {
+        let before = share.told.replace(recall);
+        // What is left there of those that it was told is not known then.
+        let known = before.is_some() || (to.is_empty() && share.takers.is_empty());
+        if recall == Recall::default() {
+            // With a recall the worker forgets for whom it was.
+            share.takers.clear();
+        } else if !known || share.takers != to {
+            share.takers.clone_from(&to);
+            let pool = pool.clone();
+            self.actions
+                .push_back(LedgerAction::Lend { worker, pool, to });
+        }
+        if before != Some(recall) {
             let Recall { count, unused } = recall;
             self.forget_unused(pool);
             self.actions.push_back(LedgerAction::Recall {
@@ -378,9 +402,10 @@ impl Ledger {
         });
     }
 
-    /// Grants that a worker did not know of when it knew of this lease.
-    fn under_way(&self, worker: WorkerId, pool: &PoolKey, last_lease: u64) -> u32 {
-        let Some(pool) = self.book.pools.get(pool) else {
+    /// Grants that a worker did not know of when it knew of this lease, and
+    /// servers that others are giving it.
+    fn under_way(&self, worker: WorkerId, pool_key: &PoolKey, last_lease: u64) -> u32 {
+        let Some(pool) = self.book.pools.get(pool_key) else {
             return 0;
         };
         let later = pool.leases.range(last_lease.saturating_add(1)..);
@@ -393,7 +418,8 @@ impl Ledger {
             } => owner == worker,
             _ => false,
         });
-        u32::try_from(granted.count()).unwrap_or(u32::MAX)
+        let granted = u32::try_from(granted.count()).unwrap_or(u32::MAX);
+        granted.saturating_add(self.on_their_way(worker, pool_key))
     }
 
     fn find(&mut self, worker: WorkerId, lease: LeaseId) -> Option<&mut Lease> {
@@ -408,5 +434,5 @@ impl Ledger {
     }
 }
 
-/// A lease changes its epoch when it is handed over alive.
+/// A lease has the next epoch in every next hand.
 const FIRST_EPOCH: u32 = 1;

@@ -24,10 +24,13 @@ use pgskein_config::PoolSettings;
 pub use self::dedicated::HOPE;
 use self::dedicated::Suitor;
 use self::demand::Told;
+pub use self::recall::GivenUp;
+pub(crate) use self::recall::QUANTUM;
 use self::recall::Recall;
 pub use self::trouble::Leaving;
 use self::trouble::Trouble;
 use crate::control::PoolKey;
+use crate::ledger::WorkerId;
 use crate::parameters::ParametersId;
 pub use crate::slab::PoolId;
 use crate::slab::{ClientId, ServerId, Slab};
@@ -52,8 +55,8 @@ pub enum Free {
     Link(ClientId),
     /// It is idle.
     Idle,
-    /// It is closed, since its lease is wanted elsewhere.
-    GiveUp,
+    /// It is lent to this worker, or closed, since its lease is wanted elsewhere.
+    GiveUp(Option<WorkerId>),
     /// It is closed, since its lease is wanted for a dedicated server.
     GiveWay,
 }
@@ -104,6 +107,8 @@ pub struct Pool {
     opening: u32,
     told: Told,
     recall: Option<Recall>,
+    /// Who wants the servers that the ledger wants back.
+    takers: VecDeque<WorkerId>,
     trouble: Trouble,
     leaving: Option<Leaving>,
     retired_at: Option<Instant>,
@@ -131,6 +136,7 @@ impl Pool {
             opening: 0,
             told: Told::default(),
             recall: None,
+            takers: VecDeque::new(),
             trouble: Trouble::default(),
             leaving: None,
             retired_at: None,
@@ -174,14 +180,16 @@ impl Pool {
     /// A server can be lent or rest.
     #[inline]
     pub fn free(&mut self, server: ServerId, now: Instant) -> Free {
-        if self.recall.is_some() && self.gives_up(now) {
-            return Free::GiveUp;
+        if self.recall.is_some()
+            && let Some(to) = self.gives_up(now)
+        {
+            return Free::GiveUp(to);
         }
         self.lend_or_keep(server, now)
     }
 
-    /// A server can be lent for the first time: whatever the ledger wants back,
-    /// opening it was not for nothing.
+    /// A server can be lent for the first time here: whatever the ledger wants
+    /// back, it has not come for nothing if somebody waits for it.
     pub fn free_new(&mut self, server: ServerId, now: Instant) -> Free {
         self.lend_or_keep(server, now)
     }
@@ -196,10 +204,13 @@ impl Pool {
                 self.statistics.on_waited(since, now);
                 Free::Link(client)
             }
-            None => {
-                self.idle.push_back((server, now));
-                Free::Idle
-            }
+            None => match self.gives_up(now) {
+                Some(to) => Free::GiveUp(to),
+                None => {
+                    self.idle.push_back((server, now));
+                    Free::Idle
+                }
+            },
         }
     }
 

@@ -1,4 +1,6 @@
 use super::recall::{QUANTUM_TRANSACTIONS, UNUSED};
+use pgskein_protocol::key::Slot;
+
 use super::*;
 use crate::slab::Id;
 
@@ -230,18 +232,51 @@ fn asks_for_nothing_while_a_failure_is_fresh() {
     );
 }
 
+fn closed(number: u32) -> GivenUp {
+    GivenUp {
+        server: server(number),
+        to: None,
+    }
+}
+
+#[test]
+fn gives_servers_to_those_who_want_them_in_order_and_to_nobody_after_the_recall() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let worker = |incarnation| WorkerId {
+        slot: Slot::new(1).unwrap(),
+        generation: 1,
+        incarnation,
+    };
+    pool.free(server(1), now);
+    pool.on_lend([1, 2, 3].map(worker).to_vec());
+    let given = pool.on_recall(3, 0, now);
+    assert_eq!(given.len(), 1);
+    assert_eq!(given[0].to, Some(worker(1)));
+    assert_eq!(pool.free(server(2), now), Free::GiveUp(Some(worker(2))));
+    // One that has come serves who waits for it before it is given up.
+    pool.request(client(1), false, None, now);
+    pool.on_taken();
+    assert_eq!(pool.free_new(server(3), now), Free::Link(client(1)));
+    pool.on_taken();
+    assert_eq!(pool.free_new(server(4), now), Free::GiveUp(Some(worker(3))));
+    assert_eq!(pool.free(server(5), now), Free::Idle);
+    pool.on_lend([1, 2].map(worker).to_vec());
+    pool.on_recall(0, 0, now);
+    assert_eq!(pool.on_recall(1, 0, now), [closed(5)]);
+}
+
 #[test]
 fn gives_up_idle_servers_at_once_and_busy_ones_after_a_quantum() {
     let (mut pool, now) = (pool(), Instant::now());
     pool.free(server(1), now);
-    assert_eq!(pool.on_recall(2, 0, now), vec![server(1)]);
+    assert_eq!(pool.on_recall(2, 0, now), [closed(1)]);
     for number in 0..20 {
         pool.request(client(number), false, None, now);
     }
     for _ in 0..QUANTUM_TRANSACTIONS {
         assert!(matches!(pool.free(server(2), now), Free::Link(_)));
     }
-    assert_eq!(pool.free(server(2), now), Free::GiveUp);
+    assert_eq!(pool.free(server(2), now), Free::GiveUp(None));
     assert!(matches!(pool.free(server(3), now), Free::Link(_)));
 }
 
@@ -259,12 +294,12 @@ fn gives_up_servers_that_were_unused_for_long() {
     pool.free(server(1), now);
     let later = now + UNUSED;
     pool.free(server(2), later);
-    assert_eq!(pool.on_recall(0, 2, later), vec![server(1)]);
-    assert_eq!(pool.poll_unused(later), vec![]);
+    assert_eq!(pool.on_recall(0, 2, later), [closed(1)]);
+    assert_eq!(pool.poll_unused(later), []);
     assert_eq!(pool.free(server(3), later), Free::Idle);
     let late = later + UNUSED;
-    assert_eq!(pool.poll_unused(late), vec![server(2)]);
-    assert_eq!(pool.poll_unused(late), vec![], "two were enough");
+    assert_eq!(pool.poll_unused(late), [closed(2)]);
+    assert_eq!(pool.poll_unused(late), [], "two were enough");
 }
 
 #[test]
@@ -278,7 +313,7 @@ fn goes_on_with_a_quantum_when_a_recall_is_repeated() {
         pool.on_recall(2, 0, now);
         assert!(matches!(pool.free(server(2), now), Free::Link(_)));
     }
-    assert_eq!(pool.free(server(2), now), Free::GiveUp);
+    assert_eq!(pool.free(server(2), now), Free::GiveUp(None));
 }
 
 #[test]

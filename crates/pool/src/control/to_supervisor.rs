@@ -3,8 +3,9 @@
 use pgskein_protocol::key::Slot;
 
 use super::{
-    Asked, Backend, ControlError, Demand, HostReport, LeaseId, PoolKey, backend, lease, pool,
-    put_backend, put_claim, put_frame, put_lease, put_number, put_pool, read_frame, slot, topic,
+    Asked, Backend, ControlError, Demand, HandoffReport, HostReport, LeaseId, PoolKey, backend,
+    lease, pool, put_backend, put_claim, put_frame, put_lease, put_number, put_pool, read_frame,
+    slot, topic,
 };
 use crate::console::Topic;
 use crate::drain;
@@ -204,6 +205,8 @@ pub enum ToSupervisor {
     Host(HostReport),
     /// Something about clients that move.
     Move(moves::FromWorker),
+    /// Something about a connection that changes hands.
+    Handoff(HandoffReport),
 }
 
 impl ToSupervisor {
@@ -297,6 +300,7 @@ impl ToSupervisor {
             Self::Runtime(message) => message.encode(out),
             Self::Host(report) => report.encode(out),
             Self::Move(message) => message.encode(out),
+            Self::Handoff(report) => report.encode(out),
         }
     }
 
@@ -424,6 +428,9 @@ impl ToSupervisor {
                     if let Some(message) = moves::FromWorker::take(kind, octets)? {
                         return Ok(Some(Self::Move(message)));
                     }
+                    if let Some(report) = HandoffReport::take(kind, octets)? {
+                        return Ok(Some(Self::Handoff(report)));
+                    }
                     return Ok(FromWorker::take(kind, octets)?.map(Self::Runtime));
                 }
             }))
@@ -431,7 +438,7 @@ impl ToSupervisor {
     }
 }
 
-fn put_report(out: &mut Vec<u8>, report: &ledger::Report) {
+pub(super) fn put_report(out: &mut Vec<u8>, report: &ledger::Report) {
     put_lease(out, report.lease);
     put_pool(out, &report.pool);
     out.push(u8::from(report.dedicated));
@@ -446,7 +453,7 @@ fn put_report(out: &mut Vec<u8>, report: &ledger::Report) {
     }
 }
 
-fn report(octets: &mut Octets<'_>) -> Result<ledger::Report, Truncated> {
+pub(super) fn report(octets: &mut Octets<'_>) -> Result<ledger::Report, Truncated> {
     Ok(ledger::Report {
         lease: lease(octets)?,
         pool: pool(octets)?,

@@ -7,8 +7,9 @@ use super::{
     put_backend, put_frame, put_lease, put_number, put_pool, read_frame, slot,
 };
 use crate::drain_order::DrainOrder;
+use crate::ledger::{WorkerId, put_worker, worker};
 use crate::moves;
-use crate::octets::{Truncated, put_bytes};
+use crate::octets::{Truncated, put_bytes, put_count};
 use crate::runtime::FromSupervisor;
 
 /// What the supervisor tells a worker.
@@ -51,6 +52,15 @@ pub enum ToWorker {
         count: u32,
         /// How many more, but only of those that nobody uses.
         unused: u32,
+    },
+    /// Workers that want the servers of the pool that are to be given up, which
+    /// they get alive where that is possible; replaces what was said before, and
+    /// comes before the [`ToWorker::Recall`].
+    Lend {
+        /// The pool.
+        pool: PoolKey,
+        /// The neediest first, once for every server.
+        to: Vec<WorkerId>,
     },
     /// PostgreSQL has refused a server of the pool because it has too many
     /// connections, and is asked again; who waits longer than allowed is told.
@@ -177,6 +187,13 @@ impl ToWorker {
                 out.extend_from_slice(&count.to_be_bytes());
                 out.extend_from_slice(&unused.to_be_bytes());
             }),
+            Self::Lend { pool, to } => put_frame(out, 140, |out| {
+                put_pool(out, pool);
+                put_count(out, to.len());
+                for worker in to {
+                    put_worker(out, *worker);
+                }
+            }),
             Self::Prepare { version, sources } => put_frame(out, 67, |out| {
                 out.extend_from_slice(&version.to_be_bytes());
                 put_bytes(out, sources);
@@ -255,6 +272,10 @@ impl ToWorker {
                     pool: pool(octets)?,
                     count: octets.u32()?,
                     unused: octets.u32()?,
+                },
+                140 => Self::Lend {
+                    pool: pool(octets)?,
+                    to: octets.list(worker)?,
                 },
                 67 => Self::Prepare {
                     version: octets.u64()?,

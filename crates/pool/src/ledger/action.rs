@@ -24,6 +24,16 @@ pub enum LedgerAction {
         /// In which pool.
         pool: PoolKey,
     },
+    /// Who wants the servers that it is to give up of a pool; replaces what it
+    /// was told before.
+    Lend {
+        /// Who.
+        worker: WorkerId,
+        /// Of which pool.
+        pool: PoolKey,
+        /// The neediest first, once for every server.
+        to: Vec<WorkerId>,
+    },
     /// It is to give up servers; replaces what it was told before.
     Recall {
         /// Who.
@@ -69,6 +79,7 @@ impl LedgerAction {
             Self::LetGo { lease, .. } => ToWorker::LetGo { lease },
             Self::CancelOrphan { lease, backend, .. } => ToWorker::CancelOrphan { lease, backend },
             Self::Host { notice, .. } => ToWorker::Host(notice),
+            Self::Lend { pool, to, .. } => ToWorker::Lend { pool, to },
             Self::Recall {
                 pool,
                 count,
@@ -87,6 +98,7 @@ impl LedgerAction {
         match self {
             Self::Grant { worker, .. }
             | Self::Open { worker, .. }
+            | Self::Lend { worker, .. }
             | Self::Recall { worker, .. }
             | Self::LetGo { worker, .. }
             | Self::CancelOrphan { worker, .. }

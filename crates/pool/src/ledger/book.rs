@@ -13,6 +13,7 @@ use super::lease::Lease;
 use super::refusals::{Refusal, Tries};
 use super::{Limits, WorkerId};
 use crate::control::PoolKey;
+use crate::pools::QUANTUM;
 
 /// All pools, and the counts that limits are compared with.
 #[derive(Debug, Default)]
@@ -67,10 +68,12 @@ pub(super) struct Pool {
     pub holding_since: Option<Instant>,
     /// A server was given up since that was looked at.
     pub released: bool,
+    /// When a server that was to be lent was closed instead.
+    pub closed_at: Option<Instant>,
 }
 
 /// What one worker has of one pool.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Share {
     /// Leases opening or held, without dedicated ones.
     pub leases: u32,
@@ -91,6 +94,8 @@ pub(super) struct Share {
     pub owed: u32,
     /// The last recall, unless the worker may have answered it since.
     pub told: Option<Recall>,
+    /// Who it was told to lend them to.
+    pub takers: Vec<WorkerId>,
 }
 
 /// How many servers to give up: in any case, and if they are unused.
@@ -124,6 +129,7 @@ impl Book {
             recalling_since: None,
             holding_since: None,
             released: false,
+            closed_at: None,
         });
         pool.limits = limits;
         pool
@@ -216,6 +222,7 @@ impl Pool {
             in_use: false,
             owed: 0,
             told: Some(Recall::default()),
+            takers: Vec::new(),
         })
     }
 
@@ -237,8 +244,17 @@ impl Pool {
         u32::try_from(staying).unwrap_or(u32::MAX)
     }
 
-    /// How long a server is used before another worker may get its lease,
-    /// however many wait for it: a part of the time goes to opening.
+    /// How long a server is used before another worker may get it.
+    pub(super) fn lending_turn(&self, now: Instant) -> Duration {
+        if self.closed_at.is_some_and(|at| now < at + UNLENT) {
+            self.turn()
+        } else {
+            QUANTUM
+        }
+    }
+
+    /// How long a server is used before it is closed and another worker may get
+    /// its lease, however many wait for it: a part of the time goes to opening.
     pub(super) fn turn(&self) -> Duration {
         self.opening.map_or(TURN, |opening| {
             (opening * OPENINGS_A_TURN).clamp(TURN_MIN, TURN_MAX)
@@ -301,6 +317,9 @@ impl SubAssign for Count {
 pub(super) const TURN: Duration = Duration::from_millis(25);
 const TURN_MIN: Duration = Duration::from_millis(25);
 const TURN_MAX: Duration = Duration::from_millis(250);
+
+/// How long servers are not expected to be lent, after one was not.
+const UNLENT: Duration = Duration::from_secs(1);
 
 /// `whole · numerator / denominator`, rounded down.
 pub(super) fn part(whole: u64, numerator: u64, denominator: u64) -> u64 {

@@ -7,7 +7,10 @@
 //! not written down: they say it again.
 //!
 //! Layout, version 1, all big-endian: version (1), last lease (8), number of
-//! pools (4), pools, number of leases (4), leases.
+//! pools (4), pools, number of leases (4), leases. Version 2 has moving leases
+//! and, after the leases, the number of ended streams (4) with two workers each;
+//! it is written only where there are some of these, so that an older program
+//! can read the book.
 //!
 //! ```text
 //! pool    database and user (texts), pool size, minimum, reserve, limits of
@@ -18,6 +21,8 @@
 //!         2: held        worker, age (8), leaving (1), backend
 //!         3: closing     worker, backend
 //!         4: orphaned    time that is left (8), backend
+//!         5: moving      worker that gives and worker that takes, whether the
+//!                        giver is dead (1), time that is left (1 and 8), backend
 //! worker  slot (1), generation (4), incarnation (4)
 //! backend there is none (0), or (1) target (text), process id (4), secret
 //! ```
@@ -30,7 +35,7 @@ use pgskein_protocol::key::Slot;
 use super::lease::{Lease, LeaseState};
 use super::{Ledger, Limits, WorkerId};
 use crate::control::{self, Backend, LeaseId, PoolKey};
-use crate::octets::{Octets, Truncated, put_count, put_duration};
+use crate::octets::{Octets, Truncated, put_count, put_duration, put_option};
 
 /// The book of another supervisor cannot be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,7 +76,8 @@ impl Ledger {
     /// What is still to be told to workers is not in it.
     pub fn encode(&self, now: Instant, out: &mut Vec<u8>) {
         debug_assert!(self.actions.is_empty(), "somebody was not told everything");
-        out.push(VERSION);
+        let moves = !self.moving.is_empty() || !self.ended.0.is_empty();
+        out.push(if moves { VERSION } else { WITHOUT_MOVES });
         out.extend_from_slice(&self.last_id.to_be_bytes());
         put_count(out, self.book.pools.len());
         for (key, pool) in &self.book.pools {
@@ -89,6 +95,13 @@ impl Ledger {
             out.push(u8::from(lease.dedicated));
             put_state(out, &lease.state, now);
         }
+        if moves {
+            put_count(out, self.ended.0.len());
+            for (from, to) in &self.ended.0 {
+                put_worker(out, *from);
+                put_worker(out, *to);
+            }
+        }
     }
 
     /// Reads a book that was written down just before `now`.
@@ -105,12 +118,14 @@ impl Ledger {
         now: Instant,
     ) -> Result<Self, CarryError> {
         let mut octets = Octets(bytes);
-        match octets.u8() {
-            Ok(VERSION) => {}
+        let moves = match octets.u8() {
+            Ok(WITHOUT_MOVES) => false,
+            Ok(VERSION) => true,
             Ok(version) => return Err(CarryError::Version(version)),
             Err(Truncated) => return Err(CarryError::Malformed),
-        }
-        let mut ledger = Self::read(&mut octets, now).map_err(|Truncated| CarryError::Malformed)?;
+        };
+        let mut ledger =
+            Self::read(&mut octets, moves, now).map_err(|Truncated| CarryError::Malformed)?;
         ledger.awaited.extend(asked);
         Ok(ledger)
     }
@@ -162,9 +177,17 @@ impl Ledger {
             }
         }
         for report in reports.into_values() {
-            if self.leases.contains_key(&report.lease.id) {
-                // Of a group that went on without this worker: it goes on
-                // uncounted.
+            if let Some(found) = self.leases.get(&report.lease.id) {
+                if report.lease.is_after(found.epoch) {
+                    let limits = limits(&report.pool);
+                    self.take_over(worker, report, limits, now);
+                }
+                // Any other is of a group that went on without this worker: it
+                // goes on uncounted.
+                continue;
+            }
+            if self.has_passed(report.lease) {
+                // It was given away since.
                 continue;
             }
             self.book.enter(&report.pool, limits(&report.pool));
@@ -201,13 +224,13 @@ impl Ledger {
             ReportedServer::Held(backend) => {
                 self.held(worker, lease, backend, now);
             }
-            ReportedServer::Closing => self.closing(worker, lease),
+            ReportedServer::Closing => self.closing(worker, lease, now),
         }
         // It may not have heard that it may close it.
         self.kept(worker, lease);
     }
 
-    fn read(octets: &mut Octets<'_>, now: Instant) -> Result<Self, Truncated> {
+    fn read(octets: &mut Octets<'_>, moves: bool, now: Instant) -> Result<Self, Truncated> {
         let mut ledger = Self {
             last_id: octets.u64()?,
             ..Self::default()
@@ -239,6 +262,9 @@ impl Ledger {
             };
             ledger.note_place(&lease);
             ledger.insert(id, lease, now);
+        }
+        if moves {
+            ledger.ended.0 = octets.list(|octets| Ok((worker(octets)?, worker(octets)?)))?;
         }
         octets.end()?;
         Ok(ledger)
@@ -311,6 +337,22 @@ fn put_state(out: &mut Vec<u8>, state: &LeaseState, now: Instant) {
             put_worker(out, *worker);
             put_backend(out, backend.as_ref());
         }
+        LeaseState::Moving {
+            from,
+            to,
+            backend,
+            giver_died,
+            until,
+        } => {
+            out.push(MOVING);
+            put_worker(out, *from);
+            put_worker(out, *to);
+            out.push(u8::from(*giver_died));
+            put_option(out, *until, |out, until| {
+                put_duration(out, until.saturating_duration_since(now));
+            });
+            put_backend(out, backend.as_ref());
+        }
         LeaseState::Orphaned { until, backend, .. } => {
             out.push(ORPHANED);
             put_duration(out, until.saturating_duration_since(now));
@@ -336,6 +378,16 @@ fn state(octets: &mut Octets<'_>, now: Instant) -> Result<LeaseState, Truncated>
         },
         CLOSING => LeaseState::Closing {
             worker: worker(octets)?,
+            backend: backend(octets)?,
+        },
+        MOVING => LeaseState::Moving {
+            from: worker(octets)?,
+            to: worker(octets)?,
+            giver_died: octets.u8()? != 0,
+            until: octets
+                .option(Octets::duration)?
+                .map(|left| now.checked_add(left).ok_or(Truncated))
+                .transpose()?,
             backend: backend(octets)?,
         },
         ORPHANED => LeaseState::Orphaned {
@@ -377,12 +429,14 @@ fn backend(octets: &mut Octets<'_>) -> Result<Option<Backend>, Truncated> {
     })
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const WITHOUT_MOVES: u8 = 1;
 
 const OPENING: u8 = 1;
 const HELD: u8 = 2;
 const CLOSING: u8 = 3;
 const ORPHANED: u8 = 4;
+const MOVING: u8 = 5;
 
 #[cfg(test)]
 mod tests;

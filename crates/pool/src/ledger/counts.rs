@@ -8,16 +8,18 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::book::{Count, Recall};
-use super::lease::Lease;
+use super::lease::{Lease, LeaseState};
 use super::{Ledger, WorkerId};
 use crate::control::PoolKey;
 
 impl Ledger {
     /// Enters a lease into the book.
     pub(super) fn insert(&mut self, id: u64, lease: Lease, now: Instant) {
-        if lease.state.worker().is_none() {
-            self.orphans.insert(id);
-        }
+        match lease.state {
+            LeaseState::Orphaned { .. } => self.orphans.insert(id),
+            LeaseState::Moving { .. } => self.moving.insert(id),
+            _ => true,
+        };
         if let Some(pool) = self.book.pools.get_mut(&lease.pool) {
             pool.leases.insert(id);
             if let Some(worker) = lease.sharer() {
@@ -51,12 +53,49 @@ impl Ledger {
         }
     }
 
+    /// Changes a lease, and whose share it is in.
+    pub(super) fn hand_on(&mut self, id: u64, now: Instant, change: impl FnOnce(&mut Lease)) {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        let (before, giver) = (lease.counts(), lease.sharer());
+        change(lease);
+        let (after, taker) = (lease.counts(), lease.sharer());
+        let pool = lease.pool.clone();
+        let (moves, orphaned) = (
+            lease.is_moving(),
+            matches!(lease.state, LeaseState::Orphaned { .. }),
+        );
+        self.book.count(&pool, |count| {
+            *count -= before;
+            *count += after;
+        });
+        for (is_one, ids) in [(moves, &mut self.moving), (orphaned, &mut self.orphans)] {
+            if is_one {
+                ids.insert(id);
+            } else {
+                ids.remove(&id);
+            }
+        }
+        if giver != taker {
+            if let (Some(taker), Some(pool)) = (taker, self.book.pools.get_mut(&pool)) {
+                pool.share(taker, now).leases += 1;
+            }
+            if let Some(giver) = giver {
+                self.gave_up(giver, &pool);
+            }
+        }
+        self.stale.insert(pool);
+    }
+
     /// Strikes a lease out.
     pub(super) fn remove(&mut self, id: u64) {
         self.orphans.remove(&id);
+        self.moving.remove(&id);
         let Some(lease) = self.leases.remove(&id) else {
             return;
         };
+        self.note_passed(id, lease.epoch);
         if let Some(pool) = self.book.pools.get_mut(&lease.pool) {
             pool.leases.remove(&id);
         }

@@ -1,6 +1,6 @@
 //! One lease: its states, and when it may be asked for.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::WorkerId;
 use super::book::Count;
@@ -36,6 +36,17 @@ pub(super) enum LeaseState {
         /// Its worker was told that it may close it.
         leaving: bool,
     },
+    /// Its server is on its way to another worker. It is in the share of the
+    /// one that takes it.
+    Moving {
+        from: WorkerId,
+        to: WorkerId,
+        backend: Option<Backend>,
+        /// Who gives it is dead.
+        giver_died: bool,
+        /// When it is an orphan, if it may be lost already.
+        until: Option<Instant>,
+    },
     /// Its server was told to go.
     Closing {
         worker: WorkerId,
@@ -66,12 +77,11 @@ impl Lease {
     /// In whose share it is, if in anybody's.
     pub(super) fn sharer(&self) -> Option<WorkerId> {
         match self.state {
-            LeaseState::Opening { worker, .. } | LeaseState::Held { worker, .. }
-                if !self.dedicated =>
-            {
-                Some(worker)
-            }
-            _ => None,
+            _ if self.dedicated => None,
+            LeaseState::Opening { worker, .. }
+            | LeaseState::Held { worker, .. }
+            | LeaseState::Moving { to: worker, .. } => Some(worker),
+            LeaseState::Closing { .. } | LeaseState::Orphaned { .. } => None,
         }
     }
 
@@ -85,16 +95,21 @@ impl Lease {
         matches!(self.state, LeaseState::Opening { .. })
     }
 
-    /// Who holds it and when it may be recalled for somebody else, if it can be
-    /// at all and a server is used for `turn` before.
-    pub(super) fn ripe_at(&self, turn: Duration) -> Option<(WorkerId, Instant)> {
+    /// Its server is on its way to another worker.
+    pub(super) fn is_moving(&self) -> bool {
+        matches!(self.state, LeaseState::Moving { .. })
+    }
+
+    /// Who holds it and since when, if it may be recalled for somebody else
+    /// after it was used for a while.
+    pub(super) fn held_since(&self) -> Option<(WorkerId, Instant)> {
         match self.state {
             LeaseState::Held {
                 worker,
                 since,
                 leaving: false,
                 ..
-            } if !self.dedicated => Some((worker, since + turn)),
+            } if !self.dedicated => Some((worker, since)),
             _ => None,
         }
     }
@@ -103,19 +118,22 @@ impl Lease {
     pub(super) fn is_staying(&self) -> bool {
         matches!(
             self.state,
-            LeaseState::Opening { .. } | LeaseState::Held { leaving: false, .. }
+            LeaseState::Opening { .. }
+                | LeaseState::Held { leaving: false, .. }
+                | LeaseState::Moving { .. }
         )
     }
 }
 
 impl LeaseState {
-    /// Who has it, if anybody who lives.
+    /// Who has it, if anybody who lives; of one that moves nobody says anything
+    /// before it has come.
     pub(super) fn worker(&self) -> Option<WorkerId> {
         match self {
             Self::Opening { worker, .. }
             | Self::Held { worker, .. }
             | Self::Closing { worker, .. } => Some(*worker),
-            Self::Orphaned { .. } => None,
+            Self::Moving { .. } | Self::Orphaned { .. } => None,
         }
     }
 
@@ -124,6 +142,7 @@ impl LeaseState {
         match self {
             Self::Opening { .. } => None,
             Self::Held { backend, .. }
+            | Self::Moving { backend, .. }
             | Self::Closing { backend, .. }
             | Self::Orphaned { backend, .. } => backend.take(),
         }

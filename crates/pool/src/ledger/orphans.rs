@@ -1,4 +1,4 @@
-//! Orphans: leases of workers that have died.
+//! Orphans: leases of workers that have died, or lost between two workers.
 //!
 //! PostgreSQL ends a connection whose client is gone once its query has ended.
 //! So a living worker is asked to cancel what the servers of the dead one still
@@ -46,18 +46,23 @@ impl Ledger {
                 left.push(*id);
             }
         }
+        left.extend(self.lost_with(dead, until, now));
         for id in left {
             self.try_over(id, now);
-            self.orphans.insert(id);
-            self.change(id, |lease| {
-                let backend = lease.state.take_backend();
-                lease.state = LeaseState::Orphaned {
-                    until,
-                    backend,
-                    asked: None,
-                };
-            });
+            self.orphan(id, until, now);
         }
+    }
+
+    /// Makes an orphan of a lease.
+    pub(super) fn orphan(&mut self, id: u64, until: Instant, now: Instant) {
+        self.hand_on(id, now, |lease| {
+            let backend = lease.state.take_backend();
+            lease.state = LeaseState::Orphaned {
+                until,
+                backend,
+                asked: None,
+            };
+        });
     }
 
     /// Takes note that what an orphan ran is cancelled.

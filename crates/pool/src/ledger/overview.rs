@@ -24,6 +24,8 @@ pub struct PoolShare {
     pub held: u32,
     /// Those among them that are one client's.
     pub dedicated: u32,
+    /// Servers that are on their way here from another worker.
+    pub moving: u32,
     /// Servers that were told to go.
     pub closing: u32,
     /// Servers that a dead worker has left behind.
@@ -49,6 +51,7 @@ impl Ledger {
                 opening: 0,
                 held: 0,
                 dedicated: 0,
+                moving: 0,
                 closing: 0,
                 orphaned: 0,
                 wanted: 0,
@@ -56,11 +59,15 @@ impl Ledger {
                 recalled: 0,
             };
             for lease in pool.leases.iter().filter_map(|id| self.leases.get(id)) {
-                let worker = lease.state.worker().map(|worker| worker.slot);
+                let worker = match lease.state {
+                    LeaseState::Moving { to, .. } => Some(to.slot),
+                    _ => lease.state.worker().map(|worker| worker.slot),
+                };
                 let row = shares.entry(worker).or_insert_with(|| empty(worker));
                 let count = match lease.state {
                     LeaseState::Opening { .. } => &mut row.opening,
                     LeaseState::Held { .. } => &mut row.held,
+                    LeaseState::Moving { .. } => &mut row.moving,
                     LeaseState::Closing { .. } => &mut row.closing,
                     LeaseState::Orphaned { .. } => &mut row.orphaned,
                 };

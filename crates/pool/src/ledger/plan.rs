@@ -74,6 +74,8 @@ pub(super) struct Planned {
     pub pool: PoolKey,
     pub worker: WorkerId,
     pub recall: Recall,
+    /// Workers that want what it gives up, and have the same pool.
+    pub takers: Vec<WorkerId>,
     /// The limits that cover it, that of its pool first.
     rooms: Vec<usize>,
     /// Leases that it has, was granted or is to get.
@@ -87,8 +89,10 @@ pub(super) struct Planned {
     /// When it has last said what it wants.
     told_at: Instant,
     aged: bool,
-    /// When each of its leases may be recalled for others, in order.
-    ripe: Vec<Instant>,
+    /// Since when each of its leases is used that may be recalled, in order.
+    held: Vec<Instant>,
+    /// How long they are used before they are lent, or closed, for others.
+    turns: [Duration; 2],
     /// How many leases it should have, in parts of [`ONE`].
     fair: u64,
 }
@@ -110,8 +114,9 @@ struct Room {
     spare: i64,
     /// Somebody holds other room until there is some here.
     awaited: bool,
-    /// Servers in use that are recalled for somebody under this limit.
-    moves: u32,
+    /// Shares for which servers in use are recalled under this limit, once for
+    /// each server.
+    moves: Vec<usize>,
     /// How far above its fair share a holder is that gives one up for them.
     least_over: u64,
 }
@@ -211,21 +216,22 @@ impl Plan {
         rooms: &[usize],
         host: Turn,
     ) {
-        let turn = pool.turn();
-        let mut ripe = BTreeMap::<WorkerId, Vec<Instant>>::new();
+        let turns = [pool.lending_turn(self.now), pool.turn()];
+        let mut held = BTreeMap::<WorkerId, Vec<Instant>>::new();
         for lease in pool.leases.iter().filter_map(|id| leases.get(id)) {
-            if let Some((worker, at)) = lease.ripe_at(turn) {
-                ripe.entry(worker).or_default().push(at);
+            if let Some((worker, since)) = lease.held_since() {
+                held.entry(worker).or_default().push(since);
             }
         }
         for (&worker, share) in &pool.shares {
-            let mut ripe = ripe.remove(&worker).unwrap_or_default();
-            ripe.sort_unstable();
+            let mut held = held.remove(&worker).unwrap_or_default();
+            held.sort_unstable();
             let wanted = share.wanted.min(host.wanted(worker));
             self.shares.push(Planned {
                 pool: key.clone(),
                 worker,
                 recall: Recall::default(),
+                takers: Vec::new(),
                 rooms: rooms.to_vec(),
                 leases: share.leases,
                 wanted,
@@ -234,7 +240,8 @@ impl Plan {
                 wanting_since: share.wanting_since,
                 told_at: share.told_at,
                 aged: share.aged,
-                ripe,
+                held,
+                turns,
                 fair: (u64::from(share.leases) + u64::from(wanted)) * ONE,
             });
         }
@@ -250,7 +257,7 @@ impl Plan {
             free,
             spare: free + i64::from(count.closing),
             awaited: false,
-            moves: 0,
+            moves: Vec::new(),
             least_over: u64::MAX,
         });
         self.rooms.len() - 1
@@ -308,11 +315,17 @@ impl Plan {
         shares.filter(move |(_, share)| share.rooms.contains(&room))
     }
 
-    fn take_from(&mut self, victim: usize) {
+    /// Has a share give up a server, to the one at `taker` if that has the same
+    /// pool.
+    fn take_from(&mut self, victim: usize, taker: Option<usize>) {
+        let taker = taker.and_then(|taker| self.shares.get(taker));
+        let taker = taker.map(|taker| (taker.pool.clone(), taker.worker));
         let Some(share) = self.shares.get_mut(victim) else {
             return;
         };
         share.recall.count += 1;
+        let lent = taker.filter(|(pool, _)| share.pool == *pool);
+        share.takers.extend(lent.map(|(_, worker)| worker));
         for room in &share.rooms {
             if let Some(room) = self.rooms.get_mut(*room) {
                 room.spare += 1;
@@ -343,11 +356,13 @@ impl Planned {
         (u64::from(self.left()) * ONE).saturating_sub(self.fair)
     }
 
-    /// Whether one more of its leases may be recalled.
-    fn next_ripe(&self, now: Instant) -> Ripe {
-        match self.ripe.get(self.recall.count as usize) {
-            Some(at) if *at <= now => Ripe::Now,
-            Some(at) => Ripe::Later(*at),
+    /// Whether one more of its leases may be recalled, for a share of this pool.
+    fn next_ripe(&self, pool: &PoolKey, now: Instant) -> Ripe {
+        let [lent, closed] = self.turns;
+        let turn = if self.pool == *pool { lent } else { closed };
+        match self.held.get(self.recall.count as usize) {
+            Some(since) if *since + turn <= now => Ripe::Now,
+            Some(since) => Ripe::Later(*since + turn),
             None => Ripe::Never,
         }
     }

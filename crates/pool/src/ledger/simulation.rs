@@ -13,6 +13,7 @@ mod check;
 mod fairness;
 mod faults;
 mod link;
+mod moves;
 mod process;
 mod random;
 mod servers;

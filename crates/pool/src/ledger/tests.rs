@@ -152,7 +152,7 @@ fn counts_a_closing_server_until_it_is_gone() {
         .held(worker(1), lease, backend(7), fixture.now);
     assert_eq!(fixture.ledger.held_by(worker(1)), 1);
     fixture.want(2, &shop, 1);
-    fixture.ledger.closing(worker(1), lease);
+    fixture.ledger.closing(worker(1), lease, fixture.now);
     assert_eq!(fixture.grants(), []);
     fixture.ledger.returned(worker(1), lease, fixture.now);
     assert_eq!(fixture.grants()[0].0, 2);
@@ -192,7 +192,7 @@ fn ignores_late_and_repeated_messages() {
     assert_eq!(fixture.ledger.used(&shop), 2);
     fixture.ledger.returned(worker(1), lease, fixture.now);
     fixture.ledger.returned(worker(1), lease, fixture.now);
-    fixture.ledger.closing(worker(1), lease);
+    fixture.ledger.closing(worker(1), lease, fixture.now);
     assert_eq!(fixture.ledger.used(&shop), 1);
 }
 
@@ -231,7 +231,7 @@ fn counts_a_dedicated_server_until_it_is_gone() {
     let (_, lease) = fixture.use_grants()[0];
     fixture.ledger.dedicated(worker(1), lease);
     fixture.want(1, &shop, 1);
-    fixture.ledger.closing(worker(1), lease);
+    fixture.ledger.closing(worker(1), lease, fixture.now);
     assert_eq!(fixture.actions(), []);
     fixture.ledger.returned(worker(1), lease, fixture.now);
     assert_eq!(fixture.grants().len(), 1);

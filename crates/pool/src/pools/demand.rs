@@ -79,6 +79,7 @@ impl Pool {
     pub fn tell_anew(&mut self) {
         self.told = Told::default();
         self.recall = None;
+        self.takers.clear();
     }
 
     /// What to tell the ledger of whether the pool has clients, if anything.

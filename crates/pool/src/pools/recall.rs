@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Pool;
+use crate::ledger::WorkerId;
 use crate::slab::ServerId;
 
 /// Servers that the ledger wants back.
@@ -17,11 +18,26 @@ pub(super) struct Recall {
     transactions: u32,
 }
 
+/// A server that is given up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GivenUp {
+    /// Which.
+    pub server: ServerId,
+    /// Who is to get it alive; it is closed where that is not possible.
+    pub to: Option<WorkerId>,
+}
+
 impl Pool {
+    /// These workers want the servers that the ledger wants back from now on, in
+    /// place of those that wanted them so far; the first comes first.
+    pub fn on_lend(&mut self, to: Vec<WorkerId>) {
+        self.takers = to.into();
+    }
+
     /// The ledger wants `count` servers back, and `unused` more of those that
     /// nobody has used for long, in place of what it wanted so far. Returns the
-    /// idle servers that are to be closed for it.
-    pub fn on_recall(&mut self, count: u32, unused: u32, now: Instant) -> Vec<ServerId> {
+    /// idle servers that are given up for it.
+    pub fn on_recall(&mut self, count: u32, unused: u32, now: Instant) -> Vec<GivenUp> {
         let before = self.recall.filter(|recall| recall.count > 0);
         self.recall = (count + unused > 0).then_some(Recall {
             count,
@@ -30,20 +46,21 @@ impl Pool {
             since: before.map_or(now, |recall| recall.since),
             transactions: before.map_or(0, |recall| recall.transactions),
         });
-        let mut closed = Vec::new();
+        let mut given = Vec::new();
         while self.recall.is_some_and(|recall| recall.count > 0)
             && let Some((server, _)) = self.idle.pop_front()
         {
-            self.gave_up_one(now);
-            closed.push(server);
+            let to = self.gave_up_one(now);
+            given.push(GivenUp { server, to });
         }
-        closed.extend(self.poll_unused(now));
-        closed
+        given.extend(self.poll_unused(now));
+        self.end_recall();
+        given
     }
 
     /// The servers that nobody has used for long and the ledger wants back.
-    pub fn poll_unused(&mut self, now: Instant) -> Vec<ServerId> {
-        let mut closed = Vec::new();
+    pub fn poll_unused(&mut self, now: Instant) -> Vec<GivenUp> {
+        let mut given = Vec::new();
         while self.recall.is_some_and(|recall| recall.unused > 0)
             && let Some((server, since)) = self.idle.front().copied()
             && now.saturating_duration_since(since) >= UNUSED
@@ -52,47 +69,50 @@ impl Pool {
             if let Some(recall) = &mut self.recall {
                 recall.unused -= 1;
             }
-            closed.push(server);
+            let to = self.takers.pop_front();
+            given.push(GivenUp { server, to });
         }
-        self.recall
-            .take_if(|recall| recall.count + recall.unused == 0);
-        closed
+        self.end_recall();
+        given
     }
 
-    /// Whether a server that is free now goes back to the ledger.
+    /// Whether a server that is free now is given up, and who is to get it.
     #[inline]
-    pub(super) fn gives_up(&mut self, now: Instant) -> bool {
-        let Some(recall) = &mut self.recall else {
-            return false;
-        };
-        if recall.count == 0 {
-            return false;
-        }
+    pub(super) fn gives_up(&mut self, now: Instant) -> Option<Option<WorkerId>> {
+        let recall = self.recall.as_mut().filter(|recall| recall.count > 0)?;
         recall.transactions += 1;
         let over = recall.transactions > QUANTUM_TRANSACTIONS
             || now.saturating_duration_since(recall.since) > QUANTUM;
         let gives_up = over || self.waiting.is_empty();
-        if gives_up {
-            self.gave_up_one(now);
-        }
-        gives_up
+        gives_up.then(|| {
+            let to = self.gave_up_one(now);
+            self.end_recall();
+            to
+        })
     }
 
-    /// One of the servers that are wanted in any case goes back.
-    fn gave_up_one(&mut self, now: Instant) {
+    /// One of the servers that are wanted in any case is given up; says to whom.
+    fn gave_up_one(&mut self, now: Instant) -> Option<WorkerId> {
         if let Some(recall) = &mut self.recall {
             recall.count = recall.count.saturating_sub(1);
             recall.since = now;
             recall.transactions = 0;
         }
-        self.recall
-            .take_if(|recall| recall.count + recall.unused == 0);
+        self.takers.pop_front()
+    }
+
+    /// Forgets the recall, and for whom it was, once it is answered.
+    fn end_recall(&mut self) {
+        let over = |recall: &mut Recall| recall.count + recall.unused == 0;
+        if self.recall.take_if(over).is_some() || self.recall.is_none() {
+            self.takers.clear();
+        }
     }
 }
 
 /// How long, and for how many transactions, a holder with clients of its own
 /// serves them before it gives up a server that is wanted elsewhere.
-pub(super) const QUANTUM: Duration = Duration::from_millis(2);
+pub(crate) const QUANTUM: Duration = Duration::from_millis(2);
 pub(super) const QUANTUM_TRANSACTIONS: u32 = 8;
 
 /// A server that was idle for this long is one that the pool does not need.

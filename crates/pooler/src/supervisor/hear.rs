@@ -89,7 +89,7 @@ impl Supervisor {
                 self.ledger.orphan_cancelled(id, lease, self.now);
             }
             ToSupervisor::Dedicated { lease } => self.ledger.dedicated(id, lease),
-            ToSupervisor::Closing { lease } => self.ledger.closing(id, lease),
+            ToSupervisor::Closing { lease } => self.ledger.closing(id, lease, self.now),
             ToSupervisor::Lease(report) => match self.reporting.get_mut(&token) {
                 Some(reports) => reports.push(report),
                 None => log::warn!("worker {}: reports without being asked", id.slot),

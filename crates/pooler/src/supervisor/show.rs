@@ -55,5 +55,6 @@ fn lease_row(share: &PoolShare) -> Row {
         Value::number(share.wanted),
         Value::number(share.oldest_wait.as_micros()),
         Value::number(share.recalled),
+        Value::number(share.moving),
     ]
 }

@@ -22,5 +22,6 @@ pub(in crate::console) static LEASES: Table = Table {
         Column::sum("waiting", Int4),
         Column::max("oldest_wait_us", Int8),
         Column::sum("recalls", Int4),
+        Column::sum("moving", Int4),
     ],
 };

@@ -70,7 +70,7 @@ fn book(now: Instant) -> Ledger {
         ledger.held(worker(who), lease(id), backend(), ago);
     }
     ledger.dedicated(worker(1), lease(2));
-    ledger.closing(worker(1), lease(1));
+    ledger.closing(worker(1), lease(1), now);
     ledger.worker_died(worker(2), LINGER, now);
     while ledger.poll_action(now).is_some() {}
     ledger
@@ -122,9 +122,9 @@ fn rejects_every_prefix_unknown_versions_and_strange_leases() {
         assert_eq!(prefix.err(), Some(CarryError::Malformed), "{end} bytes");
     }
     let mut later = SAMPLE.to_vec();
-    later[0] = 2;
+    later[0] = 3;
     let error = Ledger::decode(&later, [], now()).err();
-    assert_eq!(error, Some(CarryError::Version(2)));
+    assert_eq!(error, Some(CarryError::Version(3)));
     // The last lease is said to be 3, but there is a fourth.
     let mut strange = SAMPLE.to_vec();
     strange[8] = 3;

@@ -64,11 +64,11 @@ impl Plan {
                 self.hold(at, &full, &victims, book);
                 for room in full {
                     if let Some(room) = self.rooms.get_mut(room) {
-                        room.moves += 1;
+                        room.moves.push(at);
                     }
                 }
                 for victim in victims {
-                    self.take_from(victim);
+                    self.take_from(victim, Some(at));
                 }
                 self.recalling.insert(pool);
             }
@@ -103,6 +103,7 @@ impl Plan {
     /// lease of the share at `at`.
     fn victims(&mut self, at: usize, full: &[usize]) -> Option<Vec<usize>> {
         let least_over = self.least_over(at)?;
+        let pool = self.shares.get(at)?.pool.clone();
         let mut victims: Vec<usize> = Vec::new();
         for room in full {
             if self.relieves(&victims, *room) {
@@ -115,7 +116,7 @@ impl Plan {
                     continue;
                 }
                 let over = share.over();
-                match share.next_ripe(self.now) {
+                match share.next_ripe(&pool, self.now) {
                     Ripe::Now if best.is_none_or(|(most, _)| over > most) => {
                         best = Some((over, other));
                     }

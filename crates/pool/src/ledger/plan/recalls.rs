@@ -19,7 +19,7 @@ impl Plan {
                 let Some(victim) = largest.map(|(victim, _)| victim) else {
                     break;
                 };
-                self.take_from(victim);
+                self.take_from(victim, None);
             }
         }
     }
@@ -39,13 +39,25 @@ impl Plan {
         if at > self.now {
             return self.look_again(Some(at));
         }
+        let names = self.shares.iter();
+        let names: Vec<_> = names
+            .map(|share| (share.pool.clone(), share.worker))
+            .collect();
         let mut again = None;
         for (number, room) in self.rooms.iter().enumerate() {
             let under = |share: &&mut Planned| share.rooms.contains(&number);
             for share in self.shares.iter_mut().filter(under) {
-                while share.recall.count < room.moves && share.over() >= room.least_over {
-                    match share.next_ripe(self.now) {
-                        Ripe::Now => share.recall.count += 1,
+                while let Some(taker) = room.moves.get(share.recall.count as usize)
+                    && let Some((pool, worker)) = names.get(*taker)
+                    && share.over() >= room.least_over
+                {
+                    match share.next_ripe(pool, self.now) {
+                        Ripe::Now => {
+                            share.recall.count += 1;
+                            if share.pool == *pool {
+                                share.takers.push(*worker);
+                            }
+                        }
                         Ripe::Later(at) => {
                             again = earliest(again, Some(at));
                             break;
@@ -64,12 +76,17 @@ impl Plan {
     pub(super) fn ask_for_unused(&mut self) {
         let mut asked = vec![0_u32; self.rooms.len()];
         let mut again: Option<Instant> = None;
-        for share in self.shares.iter().filter(|share| share.wanted > 0) {
+        let mut takers = Vec::new();
+        let mut wanting: Vec<&Planned> = self.shares.iter().collect();
+        wanting.retain(|share| share.wanted > 0);
+        wanting.sort_unstable_by_key(|share| share.order());
+        for share in wanting {
             let lasts_at = share.wanting_since.map(|since| since + LASTING);
             if lasts_at.is_none_or(|at| at > self.now) {
                 again = earliest(again, lasts_at);
                 continue;
             }
+            takers.push((share.pool.clone(), share.worker));
             for at in &share.rooms {
                 if let (Some(asked), Some(room)) = (asked.get_mut(*at), self.rooms.get(*at))
                     && room.spare + room.reserve_for(share) <= 0
@@ -81,6 +98,11 @@ impl Plan {
         for share in self.shares.iter_mut().filter(|share| share.wanted == 0) {
             let asked = share.rooms.iter().filter_map(|room| asked.get(*room)).max();
             share.recall.unused = asked.copied().unwrap_or(0).min(share.left());
+            let of_pool = takers.iter().filter(|(pool, _)| *pool == share.pool);
+            let of_pool = of_pool.map(|(_, worker)| *worker);
+            share
+                .takers
+                .extend(of_pool.take(share.recall.unused as usize));
         }
         self.look_again(again);
         self.give_back_reserve();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::WorkerId;
 use super::process::{ClientState, Down, ServerState, Up};
+use super::setup::ms;
 use super::world::World;
 use crate::control::{PoolKey, ToSupervisor, ToWorker};
 
@@ -44,6 +45,10 @@ impl World {
             let most = self.setup.linger + Duration::from_millis(1);
             assert!(self.now - *since <= most, "an orphan never returns");
         }
+        for since in self.lost.values() {
+            let most = self.setup.linger * 2 + ms(1000);
+            assert!(self.now - *since <= most, "a lost lease never returns");
+        }
     }
 
     /// Where every lease is: how many places there are for each.
@@ -67,8 +72,17 @@ impl World {
                 }
             }
         }
+        for lease in self.under_way.keys() {
+            add(lease.id);
+        }
         let leases = &self.ledger.leases;
-        self.orphans.retain(|lease, _| leases.contains_key(lease));
+        self.lost.retain(|lease, _| leases.contains_key(lease));
+        for lease in self.lost.keys() {
+            add(*lease);
+        }
+        let lost = &self.lost;
+        self.orphans
+            .retain(|lease, _| leases.contains_key(lease) && !lost.contains_key(lease));
         for lease in self.orphans.keys() {
             add(*lease);
         }
@@ -91,7 +105,10 @@ impl World {
                 }
             }
         }
-        for lease in self.orphans.keys() {
+        for lease in self.under_way.keys() {
+            open[self.index(&self.ledger.leases[&lease.id].pool)] += 1;
+        }
+        for lease in self.orphans.keys().chain(self.lost.keys()) {
             open[self.index(&self.ledger.leases[lease].pool)] += 1;
         }
         let pools = &self.setup.pools;
@@ -223,6 +240,7 @@ impl World {
     /// In the end only what is to be kept is open.
     pub(super) fn check_rest(&self) {
         assert!(self.orphans.is_empty(), "orphans are left");
+        assert!(self.lost.is_empty(), "lost leases are left");
         for setup in &self.setup.pools {
             let (used, limits) = (self.ledger.used(&setup.key), setup.limits);
             assert!(

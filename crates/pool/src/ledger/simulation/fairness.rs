@@ -77,6 +77,7 @@ fn one_pool(random: Random, slots: u32, pool_size: u32, clients: u32) -> Setup {
         max_connections: usize::MAX,
         troubled: ms(0),
         fails: 1_000_000,
+        refuses: 1_000_000,
         faults: None,
         idle_timeout: ms(60_000),
         linger: ms(5000),

@@ -24,15 +24,21 @@ impl World {
         let Some(worker) = self.random.pick(&living) else {
             return;
         };
-        match self.random.number(0..5) {
+        match self.random.number(0..6) {
             0 | 1 => self.kill(worker),
             2 => self.replace(worker),
             3 => self.execute_anew(),
+            4 => {
+                let streams: Vec<u32> = self.streams.keys().copied().collect();
+                if let Some(number) = self.random.pick(&streams) {
+                    self.break_stream(number);
+                }
+            }
             _ => self.reload(),
         }
     }
 
-    fn kill(&mut self, worker: u32) {
+    pub(super) fn kill(&mut self, worker: u32) {
         let process = self.processes.get_mut(&worker).unwrap();
         let id = process.id;
         let serving = process.life == Life::Serving;
@@ -52,18 +58,24 @@ impl World {
             self.after(after, What::Login(pool, dedicated));
         }
         for number in backends {
-            if let Some(backend) = self.backends.get_mut(&number) {
-                backend.orphaned = true;
-                let idle = self.now.max(backend.busy_until);
-                let last_breath = self.random.time(&(ms(0)..ms(5)));
-                self.at(idle + last_breath, What::Ends(number));
-            }
+            self.abandon_backend(number);
         }
+        self.end_streams(worker);
         let noticed = self.random.time(&(ms(0)..ms(5)));
         self.after(noticed, What::Bury(worker));
         if serving {
             let respawn = self.random.time(&(ms(5)..ms(300)));
             self.after(respawn, What::Spawn(id.slot, id.generation));
+        }
+    }
+
+    /// A connection has lost whoever used it.
+    pub(super) fn abandon_backend(&mut self, number: u32) {
+        if let Some(backend) = self.backends.get_mut(&number) {
+            backend.orphaned = true;
+            let idle = self.now.max(backend.busy_until);
+            let last_breath = self.random.time(&(ms(0)..ms(5)));
+            self.at(idle + last_breath, What::Ends(number));
         }
     }
 

@@ -1,6 +1,7 @@
 //! A worker: the real pools, with clients and servers that do what they do in
 //! no time of their own.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::super::{Report, WorkerId};
@@ -23,6 +24,8 @@ pub(super) struct Process {
     /// The last lease that it was granted.
     pub last_lease: u64,
     pub wishing: Vec<PoolId>,
+    /// The streams to other workers.
+    pub streams: BTreeMap<u32, u32>,
     wish_due: bool,
 }
 
@@ -67,6 +70,8 @@ pub(super) struct Server {
     pub backend: Option<u32>,
     pub used: bool,
     pub owned: bool,
+    /// Its session was offered to another worker once.
+    pub tried: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,6 +79,12 @@ pub(super) enum ServerState {
     Opening,
     Idle(Instant),
     Linked(ClientId),
+    /// Another worker may take it, with the client that is in a session.
+    Offered {
+        session: Option<ClientId>,
+        /// The client needs it no longer.
+        done: bool,
+    },
     Closing,
 }
 
@@ -105,6 +116,7 @@ impl Process {
             down: Link::new(),
             last_lease: 0,
             wishing: Vec::new(),
+            streams: BTreeMap::new(),
             wish_due: false,
         }
     }
@@ -219,7 +231,7 @@ impl World {
             .expect("the server is there");
         assert!(!matches!(
             server.state,
-            ServerState::Closing | ServerState::Linked(_)
+            ServerState::Closing | ServerState::Linked(_) | ServerState::Offered { .. }
         ));
         server.state = ServerState::Linked(client_id);
         let backend = server.backend;
@@ -244,9 +256,12 @@ impl World {
             return;
         };
         let retiring = process.life == Life::Retiring;
-        let Some(server) = process.servers.get(id) else {
+        let Some(server) = process.servers.get_mut(id) else {
             return;
         };
+        if let ServerState::Offered { done, .. } = &mut server.state {
+            *done = true;
+        }
         let ServerState::Linked(client_id) = server.state else {
             return;
         };
@@ -284,7 +299,8 @@ impl World {
         match free {
             Free::Link(client) => self.link(worker, client, id),
             Free::Idle => {}
-            Free::GiveUp | Free::GiveWay => self.close_server(worker, id),
+            Free::GiveUp(to) => self.give_up(worker, id, to.map(|to| to.incarnation)),
+            Free::GiveWay => self.close_server(worker, id),
         }
     }
 
@@ -345,6 +361,7 @@ impl World {
             leaving.extend(process.clients.remove(id));
         }
         let done = process.clients.is_empty();
+        self.move_sessions(worker);
         for client in leaving {
             if !stopping {
                 self.after(ms(5), What::Login(client.pool, client.dedicated));
@@ -354,8 +371,9 @@ impl World {
             for id in self.processes[&worker].servers.ids(|_| true) {
                 self.close_server(worker, id);
             }
-            if self.processes[&worker].servers.is_empty() {
+            if self.processes[&worker].servers.is_empty() && !self.expects(worker) {
                 self.processes.get_mut(&worker).unwrap().life = Life::Dead;
+                self.end_streams(worker);
                 self.after(ms(1), What::Bury(worker));
             }
         }

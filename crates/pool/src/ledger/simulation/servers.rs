@@ -43,9 +43,15 @@ impl World {
             } => {
                 if let Some(id) = process.pools.lookup(&pool) {
                     let pool = process.pools.get_mut(id).unwrap();
-                    for server in pool.on_recall(count, unused, now) {
-                        self.close_server(worker, server);
+                    for given in pool.on_recall(count, unused, now) {
+                        let to = given.to.map(|to| to.incarnation);
+                        self.give_up(worker, given.server, to);
                     }
+                }
+            }
+            ToWorker::Lend { pool, to } => {
+                if let Some(id) = process.pools.lookup(&pool) {
+                    process.pools.get_mut(id).unwrap().on_lend(to);
                 }
             }
             ToWorker::LetGo { lease } => self.let_go(worker, lease),
@@ -98,6 +104,7 @@ impl World {
             backend,
             used: false,
             owned: false,
+            tried: false,
         });
         let after = if hangs {
             ms(1000)
@@ -161,20 +168,26 @@ impl World {
         self.opened += 1;
         self.tell(worker, ToSupervisor::Held { lease, backend });
         let process = self.processes.get_mut(&worker).unwrap();
-        let pool = process.pools.get_mut(pool_id).unwrap();
+        process.pools.get_mut(pool_id).unwrap().on_opened();
+        self.greet(worker, pool_id);
+        self.lend(worker, id);
+    }
+
+    /// Clients that wait for the greeting of a server have it.
+    pub(super) fn greet(&mut self, worker: u32, pool: PoolId) {
+        let process = self.processes.get_mut(&worker).unwrap();
+        let pool = process.pools.get_mut(pool).unwrap();
         pool.welcome = Some(Welcome {
             fixed: Vec::new(),
             parameters: Parameters::new(&[]).empty(),
         });
         let greeted = pool.take_greeting();
-        pool.on_opened();
         for client in &greeted {
             process.clients.get_mut(*client).unwrap().state = ClientState::Idle;
         }
         for client in greeted {
             self.after(ms(0), What::Ask(worker, client));
         }
-        self.lend(worker, id);
     }
 
     pub(super) fn close_server(&mut self, worker: u32, id: ServerId) {
@@ -184,7 +197,9 @@ impl World {
         };
         let (pool, lease) = (server.pool, server.lease);
         match server.state {
-            ServerState::Closing => return,
+            // What is offered is not here to be closed; should it stay, it is seen
+            // again.
+            ServerState::Closing | ServerState::Offered { .. } => return,
             ServerState::Opening => {
                 let now = self.now;
                 process
@@ -244,10 +259,11 @@ impl World {
             return;
         };
         let mut closed = Vec::new();
+        let mut given = Vec::new();
         let mut said = Vec::new();
         let mut suited = Vec::new();
         for (id, pool) in process.pools.iter_mut() {
-            closed.extend(pool.poll_unused(now));
+            given.extend(pool.poll_unused(now));
             let keeps = pool.settings.min_pool_size > 0;
             let long = |since: Instant| now - since >= timeout;
             let idle: Vec<_> = pool.idle().filter(|(_, since)| long(*since)).collect();
@@ -277,6 +293,10 @@ impl World {
         for server in closed {
             self.close_server(worker, server);
         }
+        for given in given {
+            let to = given.to.map(|to| to.incarnation);
+            self.give_up(worker, given.server, to);
+        }
         for message in said {
             self.tell(worker, message);
         }
@@ -299,7 +319,7 @@ impl World {
 }
 
 /// How a connection to PostgreSQL is cancelled: by its number.
-fn key(backend: u32) -> Backend {
+pub(super) fn key(backend: u32) -> Backend {
     Backend {
         target: String::new(),
         process_id: backend,

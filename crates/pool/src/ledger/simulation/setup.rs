@@ -32,6 +32,8 @@ pub(super) struct Setup {
     pub troubled: Duration,
     /// One in so many connects fails, and one hangs.
     pub fails: u32,
+    /// One in so many offers of a server is refused.
+    pub refuses: u32,
     /// Mean time between things that go wrong.
     pub faults: Option<Duration>,
     pub idle_timeout: Duration,
@@ -119,6 +121,7 @@ impl Setup {
             },
             troubled: ms(1500),
             fails: random.pick(&[1_000_000, 30, 6]).unwrap(),
+            refuses: random.pick(&[1_000_000, 20, 2]).unwrap(),
             faults: (!quiet).then(|| ms(random.number(50..600))),
             idle_timeout: ms(1500),
             linger: ms(2000),

@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use super::super::{Ledger, Limits, WorkerId};
+use super::super::{Giver, Ledger, Limits, WorkerId};
 use super::check::{Ceilings, Lately};
+use super::moves::Stream;
 use super::process::{ClientState, Down, Outcome, Process, Up};
 use super::random::Random;
 use super::setup::{PoolSetup, Setup, ms};
-use crate::control::{LeaseId, PoolKey, ToSupervisor};
+use crate::control::{HandoffReport, LeaseId, PoolKey, ToSupervisor};
 use crate::slab::{ClientId, ServerId};
 use pgskein_protocol::key::Slot;
 
@@ -26,6 +27,19 @@ pub(super) struct World {
     pub backends: BTreeMap<u32, Backend>,
     /// Leases of buried workers, with the time of the burial.
     pub orphans: BTreeMap<u64, Instant>,
+    /// Leases that were lost between two workers, with the time.
+    pub lost: BTreeMap<u64, Instant>,
+    /// Leases that were given and are not taken yet, with their connections.
+    pub under_way: BTreeMap<LeaseId, Option<u32>>,
+    /// What goes from worker to worker, by a number.
+    pub streams: BTreeMap<u32, Stream>,
+    pub last_stream: u32,
+    /// What is offered on each stream.
+    pub offered: BTreeMap<u32, Vec<ServerId>>,
+    /// All workers that there ever were.
+    pub ids: BTreeMap<u32, WorkerId>,
+    /// How many servers have gone from one worker to another.
+    pub moved: u32,
     pub ceilings: Ceilings,
     /// Since when each pool could have one more connection.
     pub spare_since: Vec<Option<Instant>>,
@@ -60,6 +74,9 @@ pub(super) enum What {
     /// A message arrives at the supervisor, or at a worker.
     Up(u32),
     Down(u32),
+    /// Something arrives at either end of a stream between workers.
+    Forward(u32),
+    Back(u32),
     /// The ledger wanted to look again.
     Alarm,
     /// A client of a pool comes; it may want a server of its own.
@@ -101,6 +118,13 @@ impl World {
             processes: BTreeMap::new(),
             backends: BTreeMap::new(),
             orphans: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            last_stream: 0,
+            offered: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            moved: 0,
             ceilings: Ceilings::default(),
             spare_since: vec![None; setup.pools.len()],
             waits: Vec::new(),
@@ -210,6 +234,8 @@ impl World {
                     self.on_supervisor(worker, message);
                 }
             }
+            What::Forward(stream) => self.forward(stream),
+            What::Back(stream) => self.back(stream),
             What::Alarm => {
                 if self.alarm.is_some_and(|at| at <= self.now) {
                     self.alarm = None;
@@ -290,9 +316,9 @@ impl World {
             ToSupervisor::MayClose { lease } => self.ledger.may_close(id, lease),
             ToSupervisor::Kept { lease } => self.ledger.kept(id, lease),
             ToSupervisor::Closing { lease } => {
-                self.ledger.closing(id, lease);
+                self.ledger.closing(id, lease, now);
                 // What is said twice must not count twice.
-                self.ledger.closing(id, lease);
+                self.ledger.closing(id, lease, now);
             }
             ToSupervisor::Returned { lease } => {
                 self.ledger.returned(id, lease, now);
@@ -301,7 +327,37 @@ impl World {
             ToSupervisor::OrphanCancelled { lease } => {
                 self.ledger.orphan_cancelled(id, lease, now);
             }
+            ToSupervisor::Handoff(report) => self.hear_of_handoff(id, report),
             other => panic!("no worker says {other:?} here"),
+        }
+    }
+
+    fn hear_of_handoff(&mut self, id: WorkerId, report: HandoffReport) {
+        let (now, linger) = (self.now, self.setup.linger);
+        let buried = |worker: &u32| !self.processes.contains_key(worker);
+        match report {
+            HandoffReport::Lent { lease, to } => {
+                let to = Some(to).filter(|to| !buried(to)).map(|to| self.ids[&to]);
+                self.ledger.lent(id, lease, to, linger, now);
+                self.ledger.lent(id, lease, to, linger, now);
+            }
+            HandoffReport::Received(report) => {
+                let limits = self.limits(&report.pool);
+                self.ledger.received(id, report.clone(), limits, now);
+                self.ledger.received(id, report, limits, now);
+            }
+            HandoffReport::Over {
+                slot,
+                generation,
+                process,
+            } => {
+                let giver = match buried(&process) {
+                    true => Giver::Dead { slot, generation },
+                    false => Giver::Living(self.ids[&process]),
+                };
+                self.ledger.handoffs_over(id, giver, linger, now);
+            }
+            HandoffReport::Client { .. } => unreachable!("no client counts here"),
         }
     }
 
@@ -358,6 +414,7 @@ impl World {
             generation,
             incarnation: self.last_incarnation,
         };
+        self.ids.insert(id.incarnation, id);
         self.processes.insert(id.incarnation, Process::new(id));
         self.tell(id.incarnation, ToSupervisor::Ready);
         let sweep = self.random.time(&(ms(1)..ms(250)));

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::ledger::plan::{LASTING, PATIENCE, WIDEN};
+use crate::pools::QUANTUM;
 
 #[test]
-fn recalls_nothing_before_it_was_used_for_a_turn() {
+fn recalls_nothing_before_it_was_used_for_a_quantum() {
     let mut fixture = Fixture::new(1);
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 1);
@@ -14,14 +15,15 @@ fn recalls_nothing_before_it_was_used_for_a_turn() {
     let held = fixture.now;
     fixture.ledger.held(worker(1), lease, backend(7), held);
     assert_eq!(fixture.recalls(), []);
-    assert_eq!(fixture.ledger.next_deadline(), Some(held + TURN));
-    fixture.pass(TURN);
+    assert_eq!(fixture.ledger.next_deadline(), Some(held + QUANTUM));
+    fixture.pass(QUANTUM);
     assert_eq!(fixture.recalls(), [(1, 1, 0)]);
 }
 
 #[test]
-fn lets_servers_that_take_long_to_open_serve_longer() {
-    let mut fixture = Fixture::new(1);
+fn lets_servers_that_take_long_to_open_serve_longer_before_they_are_closed() {
+    let mut fixture = Fixture::new(5);
+    fixture.limits.max_db_connections = 1;
     let shop = pool("shop", "bob");
     fixture.want(1, &shop, 1);
     let (_, lease) = fixture.grants()[0];
@@ -29,11 +31,32 @@ fn lets_servers_that_take_long_to_open_serve_longer() {
     fixture
         .ledger
         .held(worker(1), lease, backend(7), fixture.now);
-    fixture.want(2, &shop, 1);
+    fixture.want(2, &pool("shop", "eve"), 1);
     fixture.pass(TURN * 9);
     assert_eq!(fixture.recalls(), []);
     fixture.pass(TURN);
     assert_eq!(fixture.recalls(), [(1, 1, 0)]);
+}
+
+#[test]
+fn lets_servers_serve_longer_where_they_were_closed_instead_of_lent() {
+    let mut fixture = Fixture::new(1);
+    let shop = pool("shop", "bob");
+    fixture.want(1, &shop, 1);
+    let (_, lease) = fixture.use_grants()[0];
+    fixture.want(2, &shop, 1);
+    assert_eq!(fixture.recalls(), [(1, 1, 0)]);
+    fixture.ledger.closing(worker(1), lease, fixture.now);
+    fixture.ledger.returned(worker(1), lease, fixture.now);
+    let (_, lease) = fixture.grants()[0];
+    fixture
+        .ledger
+        .held(worker(2), lease, backend(7), fixture.now);
+    fixture.want(1, &shop, 1);
+    fixture.pass(TURN - Duration::from_millis(2));
+    assert_eq!(fixture.recalls(), []);
+    fixture.pass(TURN);
+    assert_eq!(fixture.recalls(), [(2, 1, 0)]);
 }
 
 #[test]
@@ -85,7 +108,7 @@ fn takes_turns_where_there_are_more_workers_than_servers() {
     let mut holder = 1;
     for next in [2, 3, 1, 2] {
         assert_eq!(fixture.recalls(), [(holder, 1, 0)]);
-        fixture.ledger.closing(worker(holder), lease);
+        fixture.ledger.closing(worker(holder), lease, fixture.now);
         fixture.ledger.returned(worker(holder), lease, fixture.now);
         fixture.want(holder, &shop, 1);
         let grants = fixture.use_grants();
@@ -108,7 +131,7 @@ fn asks_everybody_when_the_largest_holder_does_not_answer() {
     fixture.pass(WIDEN);
     assert_eq!(fixture.recalls(), [(2, 1, 0)]);
     let of_2 = leases.iter().find(|(who, _)| *who == 2).unwrap();
-    fixture.ledger.closing(worker(2), of_2.1);
+    fixture.ledger.closing(worker(2), of_2.1, fixture.now);
     assert_eq!(fixture.recalls(), [(1, 0, 0), (2, 0, 0)]);
 }
 
@@ -120,14 +143,15 @@ fn asks_those_later_whose_servers_have_only_just_been_opened() {
     fixture.use_grants();
     fixture.want(2, &shop, 1);
     let (_, lease) = fixture.grants()[0];
-    let held = fixture.now;
-    fixture.ledger.held(worker(2), lease, backend(8), held);
     fixture.want(3, &shop, 1);
     assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-    fixture.pass(WIDEN);
+    fixture.pass(WIDEN - Duration::from_millis(1));
+    let held = fixture.now;
+    fixture.ledger.held(worker(2), lease, backend(8), held);
+    fixture.pass(Duration::from_millis(1));
     assert_eq!(fixture.recalls(), []);
-    assert_eq!(fixture.ledger.next_deadline(), Some(held + TURN));
-    fixture.pass(TURN);
+    assert_eq!(fixture.ledger.next_deadline(), Some(held + QUANTUM));
+    fixture.pass(QUANTUM);
     assert_eq!(fixture.recalls(), [(2, 1, 0)]);
 }
 
@@ -154,9 +178,9 @@ fn repeats_what_is_left_of_a_recall_after_an_answer() {
     fixture.want(2, &shop, 2);
     fixture.pass(PATIENCE);
     assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-    fixture.ledger.closing(worker(1), leases[0].1);
+    fixture.ledger.closing(worker(1), leases[0].1, fixture.now);
     assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-    fixture.ledger.closing(worker(1), leases[1].1);
+    fixture.ledger.closing(worker(1), leases[1].1, fixture.now);
     assert_eq!(fixture.recalls(), [(1, 0, 0)]);
 }
 
@@ -317,7 +341,7 @@ fn three_pools_come_to_fair_shares_of_a_database_and_stay_there() {
                 LedgerAction::Recall { worker, count, .. } => {
                     for _ in 0..count {
                         let lease = held[usize::from(worker.slot.get()) - 1].remove(0);
-                        fixture.ledger.closing(worker, lease);
+                        fixture.ledger.closing(worker, lease, fixture.now);
                         fixture.ledger.returned(worker, lease, fixture.now);
                     }
                 }

@@ -81,7 +81,7 @@ fn divides_what_is_there_when_postgresql_takes_no_more() {
     fixture.refuse(2, lease, &shop, 1);
     // It has nothing, so it gets a turn with what the first has.
     assert_eq!(fixture.recalls(), [(1, 1, 0)]);
-    fixture.ledger.closing(worker(1), first);
+    fixture.ledger.closing(worker(1), first, fixture.now);
     fixture.ledger.returned(worker(1), first, fixture.now);
     let grants = fixture.grants();
     assert_eq!(grants.len(), 1, "its place is there without a pause");
@@ -99,7 +99,7 @@ fn takes_less_for_granted_when_others_have_taken_a_place() {
     }
     fixture.refuse(1, leases[2].1, &shop, 1);
     // Another program takes the place of the one that is closed now.
-    fixture.ledger.closing(worker(1), leases[1].1);
+    fixture.ledger.closing(worker(1), leases[1].1, fixture.now);
     fixture.ledger.returned(worker(1), leases[1].1, fixture.now);
     let lease = fixture.grants()[0].1;
     fixture.refuse(1, lease, &shop, 1);

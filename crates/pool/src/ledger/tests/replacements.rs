@@ -33,7 +33,7 @@ fn waits_for_room_under_the_limit() {
     fixture
         .ledger
         .asked_to_go(worker(2), lease, HOST, fixture.now);
-    fixture.ledger.closing(worker(2), lease);
+    fixture.ledger.closing(worker(2), lease, fixture.now);
     assert_eq!(fixture.orders(), []);
     fixture.ledger.returned(worker(2), lease, fixture.now);
     assert_eq!(fixture.orders().len(), 1);

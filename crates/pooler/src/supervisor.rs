@@ -12,6 +12,7 @@ mod broadcast;
 mod drain;
 mod elders;
 mod fork;
+mod handoffs;
 mod hang;
 mod hear;
 mod hosts;

@@ -76,6 +76,25 @@ impl Pool {
         given
     }
 
+    /// A server that was to be given up is in use again: the next one goes.
+    pub fn not_given_up(&mut self, now: Instant) {
+        let recall = self.recall.get_or_insert(Recall {
+            count: 0,
+            unused: 0,
+            since: now,
+            transactions: 0,
+        });
+        recall.count += 1;
+    }
+
+    /// A server has come, which serves for a quantum from now on.
+    pub fn begin_quantum(&mut self, now: Instant) {
+        if let Some(recall) = &mut self.recall {
+            recall.since = now;
+            recall.transactions = 0;
+        }
+    }
+
     /// Whether a server that is free now is given up, and who is to get it.
     #[inline]
     pub(super) fn gives_up(&mut self, now: Instant) -> Option<Option<WorkerId>> {

@@ -141,6 +141,7 @@ impl Supervisor {
             ToSupervisor::Show { request, topic } => self.show(token, request, topic),
             ToSupervisor::Runtime(message) => self.hear_of_orders(id, message),
             ToSupervisor::Move(message) => self.hear_of_moves(id, message),
+            ToSupervisor::Handoff(report) => self.hear_of_handoff(id, report),
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use pgskein_config::ClientLimits;
-use pgskein_pool::control::{ClaimAnswer, ToSupervisor};
+use pgskein_pool::control::{ClaimAnswer, HandoffReport, ToSupervisor};
 use pgskein_pool::slab::ClientId;
 
 use super::Worker;
@@ -103,9 +103,14 @@ impl Worker {
     }
 
     /// A client is going to be another worker's, where its place counts on.
-    pub(super) fn hand_claim_over(&mut self, number: u64, _to: Place) {
+    pub(super) fn hand_claim_over(&mut self, number: u64, to: Place) {
         self.claims.users.remove(&number);
-        self.claims.counted.remove(&number);
+        if self.claims.counted.remove(&number)
+            && let Some(to) = self.process_at(to)
+        {
+            let client = HandoffReport::Client { client: number, to };
+            self.tell_supervisor(&ToSupervisor::Handoff(client));
+        }
     }
 
     /// A client has come from another worker, with its place.

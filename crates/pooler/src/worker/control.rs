@@ -121,6 +121,7 @@ impl Worker {
                 count,
                 unused,
             } => self.on_recall(&pool, count, unused),
+            ToWorker::Lend { pool, to } => self.on_lend(&pool, to),
             ToWorker::Prepare { version, sources } => self.prepare(version, &sources),
             ToWorker::Commit { version } => self.commit(version),
             ToWorker::Abandon { version } => {
@@ -163,17 +164,6 @@ impl Worker {
             ToWorker::OldHost { host } => {
                 self.old_hosts.insert(&host);
             }
-        }
-    }
-
-    fn on_recall(&mut self, key: &PoolKey, count: u32, unused: u32) {
-        let now = self.now;
-        let closed = match self.pools.lookup(key).and_then(|id| self.pools.get_mut(id)) {
-            Some(pool) => pool.on_recall(count, unused, now),
-            None => return,
-        };
-        for server in closed {
-            self.close_server(server, &ServerReason::Recalled);
         }
     }
 

@@ -25,10 +25,10 @@ impl Worker {
         }
         let timeout = self.config.settings.server_idle_timeout;
         let mut closed = Vec::new();
+        let mut given = Vec::new();
         let mut asked = Vec::new();
         for (_, pool) in self.pools.iter_mut() {
-            let unused = pool.poll_unused(now);
-            closed.extend(unused.into_iter().map(|id| (id, ServerReason::Recalled)));
+            given.extend(pool.poll_unused(now));
             let idle: Vec<_> = pool.idle().collect();
             let keeps = pool.settings.min_pool_size > 0;
             let overdue = idle.iter().any(|(_, since)| past(*since, timeout, now));
@@ -47,6 +47,9 @@ impl Worker {
                 }
             }
         }
+        self.give_up(given);
+        let servers = &self.servers;
+        self.recalled.retain(|id| servers.get(*id).is_some());
         for (id, reason) in closed {
             self.close_server(id, &reason);
         }

@@ -24,6 +24,7 @@ mod greet;
 #[allow(dead_code, reason = "used step by step")]
 mod handoff;
 mod idle;
+mod lending;
 mod login;
 mod lost;
 mod moves;
@@ -164,6 +165,8 @@ pub(crate) struct Worker {
     orphaned_at: Option<Instant>,
     /// Leases of servers that were lost after the supervisor was.
     spare_leases: Vec<(PoolId, LeaseId)>,
+    /// Servers that are given up, and offered to who wants them.
+    recalled: HashSet<ServerId>,
     /// The control link has something to read, or room to write.
     control_ready: bool,
     /// Other processes of the group have connected.

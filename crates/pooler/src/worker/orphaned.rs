@@ -179,7 +179,7 @@ impl Worker {
 
 impl Server {
     /// What it is doing, for the ledger.
-    fn reported(&self) -> ReportedServer {
+    pub(super) fn reported(&self) -> ReportedServer {
         match self.state {
             ServerState::Connecting { .. } | ServerState::LoggingIn { .. } => {
                 ReportedServer::Opening

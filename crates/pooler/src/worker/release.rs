@@ -80,7 +80,7 @@ impl Worker {
         match free {
             Free::Link(client) => self.lend_to(client, id),
             Free::Idle => {}
-            Free::GiveUp => self.close_server(id, &ServerReason::Recalled),
+            Free::GiveUp(to) => self.give_up_one(id, to),
             Free::GiveWay => self.close_server(id, &ServerReason::Evicted),
         }
     }

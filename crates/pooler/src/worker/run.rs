@@ -124,6 +124,7 @@ impl Worker {
             last_lease: 0,
             orphaned_at: None,
             spare_leases: Vec::new(),
+            recalled: HashSet::new(),
             control_ready: true,
             peers_ready: true,
             runtime_dir: setup.runtime_dir,

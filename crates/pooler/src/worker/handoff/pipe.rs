@@ -79,6 +79,11 @@ pub(super) enum NotThere {
 }
 
 impl Pipe {
+    /// Its socket.
+    pub(super) fn socket(&self) -> &UnixStream {
+        &self.socket
+    }
+
     /// The end of a connected socket over which `hello` goes out first, and
     /// nothing else before [`Pipe::open`].
     pub(super) fn calling(socket: UnixStream, hello: Vec<u8>) -> Self {

@@ -115,6 +115,14 @@ impl Worker {
         })
     }
 
+    /// The process that takes what is offered to a worker.
+    pub(in super::super) fn process_at(&self, to: Place) -> Option<u32> {
+        let mut ways = self.ways.iter();
+        let (_, way) =
+            ways.find(|(_, way)| way.place == to && matches!(way.end, End::Giver { .. }))?;
+        u32::try_from(peer_pid(way.pipe.socket()).ok()?).ok()
+    }
+
     /// Another worker is going to hand something over: the connection of its
     /// request is a way from now on.
     pub(in super::super) fn take_from(&mut self, errand: ErrandId, from: Place) {
@@ -380,11 +388,11 @@ impl Worker {
                     self.keep(offered.cargo, Unmovable::NoWay);
                 }
             }
-            End::Taker { mut taking, .. } => {
+            End::Taker { pid, mut taking } => {
                 for reserved in taking.on_broken() {
                     self.release(reserved, place);
                 }
-                self.handoffs_over(place);
+                self.handoffs_over(place, pid);
             }
         }
     }

@@ -135,6 +135,31 @@ fn sessions_go_over_a_restart_and_are_not_asked_to_leave() {
 }
 
 #[test]
+fn servers_that_go_along_count_in_the_limits_of_the_group() {
+    let postgres = Postgres::start();
+    let settings = "workers = 2\npool_mode = session\ndefault_pool_size = 4";
+    let pooler = Pooler::start(&postgres, settings);
+    let clients: Vec<Client> = (0..4).map(|_| pooler.connect()).collect();
+    let backend = |client: &Client| client.value("select pg_backend_pid()");
+    let backends: Vec<String> = clients.iter().map(backend).collect();
+    for _ in 0..3 {
+        restart(&pooler);
+        wait_for("the new generation alone", PATIENCE, || {
+            pooler.generations().len() == 2
+        });
+        let now: Vec<String> = clients.iter().map(backend).collect();
+        assert_eq!(now, backends);
+    }
+    // There is no place for a fifth, until one of them leaves.
+    let fifth = pooler.connect();
+    let query = fifth.start_query("select 'served'");
+    pooler.wait_waiting_clients(1);
+    assert_eq!(postgres.connections(), 4);
+    clients.into_iter().next().unwrap().close();
+    assert_eq!(query.wait(), Ok(vec!["served".to_owned()]));
+}
+
+#[test]
 fn what_a_user_has_shown_goes_along_to_open_servers_with() {
     let postgres = Postgres::start();
     let sql = "select rolpassword from pg_authid where rolname = 'scram_user'";

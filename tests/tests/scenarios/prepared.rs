@@ -1,6 +1,6 @@
 //! Prepared statements of clients that change their servers all the time.
 
-use crate::harness::{PATIENCE, Pooler, Postgres, wait_for};
+use crate::harness::{Login, PATIENCE, Pooler, Postgres, wait_for};
 use crate::prepared_talk::{
     bind, close, describe, describe_portal, execute, flush, parse, query, run, send, sync, talk,
     talk_for, word,
@@ -382,8 +382,9 @@ fn who_prepares_without_end_harms_nobody() {
         assert_eq!(talk(&modest, &sent), format!("1 2 D:{} C Z", number + 1));
     }
     let shown = || -> u64 {
-        let row = pooler.console("SHOW WORKERS").remove(0);
-        row.split('|').nth_back(1).unwrap().parse().unwrap()
+        let console = pooler.connect_as(&Login::new().database("pgskein"));
+        let row = console.table("SHOW WORKERS").remove(0);
+        row["prepared_memory"].parse().unwrap()
     };
     wait_for("the memory to be shown", PATIENCE, || shown() > 100_000);
     assert!(shown() <= 1 << 20);

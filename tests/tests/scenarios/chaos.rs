@@ -17,7 +17,7 @@ use self::bank::{Bank, Book, Teller};
 use self::havoc::Havoc;
 use crate::harness::{Pooler, Postgres, Stop};
 
-pub(crate) const SETTINGS: &str = "workers = 3\npool_mode = transaction\ndefault_pool_size = 5\n\
+pub(crate) const SETTINGS: &str = "workers = 3\nbalance = 1\npool_mode = transaction\ndefault_pool_size = 5\n\
      server_login_retry = 1\nlog_connections = 0\nlog_disconnections = 0";
 
 #[test]

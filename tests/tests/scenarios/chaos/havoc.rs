@@ -30,6 +30,7 @@ enum Deed {
     Reload,
     SupervisorKilled,
     Restart,
+    Move,
     PostgresRestart,
 }
 
@@ -99,10 +100,42 @@ impl<'a> Havoc<'a> {
                     console.is_ok_and(|console| console.query("RESTART").is_ok())
                 });
             }
+            Deed::Move => self.move_clients(),
             Deed::PostgresRestart => {
                 self.postgres.shut_down(Signal::SIGINT);
                 self.postgres.wait_down();
                 self.postgres.start_again();
+            }
+        }
+    }
+
+    /// Sends some clients to another worker, and kills that or the one before while
+    /// they are on their way, now and then.
+    fn move_clients(&mut self) {
+        let Ok(console) = self.pooler.connect_unix(&Login::new().database("pgskein")) else {
+            return;
+        };
+        // A worker that dies takes the console along.
+        let Ok(mut rows) = console.query("SHOW CLIENTS") else {
+            return;
+        };
+        // Not itself.
+        rows.retain(|row| !row.contains("|pgbouncer|"));
+        let _refused = console.query("BALANCE");
+        for _ in 0..rows.len().min(4) {
+            let to = 1 + self.random.below(WORKERS);
+            let row = &rows[self.random.below(rows.len())];
+            let id = row.split('|').nth(ID).expect("a number");
+            let sql = format!("MOVE CLIENT {id} TO {to}");
+            if self.random.below(6) == 0 {
+                let order = console.start_query(&sql);
+                let workers = self.workers();
+                if !workers.is_empty() {
+                    workers[self.random.below(workers.len())].kill();
+                }
+                let _refused = order.wait();
+            } else {
+                let _refused = console.query(&sql);
             }
         }
     }
@@ -130,7 +163,13 @@ impl fmt::Display for Done {
     }
 }
 
-const DECK: [Deed; 11] = [
+/// As many as the group has.
+const WORKERS: usize = 3;
+
+/// The column `id` of SHOW CLIENTS.
+const ID: usize = 20;
+
+const DECK: [Deed; 14] = [
     Deed::WorkerKilled,
     Deed::WorkerKilled,
     Deed::WorkerKilled,
@@ -141,5 +180,8 @@ const DECK: [Deed; 11] = [
     Deed::SupervisorKilled,
     Deed::Restart,
     Deed::Restart,
+    Deed::Move,
+    Deed::Move,
+    Deed::Move,
     Deed::PostgresRestart,
 ];

@@ -2,7 +2,9 @@
 
 use std::thread;
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, Stop, wait_for};
+use crate::harness::{
+    Client, Login, PATIENCE, Pooler, Postgres, SqlState, Stop, restart, wait_for,
+};
 
 const CANCELLED: SqlState = SqlState("57014");
 
@@ -81,6 +83,40 @@ fn cancels_while_sessions_come_and_go_all_hit_and_hit_nobody_else() {
         }
         stop.set();
     });
+}
+
+#[test]
+fn cancels_over_restarts_all_hit() {
+    let postgres = Postgres::start();
+    for mode in ["transaction", "session"] {
+        let settings = format!("workers = 2\npool_mode = {mode}");
+        let pooler = Pooler::start(&postgres, &settings);
+        let clients: Vec<Client> = (0..6).map(|_| pooler.connect()).collect();
+        let stop = Stop::default();
+        thread::scope(|scope| {
+            let _guard = stop.guard();
+            for (n, client) in clients.into_iter().enumerate() {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let mut round = n;
+                    while !stop.is_set() {
+                        round += 1;
+                        let query = client.start_long_query();
+                        client.cancel_through_worker(if round % 2 == 0 { 1 } else { 2 });
+                        assert_eq!(query.wait(), Err(CANCELLED), "{mode}, round {round}");
+                        assert_eq!(client.value("select 'served'"), "served");
+                    }
+                });
+            }
+            for _ in 0..3 {
+                restart(&pooler);
+                wait_for("the new generation alone", PATIENCE, || {
+                    pooler.generations().len() == 2
+                });
+            }
+            stop.set();
+        });
+    }
 }
 
 /// The number of a client in the group's one sequence.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Daemon, Login, PATIENCE, Pooler, Postgres, Signal, Stall, wait_for};
+use crate::harness::{
+    Daemon, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, Stall, wait_for,
+};
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
 
@@ -31,7 +33,8 @@ fn successor_that_cannot_be_started_leaves_the_worker_its_slot() {
     );
     // The next one is not hindered by it.
     console.query("RESTART").unwrap();
-    client.wait_parameter("disconnect_requested", "on");
+    wait_workers(&pooler, 1, 1);
+    assert_eq!(client.value("select 'moved'"), "moved");
 }
 
 #[test]
@@ -55,7 +58,8 @@ fn successors_that_are_late_or_die_again_and_again_leave_the_worker_its_slot() {
         drop(stalled);
     }
     console.query("RESTART").unwrap();
-    client.wait_parameter("disconnect_requested", "on");
+    wait_workers(&pooler, 1, 1);
+    assert_eq!(client.value("select 'moved'"), "moved");
 }
 
 #[test]
@@ -110,15 +114,16 @@ fn worker_that_is_killed_while_it_leaves_is_not_replaced() {
     let old = pooler.workers();
     let lost = pooler.connect_to_worker(1);
     let kept = pooler.connect_to_worker(2);
-    for client in [&lost, &kept] {
-        client.query("begin").unwrap();
-    }
+    let _lost_query = lost.start_long_query();
+    let query = kept.start_long_query();
     restart(&pooler);
     old[&1].kill();
     lost.wait_closed();
     wait_for("its end", PATIENCE, || {
         pooler.console("SHOW WORKERS").len() == 3
     });
+    kept.cancel();
+    assert_eq!(query.wait(), Err(SqlState("57014")));
     assert_eq!(kept.value("select 'kept'"), "kept");
     for worker in [1, 2] {
         let new = pooler.connect_to_worker(worker);
@@ -132,7 +137,7 @@ fn successor_that_is_killed_is_replaced_in_its_generation() {
     let pooler = Pooler::start(&postgres, SETTINGS);
     let old = pooler.workers();
     let kept = pooler.connect_to_worker(1);
-    kept.query("begin").unwrap();
+    let query = kept.start_long_query();
     restart(&pooler);
     let victim = pooler
         .supervisor()
@@ -152,6 +157,8 @@ fn successor_that_is_killed_is_replaced_in_its_generation() {
         let rows = pooler.console("SHOW WORKERS");
         rows.iter().filter(|row| row.contains("|ready|")).count() == 2
     });
+    kept.cancel();
+    assert_eq!(query.wait(), Err(SqlState("57014")));
     assert_eq!(kept.value("select 'kept'"), "kept");
 }
 
@@ -160,13 +167,19 @@ fn group_whose_supervisor_is_killed_between_two_generations_is_taken_over() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let first = pooler.connect_to_worker(1);
-    first.query("begin").unwrap();
+    let query = first.start_long_query();
     restart(&pooler);
     let second = pooler.connect_to_worker(2);
     second.query("begin").unwrap();
     pooler.signal(Signal::SIGKILL);
     pooler.wait_exit(PATIENCE);
     let daemon = Daemon::start(&pooler);
+    // A cancel of the new group does not find who was never on its scoreboard.
+    postgres.query(
+        "select pg_cancel_backend(pid) from pg_stat_activity \
+         where state = 'active' and pid <> pg_backend_pid()",
+    );
+    assert_eq!(query.wait(), Err(SqlState("57014")));
     for client in [&first, &second] {
         assert_eq!(client.value("select 'served'"), "served");
         client.query("commit").unwrap();

@@ -100,7 +100,7 @@ fn restart_is_refused_with_what_it_waits_for() {
     let asking = console(&pooler);
     let other = console(&pooler);
     let client = pooler.connect_to_worker(1);
-    client.query("begin").unwrap();
+    let query = client.start_long_query();
     let gate = pooler.write_file("gate", "");
     pooler.install(&format!(
         "#!/bin/sh\nwhile [ -e {} ]; do sleep 0.01; done\nexec {} \"$@\"\n",
@@ -119,8 +119,8 @@ fn restart_is_refused_with_what_it_waits_for() {
         said.contains("waiting for worker 1 of generation 1 to leave, clients=1"),
         "{said}"
     );
-    client.query("commit").unwrap();
-    client.close();
+    client.cancel();
+    assert_eq!(query.wait(), Err(SqlState("57014")));
     drop((asking, other, again));
     wait_for("the first generation to leave", PATIENCE, || {
         pooler.workers().len() == 2 && pooler.generations() == ["1.2", "2.2"]

@@ -57,6 +57,8 @@ struct Entry {
     gone: Counts,
     /// What was logged last, and when.
     logged: (Instant, Counts),
+    /// Since when nobody is seen any more whom it covers.
+    empty: Option<Instant>,
     ended: Option<Instant>,
 }
 
@@ -184,6 +186,7 @@ impl DrainBook {
             reports: BTreeMap::new(),
             gone: Counts::default(),
             logged: (now, Counts::default()),
+            empty: None,
             ended: None,
         });
         true
@@ -206,13 +209,30 @@ impl Entry {
         can_end && self.silent.is_empty() && counts.remaining == 0
     }
 
+    /// How long those who have moved may take to be seen where they are now.
+    fn arrival_time(&self, counts: &Counts) -> Duration {
+        if counts.moved == 0 || self.for_some {
+            Duration::ZERO
+        } else {
+            ARRIVAL
+        }
+    }
+
     fn poll_line(&mut self, now: Instant) -> Option<Line> {
         let counts = self.counts();
         let (at, last) = self.logged;
         if self.ended.is_some() {
             return None;
         }
-        let stage = if self.is_over(&counts) {
+        if self.is_over(&counts) {
+            self.empty.get_or_insert(now);
+        } else {
+            self.empty = None;
+        }
+        let stage = if self
+            .empty
+            .is_some_and(|at| now >= at + self.arrival_time(&counts))
+        {
             self.ended = Some(now);
             Stage::Ended
         } else if now >= at + LINE_INTERVAL && counts != last || now >= at + QUIET_INTERVAL {
@@ -229,7 +249,10 @@ impl Entry {
         let counts = self.counts();
         match self.ended {
             Some(at) => at + SHOWN,
-            None if self.is_over(&counts) => at,
+            None if self.is_over(&counts) => match self.empty {
+                Some(empty) => empty + self.arrival_time(&counts),
+                None => at,
+            },
             None if counts != last => at + LINE_INTERVAL,
             None => at + QUIET_INTERVAL,
         }
@@ -246,6 +269,9 @@ impl Entry {
         }
     }
 }
+
+/// How long it takes at most until workers have reported who has come from others.
+const ARRIVAL: Duration = Duration::from_secs(3);
 
 /// How often it is logged how far an order has come.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);

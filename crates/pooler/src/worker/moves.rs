@@ -169,6 +169,8 @@ impl Worker {
         match &client.stage {
             Stage::Session(session) => match session.carrier {
                 Carrier::Never(_) => Err(Stay::Replication),
+                // An order may wait for its server, and would not find it there.
+                _ if self.orders.wait() && client.linked().is_some() => Err(Stay::Busy),
                 _ => Ok(Cargo::Session(id)),
             },
             Stage::Console(_) => Ok(Cargo::Console(id)),
@@ -237,10 +239,9 @@ fn stay(why: Unmovable) -> Stay {
             Stay::Full
         }
         Unmovable::Refused(Refusal::Unknown) => Stay::Unknown,
-        Unmovable::NoWay
-        | Unmovable::Late
-        | Unmovable::Outdated
-        | Unmovable::Refused(Refusal::KeyTaken | Refusal::Leaving | Refusal::Other) => Stay::Other,
+        // An order has come meanwhile; it is offered again when that is done.
+        Unmovable::Outdated | Unmovable::NoWay | Unmovable::Late => Stay::NoWay,
+        Unmovable::Refused(Refusal::KeyTaken | Refusal::Leaving | Refusal::Other) => Stay::Other,
     }
 }
 

@@ -117,3 +117,28 @@ fn keeps_who_is_told_for_a_reason_of_its_own_when_orders_are_withdrawn() {
     drains.stop();
     assert_eq!(drains.due(), [client(2)]);
 }
+
+#[test]
+fn waits_in_the_book_for_those_who_move_to_be_seen_where_they_are() {
+    let now = Instant::now();
+    let mut book = DrainBook::default();
+    book.give(&goaway(1), [1, 2].map(worker), now);
+    let counted = |moved, remaining| Report {
+        id: [1; 16],
+        counts: Counts {
+            moved,
+            remaining,
+            ..Counts::default()
+        },
+    };
+    book.on_report(worker(1), &counted(1, 0));
+    book.on_report(worker(2), &counted(0, 0));
+    assert_eq!(book.poll_line(now), None);
+    assert!(book.next_deadline().unwrap() > now);
+    book.on_report(worker(2), &counted(0, 1));
+    assert_eq!(book.poll_line(now + 4 * SECOND), None);
+    book.on_report(worker(2), &counted(0, 0));
+    assert_eq!(book.poll_line(now + 4 * SECOND), None);
+    let line = book.poll_line(now + 8 * SECOND).unwrap();
+    assert_eq!(line.stage, Stage::Ended);
+}

@@ -1,0 +1,207 @@
+//! Sessions that go on with the successor of their worker, and notice nothing.
+
+use std::collections::BTreeMap;
+
+use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, restart, wait_for};
+use crate::replication::logical;
+
+const SETTINGS: &str = "workers = 2\npool_mode = transaction";
+
+#[test]
+fn session_keeps_all_it_has_in_every_mode() {
+    let postgres = Postgres::start();
+    for mode in ["session", "transaction", "statement"] {
+        let pooler = Pooler::start(&postgres, &format!("workers = 2\npool_mode = {mode}"));
+        let login = Login::new().parameter("application_name", "mover");
+        let clients = [1, 2].map(|worker| pooler.connect_to_worker_as(worker, &login));
+        for client in &clients {
+            client.query("set timezone = 'Asia/Tokyo'").unwrap();
+            prepare(client);
+            client.take_transcript();
+        }
+        let servers = clients.each_ref().map(pid);
+        let before = shown(&pooler);
+        for generation in 2..5 {
+            restart_whole(&pooler);
+            for (client, slot) in clients.iter().zip([1, 2]) {
+                assert_eq!(client.value("show timezone"), "Asia/Tokyo", "{mode}");
+                assert_eq!(client.value("show application_name"), "mover");
+                assert_eq!(run_prepared(client), Ok(vec!["named|z".to_owned()]));
+                assert_eq!(client.slot(), slot, "the key is as before");
+                assert!(
+                    !client.transcript().contains('S'),
+                    "{}",
+                    client.transcript()
+                );
+            }
+            assert_eq!(shown(&pooler), before, "{mode}, generation {generation}");
+        }
+        if mode == "session" {
+            assert_eq!(clients.each_ref().map(pid), servers, "servers are kept");
+        }
+        // Cancels still find them, whichever worker they reach.
+        if mode != "statement" {
+            for (client, through) in clients.iter().zip([2, 1]) {
+                let query = client.start_long_query();
+                client.cancel_through_worker(through);
+                assert_eq!(query.wait(), Err(SqlState("57014")));
+            }
+        }
+    }
+}
+
+#[test]
+fn client_moves_in_its_transaction_and_after_its_query_and_is_not_asked_to_go() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let clients = [1, 2].map(|worker| pooler.connect_to_worker(worker));
+    for client in &clients {
+        client.query("begin").unwrap();
+    }
+    let servers = clients.each_ref().map(pid);
+    let busy = pooler.connect_to_worker(1);
+    let query = busy.start_long_query();
+    let before = pooler.workers();
+    restart(&pooler);
+    wait_for("the idle worker to end", PATIENCE, || {
+        !before[&2].is_alive()
+    });
+    assert_eq!(pooler.generations(), ["1.1", "1.2", "2.2"]);
+    assert_eq!(clients.each_ref().map(pid), servers, "in the transaction");
+    busy.cancel();
+    assert_eq!(query.wait(), Err(SqlState("57014")));
+    wait_for("the busy worker to end", PATIENCE, || {
+        !before[&1].is_alive()
+    });
+    for client in clients.iter().chain([&busy]) {
+        client.query("commit").unwrap();
+        assert_eq!(client.value("select 'served'"), "served");
+        let asked = client.parameter("disconnect_requested");
+        assert_eq!(asked.as_deref(), Some("off"));
+    }
+}
+
+#[test]
+fn client_that_logs_in_at_a_worker_that_leaves_moves_as_well() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let mut wire = pooler.wire_to_worker(1);
+    wire.send(&[0, 0, 0, 8, 4, 210, 22, 47]);
+    assert_eq!(wire.read_byte(), Some(b'N'));
+    restart(&pooler);
+    let client = Client::log_in(wire, &Login::new()).unwrap();
+    wait_for("the old workers to end", PATIENCE, || {
+        pooler.generations() == ["1.2", "2.2"]
+    });
+    assert_eq!(client.value("select 'served'"), "served");
+}
+
+#[test]
+fn told_client_stays_told_and_is_not_told_twice() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let client = pooler.connect_to_worker_as(2, &Login::new().goaway());
+    pooler.console("GOAWAY ALL TIMEOUT 600");
+    client.wait_goaway();
+    restart_whole(&pooler);
+    let console = pooler.console_of(1);
+    console.query("GOAWAY ALL").unwrap();
+    assert_eq!(client.value("select 'served'"), "served");
+    assert_eq!(client.transcript().matches('g').count(), 1);
+    client.close();
+}
+
+#[test]
+fn stream_of_replication_stays_until_restart_drain_timeout() {
+    let postgres = Postgres::start_for_replication();
+    let settings = format!("{SETTINGS}\nrestart_drain_timeout = 4");
+    let pooler = Pooler::start(&postgres, &settings);
+    let stream = pooler.connect_to_worker_as(1, &logical());
+    let moves = pooler.connect_to_worker(1);
+    restart(&pooler);
+    let console = pooler.console_of(1);
+    let mut last = None;
+    wait_for("the other to move", PATIENCE, || {
+        let rows = console.table("SHOW DRAIN");
+        last = rows
+            .into_iter()
+            .find(|row| row["kind"] == "wait_for_clients");
+        last.as_ref().is_some_and(|row| row["moved"] == "1")
+    });
+    let row = last.unwrap();
+    assert_eq!(
+        (&*row["refused_replication"], &*row["remaining"]),
+        ("1", "1")
+    );
+    let workers = console.table("SHOW WORKERS");
+    let old = workers
+        .iter()
+        .find(|row| row["state"] == "draining")
+        .unwrap();
+    assert_eq!((&*old["moved"], &*old["refused"]), ("1", "1"), "{old:?}");
+    stream.wait_closed();
+    assert_eq!(stream.last_error().unwrap().sqlstate, "57P01");
+    wait_for("the old worker to end", PATIENCE, || {
+        pooler.generations() == ["1.2", "2.2"]
+    });
+    assert_eq!(moves.value("select 'served'"), "served");
+}
+
+#[test]
+fn console_goes_on_over_a_restart() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let consoles = [1, 2].map(|worker| pooler.console_of(worker));
+    for turn in 0..3 {
+        // Whoever has asked is answered, and then moves as well.
+        let asks = &consoles[turn % 2];
+        wait_for("a restart", PATIENCE, || asks.query("RESTART").is_ok());
+        for console in &consoles {
+            assert_eq!(console.query("SHOW VERSION").map(|rows| rows.len()), Ok(1));
+        }
+    }
+    wait_for("the old workers to end", PATIENCE, || {
+        pooler.generations() == ["1.4", "2.4"]
+    });
+    for console in &consoles {
+        assert_eq!(console.query("SHOW VERSION").map(|rows| rows.len()), Ok(1));
+    }
+}
+
+/// Restarts the group, and waits until nothing of the generation before is left.
+fn restart_whole(pooler: &Pooler) {
+    restart(pooler);
+    wait_for("the old workers to end", PATIENCE, || {
+        pooler.generations().len() == pooler.workers().len()
+    });
+}
+
+/// What the console shows of every client of a pool that does not change in a
+/// move, by its id.
+fn shown(pooler: &Pooler) -> BTreeMap<String, Vec<String>> {
+    let rows = pooler.console_of(1).table("SHOW CLIENTS");
+    let clients = rows.into_iter().filter(|row| row["database"] == "postgres");
+    let kept = ["user", "application_name", "addr", "port", "connect_time"];
+    let clients = clients.map(|row| {
+        let kept = kept.map(|name| row[name].clone());
+        (row["id"].clone(), kept.to_vec())
+    });
+    clients.collect()
+}
+
+fn pid(client: &Client) -> String {
+    client.value("select pg_backend_pid()")
+}
+
+fn prepare(client: &Client) {
+    client.send_message(b'P', b"named\0select 'named', $1::text\0\0\0");
+    client.send_message(b'S', b"");
+    assert_eq!(client.pending().wait(), Ok(vec![]));
+}
+
+fn run_prepared(client: &Client) -> Result<Vec<String>, SqlState> {
+    client.send_message(b'B', b"\0named\0\0\0\0\x01\0\0\0\x01z\0\0");
+    client.send_message(b'E', b"\0\0\0\0\0");
+    client.send_message(b'S', b"");
+    client.pending().wait()
+}

@@ -11,7 +11,10 @@
 //! Instead of Ready there may be Refused, and instead of Commit Withdraw; the
 //! giver then goes on as if nothing had been. So it does when the stream breaks
 //! before it has written Commit, and the taker forgets what it has reserved.
-//! After Commit the giver never goes back. Whoever dies at whatever step, the
+//! After Commit the giver never goes back. Of a client that was just accepted there
+//! is nothing to be reserved, and it waits: the taker starts it with its Offer, and
+//! says Taken or Refused; until then the giver holds its own copy and leaves it
+//! alone. Whoever dies at whatever step, the
 //! connection has one owner, or none but the dead one.
 //!
 //! One stream carries what one worker gives to one other: the offers and what
@@ -32,7 +35,7 @@ mod taking;
 pub use self::away::Away;
 pub use self::fields::{BodyError, VERSION};
 pub use self::frames::{FrameError, MAX_BODY, Refusal, ToGiver, ToTaker};
-pub use self::giving::Giving;
+pub use self::giving::{Broken, Giving};
 pub use self::taking::{Taking, Unexpected};
 
 /// What a connection is to those who hand it over.
@@ -57,6 +60,11 @@ impl CargoKind {
             Self::Session => 3,
             Self::Console => 4,
         }
+    }
+
+    /// Whether an offer is a commit as well.
+    pub fn starts_at_once(self) -> bool {
+        self == Self::Accepted
     }
 
     /// The kind with this byte, if this program knows it.

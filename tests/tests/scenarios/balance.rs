@@ -1,6 +1,8 @@
 //! Workers have the same number of clients, however the kernel spreads them.
 
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Stop, Stopped, wait_for};
 
@@ -32,7 +34,7 @@ fn clients_are_spread_evenly_and_those_of_a_dead_worker_go_to_its_successor() {
 }
 
 #[test]
-fn clients_of_the_unix_socket_are_spread_evenly_and_wait_for_no_stopped_worker() {
+fn clients_of_the_unix_socket_are_spread_evenly_and_are_served_beside_a_stopped_worker() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
     let connect = || pooler.connect_unix(&Login::new()).unwrap();
@@ -48,12 +50,23 @@ fn clients_of_the_unix_socket_are_spread_evenly_and_wait_for_no_stopped_worker()
         clients_of(&pooler, 2) <= 1
     });
     let stopped = Stopped::new(pooler.worker(2));
-    for _ in 0..6 {
-        let client = connect();
-        assert_ne!(client.slot(), 2);
-        clients.push(client);
-    }
-    drop(stopped);
+    thread::scope(|scope| {
+        let (tell, served) = mpsc::channel();
+        let mut logins = Vec::new();
+        // What it was offered before anybody noticed waits for it.
+        wait_for("a client that others serve", PATIENCE, || {
+            let tell = tell.clone();
+            logins.push(scope.spawn(move || {
+                let client = connect();
+                tell.send(client.slot()).unwrap();
+                client
+            }));
+            let slot = served.recv_timeout(Duration::from_millis(100));
+            slot.is_ok_and(|slot| slot != 2)
+        });
+        drop(stopped);
+        clients.extend(logins.into_iter().map(|login| login.join().unwrap()));
+    });
     // Nothing that it was offered meanwhile has it as a second owner.
     for client in &clients {
         assert_eq!(client.value("select 'served'"), "served");

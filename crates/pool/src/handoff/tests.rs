@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
-use super::{Giving, MOST_IN_FLIGHT, Refusal, Taking, ToGiver, ToTaker};
+use super::{CargoKind, Giving, MOST_IN_FLIGHT, Refusal, Taking, ToGiver, ToTaker};
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,8 @@ struct World {
     taker_is_dead: bool,
     /// Given, and not seen by the taker yet.
     on_its_way: BTreeSet<u32>,
+    /// The taker has refused to start them, which the giver does not know yet.
+    refused: BTreeSet<u32>,
 }
 
 const CONNECTIONS: u32 = 100;
@@ -62,22 +64,29 @@ impl World {
             Step::TakerHears { refuses } if !self.taker_is_dead => self.taker_hears(refuses),
             Step::GiverHears if !self.giver_is_dead => self.giver_hears(),
             Step::Withdraw if !self.giver_is_dead => {
-                for (id, connection) in self.giving.withdraw(|connection| connection % 2 == 0) {
+                // Everything that was offered was sent.
+                let wanted = |connection: &u32| connection.is_multiple_of(2);
+                for (id, connection) in self.giving.withdraw(wanted, |_| false) {
+                    assert!(!kind(connection).starts_at_once());
                     self.keep([connection]);
                     self.tell_taker(ToTaker::Withdraw { id });
                 }
             }
             Step::Closed if !self.giver_is_dead => {
-                if let Some(connection) = self.giving.offered().next().copied() {
+                let offered = self.giving.offered().copied();
+                // What may be the taker's is closed by nobody else.
+                let mut own = offered.filter(|connection| !kind(*connection).starts_at_once());
+                if let Some(connection) = own.next() {
                     self.closed.insert(connection);
                 }
             }
             Step::GiverDies if !self.giver_is_dead => {
                 self.giver_is_dead = true;
                 self.to_giver.clear();
-                let kept = self.giving.on_broken();
-                self.keep(kept);
+                let broken = self.giving.on_broken(|_| true);
+                self.keep(broken.kept);
                 self.lost.append(&mut self.own);
+                self.lost.append(&mut self.refused);
             }
             Step::TakerDies if !self.taker_is_dead => {
                 self.taker_is_dead = true;
@@ -96,13 +105,19 @@ impl World {
         let Some(connection) = self.own.pop_first() else {
             return;
         };
-        match self.giving.offer(connection) {
-            Ok(id) => self.tell_taker(ToTaker::Offer {
-                id,
-                cargo: 1,
-                descriptors: 1,
-                body: &connection.to_be_bytes(),
-            }),
+        let kind = kind(connection);
+        match self.giving.offer(kind, connection) {
+            Ok(id) => {
+                if kind.starts_at_once() {
+                    self.on_its_way.insert(connection);
+                }
+                self.tell_taker(ToTaker::Offer {
+                    id,
+                    cargo: kind.code(),
+                    descriptors: 1,
+                    body: &connection.to_be_bytes(),
+                });
+            }
             Err(connection) => {
                 assert!(self.giving.is_full());
                 self.own.insert(connection);
@@ -120,11 +135,22 @@ impl World {
         match ToTaker::split(&frame).unwrap().unwrap().0 {
             ToTaker::Offer { id, body, .. } => {
                 self.taking.on_offer(id).unwrap();
+                let connection = u32::from_be_bytes(body.try_into().unwrap());
+                let on_its_way = self.on_its_way.remove(&connection);
+                assert_eq!(on_its_way, kind(connection).starts_at_once());
                 if refuses {
+                    if on_its_way && self.giver_is_dead {
+                        self.lost.insert(connection);
+                    } else if on_its_way {
+                        self.refused.insert(connection);
+                    }
                     let refusal = Refusal::Full;
                     return self.tell_giver(ToGiver::Refused { id, refusal });
                 }
-                let connection = u32::from_be_bytes(body.try_into().unwrap());
+                if on_its_way {
+                    assert!(self.taken.insert(connection));
+                    return self.tell_giver(ToGiver::Taken { id });
+                }
                 self.taking.reserved(id, connection);
                 self.tell_giver(ToGiver::Ready { id });
             }
@@ -143,8 +169,12 @@ impl World {
     fn giver_hears(&mut self) {
         let Some(frame) = self.to_giver.pop_front() else {
             if self.taker_is_dead {
-                let kept = self.giving.on_broken();
-                self.keep(kept);
+                let broken = self.giving.on_broken(|_| true);
+                self.keep(broken.kept);
+                // It closes its copies of what died with the taker.
+                self.lost.append(&mut self.refused);
+                let dead = |lost: &u32| self.lost.contains(lost);
+                assert!(broken.lost.iter().all(dead));
                 assert!(self.giving.is_over());
             }
             return;
@@ -167,9 +197,16 @@ impl World {
             }
             ToGiver::Refused { id, .. } => {
                 let kept = self.giving.on_refused(id);
+                if let Some(kept) = kept {
+                    self.refused.remove(&kept);
+                }
                 self.keep(kept);
             }
-            ToGiver::Taken { id } => self.giving.on_taken(id),
+            ToGiver::Taken { id } => {
+                if let Some(connection) = self.giving.on_taken(id) {
+                    assert!(kind(connection).starts_at_once());
+                }
+            }
         }
     }
 
@@ -198,11 +235,13 @@ impl World {
 
     /// No connection is in two places, and none is nowhere.
     fn check(&self) {
-        let offered = self.giving.offered().filter(|c| !self.closed.contains(c));
+        let waits = |c: &&u32| !kind(**c).starts_at_once() && !self.closed.contains(c);
+        let offered = self.giving.offered().filter(waits);
         let everywhere: Vec<u32> = (self.own.iter())
             .chain(&self.taken)
             .chain(&self.lost)
             .chain(&self.on_its_way)
+            .chain(&self.refused)
             .chain(&self.closed)
             .chain(offered)
             .copied()
@@ -226,6 +265,15 @@ impl World {
         if !self.giver_is_dead && !self.taker_is_dead {
             assert_eq!(self.lost, BTreeSet::new(), "nobody has died");
         }
+    }
+}
+
+/// Every third is started at once.
+fn kind(connection: u32) -> CargoKind {
+    if connection.is_multiple_of(3) {
+        CargoKind::Accepted
+    } else {
+        CargoKind::Session
     }
 }
 

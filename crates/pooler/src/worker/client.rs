@@ -188,6 +188,7 @@ impl Client {
                 SessionState::Offered(_) | SessionState::Coming(_)
             ),
             Stage::Console(console) => console.is_offered(),
+            Stage::Login(login) => login.passed_on,
             _ => false,
         }
     }

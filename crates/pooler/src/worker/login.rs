@@ -27,6 +27,8 @@ use super::stream::Filled;
 pub(super) struct Login {
     /// Where the login is.
     pub step: Step,
+    /// A sibling was offered it before it began.
+    pub passed_on: bool,
     /// The database that was asked for.
     pub database: String,
     /// The user that was asked for.
@@ -88,6 +90,7 @@ pub(super) enum Step {
 impl Default for Login {
     fn default() -> Self {
         Self {
+            passed_on: false,
             step: Step::Startup,
             database: String::new(),
             user: String::new(),

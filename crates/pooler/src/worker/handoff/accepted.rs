@@ -2,7 +2,9 @@
 //!
 //! It is not in the event loop before it is known who serves it, so there is
 //! nothing to be taken out or put back. Its place towards `max_client_conn` is
-//! taken by who serves it.
+//! taken by who serves it. A sibling serves it as soon as it has the offer, so that
+//! it waits for no answer; this worker then neither reads nor writes, and closes its
+//! copy when it is told, or when the sibling dies.
 
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -53,11 +55,15 @@ impl Worker {
     }
 
     /// Takes it out of the event loop; it gets no turn from now on.
-    pub(super) fn freeze_accepted(&mut self, _id: ClientId) {}
+    pub(super) fn freeze_accepted(&mut self, id: ClientId) {
+        self.set_passed_on(id, true);
+    }
 
     /// It stays: goes on with it, and does what was asked of it meanwhile.
     pub(super) fn thaw_accepted(&mut self, id: ClientId) {
+        self.set_passed_on(id, false);
         self.serve_accepted(id);
+        self.go_on_with(id);
     }
 
     /// It is another worker's: forgets it, and closes what this worker has of
@@ -76,11 +82,7 @@ impl Worker {
         body: &[u8],
         descriptors: Vec<OwnedFd>,
     ) -> Result<ReservedAccepted, Refusal> {
-        let reserved = self.unpack_accepted(body, descriptors);
-        if reserved.is_err() {
-            self.cell.expected_no_more();
-        }
-        reserved
+        self.unpack_accepted(body, descriptors)
     }
 
     /// It is this worker's from now on.
@@ -100,13 +102,19 @@ impl Worker {
         let id = self.clients.insert_with(|_| client);
         self.serve_accepted(id);
         self.missed = 0;
-        self.cell.expected_no_more();
     }
 
     /// It is not this worker's; nothing of it remains.
     pub(super) fn release_accepted(&mut self, reserved: ReservedAccepted) {
         drop(reserved);
-        self.cell.expected_no_more();
+    }
+
+    fn set_passed_on(&mut self, id: ClientId, passed_on: bool) {
+        if let Some(client) = self.clients.get_mut(id)
+            && let Stage::Login(login) = &mut client.stage
+        {
+            login.passed_on = passed_on;
+        }
     }
 
     fn unpack_accepted(

@@ -12,6 +12,7 @@
 //!                    └─ Withdraw, broken ──> release
 //! ```
 //!
+//! An accepted client is [started](CargoKind::starts_at_once) when its offer comes.
 //! The state machines are [`Giving`] and [`Taking`].
 //!
 //! [`Giving`]: pgskein_pool::handoff::Giving
@@ -116,7 +117,7 @@ impl Worker {
         if to == self.place() {
             return Err(Unmovable::NoWay);
         }
-        let way = self.way_to(to)?;
+        let way = self.way_to(to, cargo.kind())?;
         let packed = self.pack(cargo)?;
         if packed.body.len() > MAX_BODY {
             return Err(Unmovable::TooLarge);
@@ -206,6 +207,15 @@ impl Worker {
         true
     }
 
+    /// The taker has it, or has died with it.
+    fn forget_passed_on(&mut self, cargo: Cargo) {
+        self.undecided.on_decided(cargo);
+        if let Cargo::Accepted(id) = cargo {
+            self.undecided.forget(id);
+            self.accepted_given(id);
+        }
+    }
+
     /// Whether it was not closed meanwhile.
     fn has(&self, cargo: Cargo) -> bool {
         let stage = |id| self.clients.get(id).map(|client| &client.stage);
@@ -222,12 +232,12 @@ impl Worker {
 
     fn reserve(
         &mut self,
-        cargo: u8,
+        kind: Option<CargoKind>,
         from: Place,
         body: &[u8],
         descriptors: Vec<OwnedFd>,
     ) -> Result<Reserved, Refusal> {
-        let kind = CargoKind::of_code(cargo).ok_or(Refusal::Unknown)?;
+        let kind = kind.ok_or(Refusal::Unknown)?;
         if kind != CargoKind::Server && self.takes_no_clients() {
             return Err(Refusal::Leaving);
         }

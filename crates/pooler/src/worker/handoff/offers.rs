@@ -1,6 +1,6 @@
 //! Offers: what a taker is told, and what it answers.
 
-use pgskein_pool::handoff::{Refusal, ToGiver, ToTaker, Unexpected};
+use pgskein_pool::handoff::{CargoKind, Refusal, ToGiver, ToTaker, Unexpected};
 use pgskein_pool::slab::WayId;
 
 use super::super::Worker;
@@ -48,12 +48,20 @@ impl Worker {
                 body,
             } => {
                 taking.on_offer(number)?;
+                let kind = CargoKind::of_code(cargo);
                 let reserved = match pipe.descriptors(descriptors) {
-                    Ok(descriptors) => self.reserve(cargo, from, body, descriptors),
+                    Ok(descriptors) => self.reserve(kind, from, body, descriptors),
                     Err(NotThere::Lost) => Err(Refusal::NoDescriptors),
                     Err(NotThere::Wrong) => return Err(Unexpected),
                 };
+                if kind == Some(CargoKind::Accepted) {
+                    self.cell.expected_no_more();
+                }
                 match reserved {
+                    Ok(reserved) if kind.is_some_and(CargoKind::starts_at_once) => {
+                        self.start(reserved, from);
+                        ToGiver::Taken { id: number }
+                    }
                     Ok(reserved) => {
                         self.reserved(id, number, reserved);
                         ToGiver::Ready { id: number }
@@ -81,7 +89,7 @@ impl Worker {
         if let Some(way) = self.ways.get_mut(id) {
             let mut frame = Vec::new();
             answer.encode(&mut frame);
-            way.pipe.push(frame, Vec::new());
+            way.pipe.push(frame);
         }
         Ok(())
     }

@@ -56,6 +56,8 @@ struct Outgoing {
     written: usize,
     /// They go with the first byte.
     descriptors: Vec<OwnedFd>,
+    /// The number of the offer that it is.
+    offer: Option<u32>,
 }
 
 /// What a read gave.
@@ -89,11 +91,7 @@ impl Pipe {
     pub(super) fn calling(socket: UnixStream, hello: Vec<u8>) -> Self {
         let mut pipe = Self::new(socket);
         pipe.gate = Gate::Hello;
-        pipe.outbox.push_back(Outgoing {
-            bytes: hello,
-            written: 0,
-            descriptors: Vec::new(),
-        });
+        pipe.outbox.push_back(Outgoing::new(hello));
         pipe
     }
 
@@ -127,16 +125,32 @@ impl Pipe {
         }
     }
 
-    /// Queues a frame and what goes along; [`Pipe::flush`] writes it.
-    pub(super) fn push(&mut self, bytes: Vec<u8>, descriptors: Vec<OwnedFd>) {
-        if self.gate == Gate::Broken {
-            return;
-        }
+    /// Queues a frame; [`Pipe::flush`] writes it.
+    pub(super) fn push(&mut self, bytes: Vec<u8>) {
+        self.outbox.push_back(Outgoing::new(bytes));
+    }
+
+    /// Queues an offer with what goes along; [`Pipe::flush`] writes it.
+    pub(super) fn push_offer(&mut self, number: u32, bytes: Vec<u8>, descriptors: Vec<OwnedFd>) {
         self.outbox.push_back(Outgoing {
-            bytes,
-            written: 0,
             descriptors,
+            offer: Some(number),
+            ..Outgoing::new(bytes)
         });
+    }
+
+    /// Takes an offer back; false if a byte of it was written already.
+    pub(super) fn unsend(&mut self, number: u32) -> bool {
+        let unsent = |out: &Outgoing| out.offer == Some(number) && out.written == 0;
+        match self.outbox.iter().position(unsent) {
+            Some(place) => self.outbox.remove(place).is_some(),
+            None => false,
+        }
+    }
+
+    /// Whether an offer was written to its last byte.
+    pub(super) fn was_sent(&self, number: u32) -> bool {
+        self.outbox.iter().all(|out| out.offer != Some(number))
     }
 
     /// Writes what the socket takes.
@@ -144,7 +158,7 @@ impl Pipe {
     /// If the other side has gone nothing is written any more: what it has said
     /// before is still to be read, and then its end.
     pub(super) fn flush(&mut self) {
-        while self.gate != Gate::Shut
+        while !matches!(self.gate, Gate::Shut | Gate::Broken)
             && let Some(first) = self.outbox.front_mut()
         {
             match first.write(&self.socket) {
@@ -160,7 +174,6 @@ impl Pipe {
                 Err(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => return,
                 Err(_) => {
                     self.gate = Gate::Broken;
-                    self.outbox.clear();
                     // One that is not there does not need to be told.
                     let _ = self.socket.shutdown(Shutdown::Write);
                 }
@@ -170,7 +183,7 @@ impl Pipe {
 
     /// Whether nothing waits to be written.
     pub(super) fn is_flushed(&self) -> bool {
-        self.outbox.is_empty()
+        self.outbox.is_empty() || self.gate == Gate::Broken
     }
 
     /// Reads once, behind what the inbox has.
@@ -218,6 +231,15 @@ impl Pipe {
 }
 
 impl Outgoing {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            written: 0,
+            descriptors: Vec::new(),
+            offer: None,
+        }
+    }
+
     /// Writes once; true when nothing is left.
     fn write(&mut self, socket: &UnixStream) -> nix::Result<bool> {
         let rest = self.bytes.get(self.written..).unwrap_or_default();
@@ -258,9 +280,9 @@ mod tests {
     #[test]
     fn carries_descriptors_with_their_frames() {
         let (mut one, mut other) = pair();
-        one.push(b"aa".to_vec(), vec![descriptor()]);
-        one.push(b"bb".to_vec(), Vec::new());
-        one.push(b"cc".to_vec(), vec![descriptor(), descriptor()]);
+        one.push_offer(1, b"aa".to_vec(), vec![descriptor()]);
+        one.push(b"bb".to_vec());
+        one.push_offer(1, b"cc".to_vec(), vec![descriptor(), descriptor()]);
         one.flush();
         assert!(one.is_flushed());
         assert_eq!(read_all(&mut other), Read::Nothing);
@@ -276,7 +298,7 @@ mod tests {
     #[test]
     fn rejects_another_number_of_descriptors_than_its_frame_says() {
         let (mut one, mut other) = pair();
-        one.push(b"aa".to_vec(), vec![descriptor()]);
+        one.push_offer(1, b"aa".to_vec(), vec![descriptor()]);
         one.flush();
         read_all(&mut other);
         assert_eq!(other.descriptors(2).unwrap_err(), NotThere::Wrong);
@@ -287,7 +309,7 @@ mod tests {
         let (one, other) = UnixStream::pair().unwrap();
         let mut one = Pipe::calling(one, b"hello".to_vec());
         let mut other = Pipe::new(other);
-        one.push(b"aa".to_vec(), vec![descriptor()]);
+        one.push_offer(1, b"aa".to_vec(), vec![descriptor()]);
         one.flush();
         read_all(&mut other);
         assert_eq!(other.inbox, b"hello");
@@ -301,14 +323,35 @@ mod tests {
     }
 
     #[test]
+    fn takes_back_an_offer_of_which_nothing_was_written() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let mut one = Pipe::calling(one, b"hello".to_vec());
+        let mut other = Pipe::new(other);
+        one.push_offer(1, b"aa".to_vec(), vec![descriptor()]);
+        one.push_offer(2, vec![7; 1 << 20], vec![descriptor()]);
+        assert!(one.unsend(1));
+        one.flush();
+        one.open();
+        one.flush();
+        assert!(!one.unsend(2), "a part of it is written");
+        assert!(!one.was_sent(2));
+        while other.inbox.len() < 5 + (1 << 20) {
+            read_all(&mut other);
+            one.flush();
+        }
+        assert!(one.was_sent(2));
+        assert!(!one.unsend(2));
+    }
+
+    #[test]
     fn reads_what_was_said_before_the_other_side_has_gone() {
         let (mut one, mut other) = pair();
-        other.push(b"unread".to_vec(), Vec::new());
+        other.push(b"unread".to_vec());
         other.flush();
-        one.push(b"aa".to_vec(), vec![descriptor()]);
+        one.push_offer(1, b"aa".to_vec(), vec![descriptor()]);
         one.flush();
         drop(one);
-        other.push(b"bb".to_vec(), Vec::new());
+        other.push(b"bb".to_vec());
         other.flush();
         assert!(other.is_flushed());
         let mut scratch = [0; 64];
@@ -322,7 +365,7 @@ mod tests {
     #[test]
     fn sends_the_rest_of_a_long_frame_without_its_descriptors_again() {
         let (mut one, mut other) = pair();
-        one.push(vec![7; 1 << 20], vec![descriptor()]);
+        one.push_offer(1, vec![7; 1 << 20], vec![descriptor()]);
         one.flush();
         assert!(!one.is_flushed());
         while other.inbox.len() < 1 << 20 {

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use pgskein_pool::handoff::{Giving, Taking, ToGiver, ToTaker};
+use pgskein_pool::handoff::{CargoKind, Giving, Taking, ToGiver, ToTaker};
 use pgskein_pool::peer::{PeerAnswer, PeerRequest};
 use pgskein_pool::slab::{ErrandId, Slab, WayId};
 
@@ -67,18 +67,33 @@ pub(super) struct Offered {
 pub(super) struct Broken;
 
 impl Worker {
-    /// The way to a worker, if something can be offered there now.
-    pub(super) fn way_to(&mut self, to: Place) -> Result<WayId, Unmovable> {
+    /// The way to a worker, if something of this kind can be offered there now.
+    pub(super) fn way_to(&mut self, to: Place, kind: CargoKind) -> Result<WayId, Unmovable> {
+        // What cannot be withdrawn goes only to who answers.
+        let patience = if kind.starts_at_once() {
+            A_MOMENT
+        } else {
+            PATIENCE
+        };
         for (id, way) in self.ways.iter() {
             match &way.end {
                 End::Giver { .. } if way.place != to => {}
                 End::Giver { late: true, .. } => return Err(Unmovable::Late),
+                End::Giver { giving, .. } if self.waits(giving, patience) => {
+                    return Err(Unmovable::Late);
+                }
                 End::Giver { giving, .. } if giving.is_full() => return Err(Unmovable::Full),
                 End::Giver { .. } => return Ok(id),
                 End::Taker { .. } => {}
             }
         }
         self.call(to)
+    }
+
+    /// Whether an answer takes longer than that.
+    fn waits(&self, giving: &Giving<Offered>, patience: Duration) -> bool {
+        let age = |offered: &Offered| self.now.saturating_duration_since(offered.at);
+        giving.offered().any(|offered| age(offered) >= patience)
     }
 
     /// Puts an offer on its way.
@@ -92,7 +107,7 @@ impl Worker {
         else {
             return self.keep(cargo, Unmovable::NoWay);
         };
-        let Ok(number) = giving.offer(Offered { cargo, at }) else {
+        let Ok(number) = giving.offer(cargo.kind(), Offered { cargo, at }) else {
             return self.keep(cargo, Unmovable::Full);
         };
         let offer = ToTaker::Offer {
@@ -103,7 +118,7 @@ impl Worker {
         };
         let mut frame = Vec::with_capacity(packed.body.len() + FRAME_HEADER);
         offer.encode(&mut frame);
-        pipe.push(frame, packed.descriptors);
+        pipe.push_offer(number, frame, packed.descriptors);
         pipe.flush();
     }
 
@@ -143,7 +158,7 @@ impl Worker {
         let mut pipe = Pipe::new(socket);
         let mut answer = Vec::new();
         PeerAnswer::Takes.encode(&mut answer);
-        pipe.push(answer, Vec::new());
+        pipe.push(answer);
         let taking = Taking::default();
         let end = End::Taker { pid, taking };
         if let Err(error) = self.add_way(pipe, from, end) {
@@ -188,11 +203,12 @@ impl Worker {
             let End::Giver { giving, late, .. } = &mut way.end else {
                 continue;
             };
-            for (number, offered) in giving.withdraw(overdue) {
-                *late = true;
+            *late |= giving.offered().any(overdue);
+            let pipe = &mut way.pipe;
+            for (number, offered) in giving.withdraw(overdue, |number| pipe.unsend(number)) {
                 let mut frame = Vec::new();
                 ToTaker::Withdraw { id: number }.encode(&mut frame);
-                way.pipe.push(frame, Vec::new());
+                pipe.push(frame);
                 kept.push((offered.cargo, way.place));
                 wake.push(id);
             }
@@ -347,7 +363,11 @@ impl Worker {
                     self.keep(offered.cargo, Unmovable::Refused(refusal));
                 }
             }
-            ToGiver::Taken { id: number } => giving.on_taken(number),
+            ToGiver::Taken { id: number } => {
+                if let Some(offered) = giving.on_taken(number) {
+                    self.forget_passed_on(offered.cargo);
+                }
+            }
         }
         Ok(Some(rest))
     }
@@ -364,11 +384,12 @@ impl Worker {
             ToTaker::Commit { id: number }.encode(&mut frame);
         } else {
             if let End::Giver { giving, .. } = &mut way.end {
-                giving.on_taken(number);
+                // What is committed is not started at once.
+                let _ = giving.on_taken(number);
             }
             ToTaker::Withdraw { id: number }.encode(&mut frame);
         }
-        way.pipe.push(frame, Vec::new());
+        way.pipe.push(frame);
         way.pipe.flush();
     }
 
@@ -381,11 +402,15 @@ impl Worker {
         let Way {
             pipe, place, end, ..
         } = way;
-        drop(pipe);
         match end {
             End::Giver { mut giving, .. } => {
-                for offered in giving.on_broken() {
+                let broken = giving.on_broken(|number| pipe.was_sent(number));
+                drop(pipe);
+                for offered in broken.kept {
                     self.keep(offered.cargo, Unmovable::NoWay);
+                }
+                for offered in broken.lost {
+                    self.forget_passed_on(offered.cargo);
                 }
             }
             End::Taker { pid, mut taking } => {
@@ -405,6 +430,9 @@ fn peer_pid(socket: &UnixStream) -> nix::Result<i32> {
 
 /// How long a taker may take to answer, until the next sweep.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long it may take to answer before clients are not passed on to it.
+const A_MOMENT: Duration = Duration::from_millis(10);
 
 /// Offers, commits and reads of one turn.
 const STEPS: usize = 16;

@@ -35,6 +35,7 @@ mod garbage;
 mod goaway;
 mod hangs;
 mod leases;
+mod lent_servers;
 mod life_of_servers;
 mod limits;
 mod modes;

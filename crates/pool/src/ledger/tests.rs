@@ -2,6 +2,7 @@
 
 mod hosts;
 mod minimum;
+mod moves;
 mod orphans;
 mod overview;
 mod recalls;

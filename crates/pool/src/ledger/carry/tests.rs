@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::control::Demand;
+use crate::ledger::Giver;
 
 const AGO: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(5);
@@ -130,6 +131,63 @@ fn rejects_every_prefix_unknown_versions_and_strange_leases() {
     strange[8] = 3;
     let error = Ledger::decode(&strange, [], now()).err();
     assert_eq!(error, Some(CarryError::Malformed));
+}
+
+/// Version 2 as it was first written; it never changes: lease 1 is on its way
+/// from worker 1 to worker 2, over a stream that had ended.
+const MOVING_SAMPLE: &[u8] = b"\x02\0\0\0\0\0\0\0\x01\0\0\0\x01\
+    \0\0\0\x01a\0\0\0\x01x\
+    \0\0\0\x04\0\0\0\0\0\0\0\x01\0\0\0\x09\0\0\0\0\
+    \0\0\0\0\0\x4c\x4b\x40\0\0\0\0\0\xe4\xe1\xc0\
+    \0\x01\0\0\0\0\0\0\0\0\
+    \0\0\0\x01\
+    \0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\x01a\0\0\0\x01x\0\
+    \x05\x01\0\0\0\x01\0\0\0\x07\x02\0\0\0\x01\0\0\0\x07\0\
+    \x01\0\0\0\0\0\x4c\x4b\x40\
+    \x01\0\0\0\x02/s\0\0\x12\x67\0\0\0\x04\x01\x02\x03\x04\
+    \0\0\0\x01\x01\0\0\0\x01\0\0\0\x07\x02\0\0\0\x01\0\0\0\x07";
+
+#[test]
+fn writes_and_accepts_the_recorded_sample_of_version_2() {
+    let now = now();
+    let mut ledger = Ledger::new();
+    let demand = Demand {
+        wanted: 1,
+        oldest_wait: Duration::ZERO,
+        last_lease: 0,
+    };
+    ledger.worker_ready(worker(1));
+    ledger.wanted(worker(1), &pool(), demand, limits(), now);
+    while ledger.poll_action(now).is_some() {}
+    ledger.held(worker(1), lease(1), backend(), now);
+    ledger.handoffs_over(worker(2), Giver::Living(worker(1)), LINGER, now);
+    ledger.lent(worker(1), lease(1), Some(worker(2)), LINGER, now);
+    while ledger.poll_action(now).is_some() {}
+    let mut bytes = Vec::new();
+    ledger.encode(now, &mut bytes);
+    assert_eq!(bytes, MOVING_SAMPLE);
+    let mut again = Ledger::decode(&bytes, [worker(2)], now).unwrap();
+    again.adopt(worker(2), Vec::new(), |_| limits(), now);
+    assert_eq!(again.used(&pool()), 1);
+    again.on_time(now + LINGER);
+    assert_eq!(again.used(&pool()), 0);
+}
+
+#[test]
+fn takes_over_what_has_moved_before_its_giver_is_heard() {
+    let now = now();
+    let mut ledger = Ledger::decode(SAMPLE, [worker(1), worker(3)], now).unwrap();
+    let moved = |id| Report {
+        lease: lease(id).handed_on(),
+        ..report(id)
+    };
+    // The book says that worker 1 has 2 and 3.
+    ledger.adopt(worker(3), vec![moved(2), moved(3)], |_| limits(), now);
+    ledger.adopt(worker(1), vec![report(2)], |_| limits(), now);
+    assert_eq!(ledger.held_by(worker(3)), 2);
+    assert_eq!(ledger.held_by(worker(1)), 0);
+    ledger.lent(worker(1), lease(2), Some(worker(3)), LINGER, now);
+    assert_eq!(ledger.held_by(worker(3)), 2);
 }
 
 #[test]

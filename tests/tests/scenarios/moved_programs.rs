@@ -81,7 +81,11 @@ fn pgbench(mode: &str) {
         assert!(connects <= CLIENTS + 1, "{connects} logins, {protocol}");
         if mode == "session" {
             let opened = self::sessions(&postgres) - sessions;
-            assert!(opened <= CLIENTS as i64 + 3, "{opened} servers, {protocol}");
+            // None for a session that has moved, however often.
+            assert!(
+                opened <= 2 * CLIENTS as i64 + 3,
+                "{opened} servers, {protocol}"
+            );
         }
     }
     assert!(all > 5, "{all} restarts");

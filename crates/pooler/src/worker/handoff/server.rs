@@ -129,7 +129,9 @@ impl Worker {
 
     /// It stays: goes on with it, and does what was asked of it meanwhile.
     pub(super) fn thaw_server(&mut self, id: ServerId) {
-        self.rest_again(id);
+        // One that is given up in any case is closed next, and lent to nobody.
+        let lends = !self.recalled.contains(&id);
+        self.rest_again(id, lends);
     }
 
     /// It is another worker's: forgets it, and closes what this worker has of
@@ -178,7 +180,7 @@ impl Worker {
     pub(super) fn start_server(&mut self, reserved: ReservedServer, from: Place) {
         let id = reserved.id;
         if self.own_server(id, from) {
-            self.rest_again(id);
+            self.rest_again(id, true);
         }
     }
 
@@ -278,8 +280,9 @@ impl Worker {
         self.forget_statements(&mut server);
     }
 
-    /// Goes on with a server that was offered, or has come, and is idle.
-    fn rest_again(&mut self, id: ServerId) {
+    /// Goes on with a server that was offered, or has come, and is idle; it is
+    /// lent to the next client if it `lends`.
+    fn rest_again(&mut self, id: ServerId, lends: bool) {
         let paused = self.paused(id);
         let Some(server) = self.servers.get_mut(id) else {
             return;
@@ -302,7 +305,7 @@ impl Worker {
             return self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
         }
         // It may have said something meanwhile, or be gone.
-        if !self.hear_idle(id) {
+        if !self.hear_idle(id) || !lends {
             return;
         }
         self.lend(id);

@@ -112,10 +112,9 @@ fn told_client_stays_told_and_is_not_told_twice() {
 }
 
 #[test]
-fn stream_of_replication_stays_until_restart_drain_timeout() {
+fn stream_of_replication_stays_where_it_is() {
     let postgres = Postgres::start_for_replication();
-    let settings = format!("{SETTINGS}\nrestart_drain_timeout = 4");
-    let pooler = Pooler::start(&postgres, &settings);
+    let pooler = Pooler::start(&postgres, SETTINGS);
     let stream = pooler.connect_to_worker_as(1, &logical());
     let moves = pooler.connect_to_worker(1);
     restart(&pooler);
@@ -139,12 +138,23 @@ fn stream_of_replication_stays_until_restart_drain_timeout() {
         .find(|row| row["state"] == "draining")
         .unwrap();
     assert_eq!((&*old["moved"], &*old["refused"]), ("1", "1"), "{old:?}");
-    stream.wait_closed();
-    assert_eq!(stream.last_error().unwrap().sqlstate, "57P01");
+    assert_eq!(stream.value("select 'goes on'"), "goes on");
+    stream.close();
     wait_for("the old worker to end", PATIENCE, || {
         pooler.generations() == ["1.2", "2.2"]
     });
     assert_eq!(moves.value("select 'served'"), "served");
+}
+
+#[test]
+fn stream_of_replication_is_closed_at_restart_drain_timeout() {
+    let postgres = Postgres::start_for_replication();
+    let settings = format!("{SETTINGS}\nrestart_drain_timeout = 1");
+    let pooler = Pooler::start(&postgres, &settings);
+    let stream = pooler.connect_to_worker_as(1, &logical());
+    restart(&pooler);
+    stream.wait_closed();
+    assert_eq!(stream.last_error().unwrap().sqlstate, "57P01");
 }
 
 #[test]

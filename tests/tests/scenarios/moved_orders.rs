@@ -77,13 +77,20 @@ fn what_cannot_be_moved_is_said() {
     let pooler = Pooler::start(&postgres, "workers = 2\npool_mode = transaction");
     let stream = pooler.connect_to_worker_as(1, &logical());
     let console = pooler.console_of(1);
-    let rows = console.table("SHOW CLIENTS").into_iter();
-    let id = rows.into_iter().find(|row| row["database"] == "postgres");
-    let id = id.unwrap()["id"].clone();
+    let rows = console.table("SHOW CLIENTS");
+    let ids = ["postgres", "pgbouncer"].map(|database| {
+        let row = rows.iter().find(|row| row["database"] == database);
+        row.unwrap()["id"].clone()
+    });
+    let [id, own] = ids;
     for (order, message) in [
         (
             format!("MOVE CLIENT {id} TO 2"),
             "client cannot be moved: it speaks replication",
+        ),
+        (
+            format!("MOVE CLIENT {own} TO 2"),
+            "a console cannot move itself",
         ),
         (format!("MOVE CLIENT {id} TO 3"), "no such worker: 3"),
         ("MOVE CLIENT 999999999 TO 2".to_owned(), "client not found"),

@@ -21,7 +21,6 @@ mod errand;
 mod flight;
 mod going;
 mod greet;
-#[allow(dead_code, reason = "used step by step")]
 mod handoff;
 mod idle;
 mod lending;

@@ -230,7 +230,6 @@ fn since_now(since: Instant, now: Instant) -> u128 {
 fn stay(why: Unmovable) -> Stay {
     match why {
         Unmovable::Busy => Stay::Busy,
-        Unmovable::Tls => Stay::Tls,
         Unmovable::Replication => Stay::Replication,
         Unmovable::TooLarge | Unmovable::Refused(Refusal::TooLarge) => Stay::TooLarge,
         Unmovable::Full

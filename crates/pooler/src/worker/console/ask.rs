@@ -8,6 +8,7 @@ use pgskein_pool::runtime::Order;
 use pgskein_pool::slab::ClientId;
 
 use super::answers::{self, Failure};
+use super::commands::Refusal;
 use super::{State, Worker};
 use crate::worker::reason::Reason;
 
@@ -16,6 +17,13 @@ impl Worker {
     pub(super) fn ask_supervisor(&mut self, id: ClientId, asked: Asked) -> Result<(), Reason> {
         if self.control.is_none() {
             return self.answer_console(id, |out| answers::failed(out, &Failure::NoSupervisor));
+        }
+        let number = self.clients.get(id).map(|client| client.number);
+        if let Asked::Move { client, .. } = asked
+            && number == Some(client)
+        {
+            let failure = Failure::Refused(Refusal::OwnConsole);
+            return self.answer_console(id, |out| answers::failed(out, &failure));
         }
         self.log_order(id, &asked.to_string());
         let request = self.new_request();

@@ -89,6 +89,8 @@ pub(super) enum Refusal {
     NoUser,
     /// A worker has to be named by its number.
     NoWorker,
+    /// It waits for the answer, and so cannot move.
+    OwnConsole,
     /// This is no rate.
     Rate(String),
     /// This is no time.
@@ -224,6 +226,7 @@ impl fmt::Display for Refusal {
             Self::NoClient => f.write_str("invalid client pointer supplied"),
             Self::NoUser => f.write_str("a user is required"),
             Self::NoWorker => f.write_str("a worker is required, by its number"),
+            Self::OwnConsole => f.write_str("a console cannot move itself"),
             Self::Rate(text) => write!(f, "invalid rate '{text}', expected clients a second"),
             Self::Timeout(text) => write!(f, "invalid timeout '{text}', expected seconds"),
         }

@@ -75,8 +75,6 @@ pub(super) struct Packed {
 pub(super) enum Unmovable {
     /// It is in the middle of something, or is being offered already.
     Busy,
-    /// It is encrypted.
-    Tls,
     /// It speaks replication.
     Replication,
     /// There is more to say of it than an offer can carry.
@@ -292,7 +290,6 @@ impl Unmovable {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Busy => "busy",
-            Self::Tls => "tls",
             Self::Replication => "replication",
             Self::TooLarge => "too large",
             Self::Full => "full",

@@ -17,6 +17,7 @@
 //! | 13 | what has to be undone: kinds (4), names of followed parameters |
 //! | 14 | its client: status (1), renamed (1), unnamed (1), manner (4); if it is lent |
 //! | 15 | version of the orders that its giver has seen (8) |
+//! | 16 | what clients of its pool are greeted with; if its giver knows |
 //!
 //! What it has counted stays with its giver.
 
@@ -68,6 +69,9 @@ pub struct ServerCargo {
     pub lent: Option<Lent>,
     /// Version of the orders that its giver has seen.
     pub orders: u64,
+    /// ParameterStatus messages that clients of its pool are greeted with, if its
+    /// giver knows: the taker may have nobody else to ask.
+    pub welcome: Option<Vec<u8>>,
 }
 
 /// Name and value of a setting, in the encoding that it was reported in.
@@ -162,6 +166,9 @@ impl ServerCargo {
             out.extend([lent.renames, lent.unnamed].map(u8::from));
             out.extend_from_slice(&lent.manner.to_be_bytes());
         });
+        body.put_some(16, self.welcome.as_ref(), |out, welcome| {
+            out.extend_from_slice(welcome);
+        });
         body.put(15, |out| put_number(out, self.orders));
         body.end()
     }
@@ -194,6 +201,7 @@ impl ServerCargo {
             changed: parts.changed.ok_or(BodyError::Missing(13))?,
             lent: parts.lent,
             orders: parts.orders.ok_or(BodyError::Missing(15))?,
+            welcome: parts.welcome,
         })
     }
 }
@@ -216,6 +224,7 @@ struct Parts {
     changed: Option<Changed>,
     lent: Option<Lent>,
     orders: Option<u64>,
+    welcome: Option<Vec<u8>>,
 }
 
 impl Parts {
@@ -263,6 +272,7 @@ impl Parts {
                 });
             }
             15 => self.orders = Some(octets.u64()?),
+            16 => self.welcome = Some(octets.rest().to_vec()),
             _ => return Ok(Known::No),
         }
         Ok(Known::Yes)
@@ -345,6 +355,7 @@ pub(super) mod tests {
                 manner: 9,
             }),
             orders: 5,
+            welcome: Some(b"S\0\0\0\x06a\0b\0".to_vec()),
         }
     }
 
@@ -365,6 +376,7 @@ pub(super) mod tests {
         \xab\xab\xab\xab\xab\xab\xab\xab\xab\xab\xab\xab\xab\xab\xab\xab\x01\
         \0\x0d\0\0\0\x15\0\0\0\x02\0\0\0\x01\0\0\0\x09DateStyle\
         \0\x0e\0\0\0\x07E\x01\0\0\0\0\x09\
+        \0\x10\0\0\0\x09S\0\0\0\x06a\0b\0\
         \0\x0f\0\0\0\x08\0\0\0\0\0\0\0\x05";
 
     #[test]
@@ -379,6 +391,7 @@ pub(super) mod tests {
             key: None,
             retire: None,
             lent: None,
+            welcome: None,
             ..sample()
         };
         assert_eq!(ServerCargo::decode(&idle.encode()), Ok(idle));

@@ -49,7 +49,7 @@ impl Worker {
         }
     }
 
-    /// The supervisor knows what servers of a pool report, or nothing.
+    /// Somebody else knows what servers of a pool report, or nothing.
     pub(super) fn on_welcome(&mut self, key: &PoolKey, burst: &[u8]) {
         let Some(id) = self.pools.lookup(key) else {
             return;
@@ -65,6 +65,17 @@ impl Worker {
             }
         }
         self.wish(id);
+    }
+
+    /// A server of a pool has come from another worker, which greets with `burst`.
+    pub(super) fn adopt_welcome(&mut self, pool: PoolKey, burst: &[u8]) {
+        self.on_welcome(&pool, burst);
+        // A supervisor that has come since its login does not know.
+        self.tell_supervisor(&ToSupervisor::Welcome {
+            version: self.config_version,
+            pool,
+            burst: burst.to_vec(),
+        });
     }
 
     /// There is nobody left to ask: who waits for an answer waits for a server.
@@ -89,7 +100,8 @@ impl Worker {
         }
     }
 
-    fn encode_welcome(&self, welcome: &Welcome) -> Vec<u8> {
+    /// What other processes are told of it.
+    pub(super) fn encode_welcome(&self, welcome: &Welcome) -> Vec<u8> {
         let mut burst = welcome.fixed.clone();
         for (name, value) in self.parameters.values(welcome.parameters) {
             write::parameter_status(&mut burst, name.as_bytes(), value);

@@ -30,6 +30,8 @@ use super::{Packed, Place, Unmovable};
 #[derive(Debug)]
 pub(super) struct ReservedServer {
     id: ServerId,
+    /// What its giver greets clients with.
+    welcome: Option<Vec<u8>>,
 }
 
 impl Worker {
@@ -108,6 +110,10 @@ impl Worker {
             },
             lent,
             orders: self.orders.version(),
+            welcome: pool
+                .welcome
+                .as_ref()
+                .map(|welcome| self.encode_welcome(welcome)),
         })
     }
 
@@ -173,13 +179,14 @@ impl Worker {
         let state = ServerState::Coming(Use::Idle(since));
         let flow = Flow::taken(TransactionStatus::Idle);
         let id = self.take_in(&cargo, pool, descriptor, state, flow)?;
-        Ok(ReservedServer { id })
+        let welcome = cargo.welcome;
+        Ok(ReservedServer { id, welcome })
     }
 
     /// It is this worker's from now on.
     pub(super) fn start_server(&mut self, reserved: ReservedServer, from: Place) {
-        let id = reserved.id;
-        if self.own_server(id, from) {
+        let ReservedServer { id, welcome } = reserved;
+        if self.own_server(id, from, welcome.as_deref()) {
             self.rest_again(id, true);
         }
     }
@@ -256,17 +263,23 @@ impl Worker {
         Ok(self.servers.insert_with(|_| server))
     }
 
-    /// A server that was coming is this worker's; false if it is gone.
-    pub(super) fn own_server(&mut self, id: ServerId, from: Place) -> bool {
+    /// A server that was coming is this worker's; false if it is gone. Whoever
+    /// waits for the greeting of its pool has it with `welcome`.
+    pub(super) fn own_server(&mut self, id: ServerId, from: Place, welcome: Option<&[u8]>) -> bool {
         let Some(server) = self.servers.get(id) else {
             return false;
         };
         self.undecided.coming_servers = self.undecided.coming_servers.saturating_sub(1);
+        let mut key = None;
         if let Some(pool) = self.pools.get_mut(server.pool) {
             pool.on_taken();
+            key = pool.welcome.is_none().then(|| pool.key.clone());
         }
         self.count_servers();
         self.received(id, from);
+        if let (Some(key), Some(welcome)) = (key, welcome) {
+            self.adopt_welcome(key, welcome);
+        }
         true
     }
 

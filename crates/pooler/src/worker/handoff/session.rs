@@ -195,7 +195,12 @@ impl Worker {
             self.claim_taken(cargo.number, &cargo.pool.database, user);
         }
         if let Some(SessionState::Coming(Some(server))) = self.state_of(id) {
-            self.own_server(server, from);
+            let cargo = cargo.server.as_ref();
+            self.own_server(
+                server,
+                from,
+                cargo.and_then(|cargo| cargo.welcome.as_deref()),
+            );
         }
         self.link_again(id);
         self.arrived(id);

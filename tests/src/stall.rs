@@ -1,8 +1,9 @@
 //! A pooler whose system calls take as long as a scenario wants.
 //!
-//! A small library is loaded in front of the C library. It has chosen calls wait
-//! or fail while a file is there, so a worker hangs in the middle of a turn, or
-//! is never born, and nothing about the program under test is different.
+//! A small library is loaded in front of the C library. It has chosen calls wait,
+//! fail or say more while a file is there, so a worker hangs in the middle of a
+//! turn, is never born, or speaks like a later program, and nothing about the
+//! program under test is different.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -61,6 +62,12 @@ impl Stall {
     /// Has every process that is started fail.
     pub fn barren(&self) -> Stalled {
         self.put("barren")
+    }
+
+    /// Has workers offer what a later program would, of which this one knows one
+    /// field less.
+    pub fn newer(&self) -> Stalled {
+        self.put("newer")
     }
 
     fn put(&self, name: &str) -> Stalled {

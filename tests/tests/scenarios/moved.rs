@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, restart, wait_for};
+use crate::harness::{
+    Client, Login, PATIENCE, Pooler, Postgres, SqlState, Stall, restart, wait_for,
+};
 use crate::replication::logical;
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction";
@@ -124,8 +126,8 @@ fn stream_of_replication_stays_where_it_is() {
         let rows = console.table("SHOW DRAIN");
         last = rows
             .into_iter()
-            .find(|row| row["kind"] == "wait_for_clients");
-        last.as_ref().is_some_and(|row| row["moved"] == "1")
+            .find(|row| row["kind"] == "wait_for_clients" && row["moved"] == "1");
+        last.is_some()
     });
     let row = last.unwrap();
     assert_eq!(
@@ -155,6 +157,33 @@ fn stream_of_replication_is_closed_at_restart_drain_timeout() {
     restart(&pooler);
     stream.wait_closed();
     assert_eq!(stream.last_error().unwrap().sqlstate, "57P01");
+}
+
+/// As after an upgrade to a program that says more of its sessions, and back.
+#[test]
+fn sessions_of_which_a_later_program_says_more_are_asked_to_go() {
+    let postgres = Postgres::start();
+    let stall = Stall::make();
+    let pooler = Pooler::start_in(&postgres, SETTINGS, &stall.environment());
+    let client = pooler.connect_to_worker(1);
+    let newer = stall.newer();
+    restart(&pooler);
+    client.wait_parameter("disconnect_requested", "on");
+    let console = pooler.console_of(2);
+    wait_for("the reason to be counted", PATIENCE, || {
+        let rows = console.table("SHOW DRAIN");
+        rows.iter().any(|row| row["refused_unknown"] == "1")
+    });
+    assert_eq!(client.value("select 'goes on'"), "goes on");
+    client.close();
+    wait_for("the old worker to end", PATIENCE, || {
+        pooler.generations() == ["1.2", "2.2"]
+    });
+    drop(newer);
+    let client = pooler.connect_to_worker(1);
+    restart_whole(&pooler);
+    assert_eq!(client.value("select 'moved'"), "moved");
+    assert_eq!(client.parameter("disconnect_requested").unwrap(), "off");
 }
 
 #[test]

@@ -108,8 +108,6 @@ pub(crate) struct Worker {
     errands: Slab<ErrandId, Errand>,
     /// Streams from and to workers that hand something over.
     ways: Ways,
-    /// The process whose commit is obeyed just now.
-    giver: Option<i32>,
     /// Sweeps in a row that have missed a client that was said to come.
     missed: u32,
     /// Something was given away since places were settled.

@@ -88,7 +88,6 @@ impl Worker {
             servers: Slab::default(),
             errands: Slab::default(),
             ways: Slab::default(),
-            giver: None,
             missed: 0,
             gave: false,
             pools: Pools::default(),

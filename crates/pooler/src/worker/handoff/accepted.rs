@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use pgskein_pool::handoff::Refusal;
 use pgskein_pool::handoff::accepted::Accepted;
-use pgskein_pool::handoff::session;
 use pgskein_pool::slab::ClientId;
 
 use super::super::Worker;
 use super::super::client::{Client, Origin, Stage};
 use super::super::stream::{Outbox, Socket, Stream};
+use super::books::socket;
+use super::server::{duplicate, refusal};
 use super::{Packed, Unmovable};
 
 /// What is kept ready for one until its offer is decided.
@@ -36,21 +37,14 @@ impl Worker {
     /// Why it has to stay.
     pub(super) fn pack_accepted(&self, id: ClientId) -> Result<Packed, Unmovable> {
         let client = self.clients.get(id).ok_or(Unmovable::Busy)?;
-        let duplicate = client.stream.duplicate();
         let body = Accepted {
             number: client.number,
-            age: self.now.saturating_duration_since(client.accepted),
-            origin: match client.origin {
-                Origin::Tcp(address) => session::Origin::Tcp(address),
-                Origin::Unix { uid, pid } => {
-                    let pid = pid.and_then(|pid| u32::try_from(pid).ok());
-                    session::Origin::Unix { uid, pid }
-                }
-            },
+            age: self.age(client.accepted),
+            origin: client.origin.told(),
         };
         Ok(Packed {
             body: body.encode(),
-            descriptors: vec![duplicate.map_err(|_| Unmovable::NoDescriptors)?],
+            descriptors: vec![duplicate(&client.stream)?],
         })
     }
 
@@ -69,6 +63,7 @@ impl Worker {
     /// It is another worker's: forgets it, and closes what this worker has of
     /// it, before the taker is told to start.
     pub(super) fn accepted_given(&mut self, id: ClientId) {
+        self.undecided.forget(id);
         self.clients.remove(id);
     }
 
@@ -78,11 +73,18 @@ impl Worker {
     ///
     /// Why it is not taken; nothing is reserved then.
     pub(super) fn reserve_accepted(
-        &mut self,
+        &self,
         body: &[u8],
         descriptors: Vec<OwnedFd>,
     ) -> Result<ReservedAccepted, Refusal> {
-        self.unpack_accepted(body, descriptors)
+        let accepted = Accepted::decode(body).map_err(refusal)?;
+        let [descriptor] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| Refusal::Other)?;
+        Ok(ReservedAccepted {
+            socket: socket(accepted.origin, descriptor),
+            number: accepted.number,
+            origin: Origin::of(accepted.origin),
+            accepted: self.before(accepted.age),
+        })
     }
 
     /// It is this worker's from now on.
@@ -115,34 +117,5 @@ impl Worker {
         {
             login.passed_on = passed_on;
         }
-    }
-
-    fn unpack_accepted(
-        &self,
-        body: &[u8],
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<ReservedAccepted, Refusal> {
-        let accepted = Accepted::decode(body).map_err(|error| {
-            log::warn!("an accepted client that is passed on: {error}");
-            Refusal::Unknown
-        })?;
-        let descriptor = descriptors.into_iter().next().ok_or(Refusal::Unknown)?;
-        let (socket, origin) = match accepted.origin {
-            session::Origin::Tcp(address) => {
-                let socket = mio::net::TcpStream::from_std(descriptor.into());
-                (Socket::Tcp(socket), Origin::Tcp(address))
-            }
-            session::Origin::Unix { uid, pid } => {
-                let pid = pid.and_then(|pid| i32::try_from(pid).ok());
-                let socket = mio::net::UnixStream::from_std(descriptor.into());
-                (Socket::Unix(socket), Origin::Unix { uid, pid })
-            }
-        };
-        Ok(ReservedAccepted {
-            socket,
-            number: accepted.number,
-            origin,
-            accepted: self.now.checked_sub(accepted.age).unwrap_or(self.now),
-        })
     }
 }

@@ -1,5 +1,6 @@
 //! Books: what all kinds of connections need to be packed and taken in.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use pgskein_pool::control::PoolKey;
@@ -14,7 +15,9 @@ use pgskein_protocol::scram::ScramKeys;
 use super::super::Worker;
 use super::super::client::Origin;
 use super::super::reason::Reason;
+use super::super::stream::Socket;
 use super::super::token::Subject;
+use super::server::{tcp, unix};
 use crate::sys::tcp::unread;
 
 impl Worker {
@@ -114,6 +117,14 @@ impl Worker {
             return false;
         }
         true
+    }
+}
+
+/// The socket of a client that comes from another worker.
+pub(super) fn socket(origin: format::Origin, descriptor: OwnedFd) -> Socket {
+    match origin {
+        format::Origin::Tcp(_) => tcp(descriptor),
+        format::Origin::Unix { .. } => unix(descriptor),
     }
 }
 

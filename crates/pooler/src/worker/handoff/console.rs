@@ -4,14 +4,14 @@ use std::os::fd::OwnedFd;
 
 use pgskein_pool::handoff::Refusal;
 use pgskein_pool::handoff::console::ConsoleCargo;
-use pgskein_pool::handoff::session::Origin as Told;
 use pgskein_pool::slab::ClientId;
 
 use super::super::Worker;
 use super::super::client::{Client, Origin, Stage};
 use super::super::console::{Console, Rights};
 use super::super::stream::{Outbox, Stream};
-use super::server::{duplicate, refusal, tcp, unix};
+use super::books::socket;
+use super::server::{duplicate, refusal};
 use super::{Packed, Place, Unmovable};
 
 /// What is kept ready for one until its offer is decided.
@@ -102,17 +102,13 @@ impl Worker {
         let cargo = ConsoleCargo::decode(body).map_err(refusal)?;
         let [descriptor] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| Refusal::Other)?;
         self.may_take(cargo.orders)?;
-        let socket = match cargo.origin {
-            Told::Tcp(_) => tcp(descriptor),
-            Told::Unix { .. } => unix(descriptor),
-        };
         let rights = if cargo.admin {
             Rights::Admin
         } else {
             Rights::Stats
         };
         let client = Client {
-            stream: Stream::new(socket),
+            stream: Stream::new(socket(cargo.origin, descriptor)),
             queued: false,
             counted: false,
             stage: Stage::Console(Box::new(Console::coming(cargo.user, rights))),
@@ -130,12 +126,12 @@ impl Worker {
     }
 
     /// It is this worker's from now on.
-    pub(super) fn start_console(&mut self, reserved: ReservedConsole, from: Place) {
+    pub(super) fn start_console(&mut self, reserved: ReservedConsole, from: Place, pid: i32) {
         if let Some(client) = self.clients.get(reserved.id) {
             log::debug!("c{}: comes from worker {from}", client.number);
             self.undecided.coming_clients = self.undecided.coming_clients.saturating_sub(1);
             if reserved.counted {
-                self.take_place_over(reserved.id, from);
+                self.take_place_over(reserved.id, from, pid);
             }
             self.arrived(reserved.id);
             self.thaw_console(reserved.id);

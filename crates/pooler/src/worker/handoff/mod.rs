@@ -255,12 +255,12 @@ impl Worker {
         }
     }
 
-    fn start(&mut self, reserved: Reserved, from: Place) {
+    fn start(&mut self, reserved: Reserved, from: Place, pid: i32) {
         match reserved {
             Reserved::Accepted(reserved) => self.start_accepted(reserved),
             Reserved::Server(reserved) => self.start_server(reserved, from),
-            Reserved::Session(reserved) => self.start_session(reserved, from),
-            Reserved::Console(reserved) => self.start_console(reserved, from),
+            Reserved::Session(reserved) => self.start_session(reserved, from, pid),
+            Reserved::Console(reserved) => self.start_console(reserved, from, pid),
         }
     }
 

@@ -59,7 +59,7 @@ impl Worker {
                 }
                 match reserved {
                     Ok(reserved) if kind.is_some_and(CargoKind::starts_at_once) => {
-                        self.start(reserved, from);
+                        self.start(reserved, from, pid);
                         ToGiver::Taken { id: number }
                     }
                     Ok(reserved) => {
@@ -74,9 +74,7 @@ impl Worker {
             }
             ToTaker::Commit { id: number } => {
                 let reserved = taking.on_commit(number)?;
-                self.giver = Some(pid);
-                self.start(reserved, from);
-                self.giver = None;
+                self.start(reserved, from, pid);
                 ToGiver::Taken { id: number }
             }
             ToTaker::Withdraw { id: number } => {

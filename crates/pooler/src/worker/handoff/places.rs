@@ -13,12 +13,12 @@ use super::super::Worker;
 use super::Place;
 
 impl Worker {
-    /// Makes the place of a client that was just started one of this worker's.
-    pub(super) fn take_place_over(&mut self, id: ClientId, from: Place) {
+    /// Makes the place of a client that was just started one of this worker's;
+    /// `pid` is the process that has given it.
+    pub(super) fn take_place_over(&mut self, id: ClientId, from: Place, pid: i32) {
         let giver = self.scoreboard.cell(from.slot, from.generation);
-        let pid = self.giver.and_then(|pid| u32::try_from(pid).ok());
         let handed = giver
-            .zip(pid)
+            .zip(u32::try_from(pid).ok())
             .is_some_and(|(giver, pid)| self.scoreboard.hand_place(giver, pid, self.cell));
         let counted = handed || self.scoreboard.take_place(self.cell, u32::MAX);
         if let Some(client) = self.clients.get_mut(id) {

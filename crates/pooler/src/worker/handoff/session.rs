@@ -17,7 +17,8 @@ use super::super::reason::ServerReason;
 use super::super::server::{Retire, ServerState, Use};
 use super::super::stream::{Outbox, Stream};
 use super::super::token::Subject;
-use super::server::{duplicate, refusal, tcp, unix};
+use super::books::socket;
+use super::server::{duplicate, refusal};
 use super::{Packed, Place, Unmovable};
 
 /// What is kept ready for one until its offer is decided.
@@ -175,7 +176,7 @@ impl Worker {
     }
 
     /// It is this worker's from now on.
-    pub(super) fn start_session(&mut self, reserved: ReservedSession, from: Place) {
+    pub(super) fn start_session(&mut self, reserved: ReservedSession, from: Place, pid: i32) {
         let ReservedSession { id, cargo } = reserved;
         if self.clients.get(id).is_none() {
             return;
@@ -183,7 +184,7 @@ impl Worker {
         self.undecided.coming_clients = self.undecided.coming_clients.saturating_sub(1);
         self.undecided.away.forget(cargo.key.process_id);
         if cargo.counted {
-            self.take_place_over(id, from);
+            self.take_place_over(id, from, pid);
         }
         log::debug!("c{}: comes from worker {from}", cargo.number);
         if let Some(learned) = &cargo.learned {
@@ -235,10 +236,6 @@ impl Worker {
         prepared: Option<Box<Prepared>>,
         descriptor: OwnedFd,
     ) -> ClientId {
-        let socket = match cargo.origin {
-            format::Origin::Tcp(_) => tcp(descriptor),
-            format::Origin::Unix { .. } => unix(descriptor),
-        };
         let ages = cargo.ages;
         let session = Session {
             pool,
@@ -253,7 +250,7 @@ impl Worker {
             turned: self.before(ages.turned),
         };
         let client = Client {
-            stream: Stream::new(socket),
+            stream: Stream::new(socket(cargo.origin, descriptor)),
             queued: false,
             counted: false,
             stage: Stage::Session(session),

@@ -5,6 +5,7 @@
 //! for what is overdue; then wishes go to the supervisor.
 
 mod accept;
+mod addresses;
 mod answer;
 mod auth;
 mod cancel;
@@ -79,11 +80,11 @@ use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab, WayId};
 use pgskein_protocol::key::Slot;
 
 use self::accept::Listeners;
+use self::addresses::Addresses;
 use self::auth::Credentials;
 use self::chores::Chores;
 use self::claims::Claims;
 use self::client::Client;
-use self::connect::Addresses;
 use self::drain::Ending;
 use self::errand::Errand;
 use self::flight::Flight;

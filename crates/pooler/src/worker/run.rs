@@ -16,10 +16,10 @@ use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::Slab;
 
 use super::accept::Listeners;
+use super::addresses::Addresses;
 use super::auth::Credentials;
 use super::chores::{Chores, Done};
 use super::claims::Claims;
-use super::connect::Addresses;
 use super::drain::Ending;
 use super::flight::Flight;
 use super::handoff::Undecided;

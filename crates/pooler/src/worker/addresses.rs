@@ -1,6 +1,8 @@
 //! Addresses: what is known of the addresses of hosts.
 //!
-//! Names are looked up by a thread and kept for `dns_max_ttl`.
+//! Names are looked up by a thread and kept for `dns_max_ttl`; one that could
+//! not be found is not asked for again within `dns_nxdomain_ttl`. Whoever needs
+//! a name waits until the answer is there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -10,23 +12,53 @@ use pgskein_pool::control::LeaseId;
 use pgskein_pool::pools::PoolId;
 
 use super::Worker;
+use super::chores::Chore;
 
 /// What is known of the addresses of hosts.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    pub(super) known: HashMap<String, Known>,
-    pub(super) waiting: HashMap<String, Vec<(PoolId, LeaseId)>>,
+    known: HashMap<String, Known>,
+    waiting: HashMap<String, Vec<Wanted>>,
     /// Counts failures, so that the next attempt takes the next host.
-    pub(super) turns: HashMap<PoolId, usize>,
+    turns: HashMap<PoolId, usize>,
+}
+
+/// Who waits for the addresses of a host.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Wanted {
+    /// A server that is to be opened with this lease.
+    Server(PoolId, LeaseId),
+}
+
+/// What is known of one host.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lookup<'a> {
+    /// It has these addresses.
+    Found(&'a [IpAddr]),
+    /// It has none, for this reason.
+    Failed(&'a str),
+    /// Nothing that still holds.
+    Unknown,
 }
 
 #[derive(Debug)]
-pub(super) struct Known {
-    pub(super) until: Instant,
-    pub(super) addresses: Result<Vec<IpAddr>, String>,
+struct Known {
+    until: Instant,
+    addresses: Result<Vec<IpAddr>, String>,
 }
 
 impl Addresses {
+    /// What is known of `host`.
+    pub(super) fn find(&self, host: &str, now: Instant) -> Lookup<'_> {
+        match self.known.get(host).filter(|known| known.until > now) {
+            Some(known) => match &known.addresses {
+                Ok(addresses) => Lookup::Found(addresses),
+                Err(error) => Lookup::Failed(error),
+            },
+            None => Lookup::Unknown,
+        }
+    }
+
     /// The names that are known, and how many are being looked up.
     pub(super) fn counts(&self) -> (BTreeSet<Box<str>>, usize) {
         let names = self.known.keys().map(|name| name.as_str().into());
@@ -34,8 +66,9 @@ impl Addresses {
     }
 
     /// Leases of servers that wait for the address of their host.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (PoolId, LeaseId)> {
-        self.waiting.values().flatten().copied()
+    pub(super) fn waiting_leases(&self) -> impl Iterator<Item = (PoolId, LeaseId)> {
+        let wanted = self.waiting.values().flatten();
+        wanted.map(|Wanted::Server(pool, lease)| (*pool, *lease))
     }
 
     /// The hosts with their addresses, and how long these still hold.
@@ -59,9 +92,32 @@ impl Addresses {
     pub(super) fn forget_pool(&mut self, pool: PoolId) {
         self.turns.remove(&pool);
     }
+
+    /// Which of its hosts and addresses a pool tries now, counted on and on.
+    pub(super) fn turn(&self, pool: PoolId) -> usize {
+        self.turns.get(&pool).copied().unwrap_or(0)
+    }
+
+    /// The next attempt of this pool takes the next host.
+    pub(super) fn next_turn(&mut self, pool: PoolId) {
+        *self.turns.entry(pool).or_default() += 1;
+    }
 }
 
 impl Worker {
+    /// Has the addresses of `host` looked up, unless that is under way; `wanted`
+    /// is served when they are known.
+    pub(super) fn look_up(&mut self, host: &str, wanted: Wanted) {
+        let waiting = self.addresses.waiting.entry(host.to_owned()).or_default();
+        waiting.push(wanted);
+        let host = host.to_owned();
+        if waiting.len() == 1
+            && let Err(error) = self.chores.start(Chore::Resolve { host: host.clone() })
+        {
+            self.resolved(host, Err(error.to_string()));
+        }
+    }
+
     /// The addresses of a host are known.
     pub(super) fn resolved(&mut self, host: String, addresses: Result<Vec<IpAddr>, String>) {
         let settings = &self.config.settings;
@@ -74,8 +130,10 @@ impl Worker {
         let until = self.now + ttl.max(Duration::from_millis(1));
         let known = Known { until, addresses };
         self.addresses.known.insert(host, known);
-        for (pool, lease) in waiting {
-            self.open_server(pool, lease);
+        for wanted in waiting {
+            match wanted {
+                Wanted::Server(pool, lease) => self.open_server(pool, lease),
+            }
         }
     }
 }

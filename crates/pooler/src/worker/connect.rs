@@ -20,7 +20,7 @@ use pgskein_pool::text::Classes;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::Worker;
-use super::chores::Chore;
+use super::addresses::{Lookup, Wanted};
 use super::client::Rest;
 use super::flight::Replay;
 use super::reason::{CONNECTION_FAILURE, ServerReason};
@@ -74,7 +74,7 @@ impl Worker {
         let Some(database) = self.config.database(&pool.key.database) else {
             return self.open_failed(pool_id, lease, "database removed", None);
         };
-        let turn = self.addresses.turns.get(&pool_id).copied().unwrap_or(0);
+        let turn = self.addresses.turn(pool_id);
         let port = database.port;
         let host = match database.hosts.len() {
             0 => self.config.settings.unix_socket_dir.clone(),
@@ -92,30 +92,19 @@ impl Worker {
             let target = Target::Tcp(SocketAddr::new(address, port));
             return self.connect(pool_id, lease, target);
         }
-        match self.addresses.known.get(&host) {
-            Some(known) if known.until > self.now => match &known.addresses {
-                Ok(addresses) => {
-                    let Some(address) = addresses.get(turn % addresses.len().max(1)).copied()
-                    else {
-                        return;
-                    };
-                    let target = Target::Tcp(SocketAddr::new(address, port));
-                    self.connect(pool_id, lease, target);
-                }
-                Err(error) => {
-                    let text = format!("server DNS lookup failed: {host}: {error}");
-                    self.open_failed(pool_id, lease, &text, None);
-                }
-            },
-            _ => {
-                let waiting = self.addresses.waiting.entry(host.clone()).or_default();
-                waiting.push((pool_id, lease));
-                if waiting.len() == 1
-                    && let Err(error) = self.chores.start(Chore::Resolve { host: host.clone() })
-                {
-                    self.resolved(host, Err(error.to_string()));
-                }
+        match self.addresses.find(&host, self.now) {
+            Lookup::Found(addresses) => {
+                let Some(address) = addresses.get(turn % addresses.len().max(1)).copied() else {
+                    return;
+                };
+                let target = Target::Tcp(SocketAddr::new(address, port));
+                self.connect(pool_id, lease, target);
             }
+            Lookup::Failed(error) => {
+                let text = format!("server DNS lookup failed: {host}: {error}");
+                self.open_failed(pool_id, lease, &text, None);
+            }
+            Lookup::Unknown => self.look_up(&host, Wanted::Server(pool_id, lease)),
         }
     }
 
@@ -213,14 +202,14 @@ impl Worker {
     /// The next attempt of this server's pool takes the next host.
     pub(super) fn next_host(&mut self, id: ServerId) {
         if let Some(server) = self.servers.get(id) {
-            *self.addresses.turns.entry(server.pool).or_default() += 1;
+            self.addresses.next_turn(server.pool);
         }
     }
 
     /// A server of a pool could not even be connected to; `host` is known if it
     /// has an address.
     fn open_failed(&mut self, pool_id: PoolId, lease: LeaseId, text: &str, host: Option<String>) {
-        *self.addresses.turns.entry(pool_id).or_default() += 1;
+        self.addresses.next_turn(pool_id);
         let now = self.now;
         if let Some(pool) = self.pools.get_mut(pool_id) {
             log::warn!("{}/{}: {text}", pool.key.database, pool.key.user);

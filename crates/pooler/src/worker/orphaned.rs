@@ -170,7 +170,7 @@ impl Worker {
             let dedicated = server.owner.is_some();
             report(server.pool, server.lease, dedicated, server.reported())
         });
-        let waiting = self.addresses.waiting();
+        let waiting = self.addresses.waiting_leases();
         let waiting =
             waiting.filter_map(|(pool, lease)| report(pool, lease, false, ReportedServer::Opening));
         servers.chain(waiting).collect()

@@ -6,6 +6,7 @@
 //! file and the line. Nothing here does I/O, reads a clock or logs.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod check;
 mod choices;
 mod config;
@@ -25,6 +26,7 @@ mod sources;
 mod table;
 mod userlist;
 
+pub use addresses::{ListenAddress, Network};
 pub use choices::{
     AuthType, DrainListen, DrainNotify, PoolMode, ServerProtocol, SessionState, SslMode,
 };

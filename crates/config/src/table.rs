@@ -3,6 +3,7 @@
 //! Names, units and defaults are those of PgBouncer wherever it has the same
 //! setting, so that an existing file can be used as it is.
 
+use crate::addresses::{Listen, Networks};
 use crate::choices::{
     AuthType, DrainListen, DrainNotify, PoolMode, ServerProtocol, SessionState, SslMode,
 };
@@ -82,15 +83,20 @@ settings! {
         /// Group that the unix socket is given to.
         unix_socket_group: Text = "", Start, Supported;
 
-        /// Address and port that take nothing but cancel requests of other hosts, or `off`.
-        peer_listen: Text = "off", Start, OnlyDefault;
+        /// Address and port that take nothing but cancel requests of other hosts, or `off`. It
+        /// stays open until the group ends, and does not count towards `max_client_conn`.
+        peer_listen: Listen = "off", Start, Supported;
 
         /// Address and port where readiness can be asked for by HTTP, or `off`.
-        http_listen: Text = "off", Start, OnlyDefault;
+        http_listen: Listen = "off", Start, OnlyDefault;
 
         /// Whether clients come through a proxy that announces their addresses by the PROXY
         /// protocol.
         proxy_protocol: Flag = "0", Restart, OnlyDefault;
+
+        /// Networks of those proxies, such as `10.0.0.0/8`, with commas between them. Whoever
+        /// comes from there has to begin with a header of the PROXY protocol, and nobody else may.
+        proxy_protocol_from: Networks = "", Now, OnlyDefault;
 
         /// Number of this host in a group of hosts, 1 to 16383. 0 means that there is no group.
         peer_id: Count = "0", Now, OnlyDefault;

@@ -5,8 +5,8 @@
 //! stay open and are named here by their numbers. Everything is written with
 //! the time it has lasted or has left, never with a time of day.
 //!
-//! Layout, version 1: eight bytes that say what it is, version (1), then what
-//! the types below say, in that order. A number of a descriptor, process, worker
+//! Layout, version 2: eight bytes that say what it is, version (1), then what
+//! the types below say, in that order; version 1 has no `cancel_listeners`. A number of a descriptor, process, worker
 //! or generation has 4 bytes; others 8. A list has its length before it, in 4
 //! bytes; what may be missing, a byte that is 0 or 1.
 
@@ -115,6 +115,8 @@ pub struct Common {
     pub unix: Option<UnixSocket>,
     /// Secret of the names of prepared statements.
     pub statement_key: [u8; 16],
+    /// Where other hosts bring cancel requests.
+    pub cancel_listeners: Vec<Descriptor>,
 }
 
 /// The unix socket for clients.

@@ -22,4 +22,5 @@ pub mod runtime;
 pub mod slab;
 pub mod statistics;
 pub mod text;
+pub mod unknown_keys;
 pub mod welcomes;

@@ -42,6 +42,8 @@ pub(crate) struct Foundation {
     /// TCP listeners of each slot.
     pub slots: Vec<(Slot, Vec<TcpListener>)>,
     pub unix: Option<UnixSocket>,
+    /// Where other hosts bring cancel requests.
+    pub cancel_listeners: Vec<TcpListener>,
     /// The supervisor's own peer socket.
     pub peer: UnixListener,
     pub scoreboard: Scoreboard,
@@ -65,6 +67,7 @@ impl Foundation {
         let settings = &config.settings;
         let account = Account::choose(settings)?;
         let passed_unix = passed.take_unix();
+        let passed_for_cancels = passed.take_for_cancels(&listen::cancel_sockets(settings)?);
         let tcp = passed.has_tcp() || !settings.listen_addr.is_empty();
         if !tcp && passed_unix.is_none() && settings.unix_socket_dir.is_empty() {
             return Err(StartError::NothingToListenOn);
@@ -79,7 +82,11 @@ impl Foundation {
             }
         }
         let binds = !passed.has_tcp() && !settings.listen_addr.is_empty();
-        account.become_user(binds && settings.listen_port < 1024)?;
+        let peer_port = settings.peer_listen.as_ref().map(|place| place.port);
+        let privileged = |port: u16| port < 1024;
+        let low_port = (binds && privileged(settings.listen_port))
+            || (passed_for_cancels.is_empty() && peer_port.is_some_and(privileged));
+        account.become_user(low_port)?;
         logging::apply(settings);
         for warning in &config.warnings {
             log::warn!("{warning}");
@@ -98,7 +105,12 @@ impl Foundation {
             Some(listener) => Some(UnixSocket::passed(listener)),
             None => UnixSocket::listen(settings, runtime_dir.path(), orphaned)?,
         };
-        log_listeners(listeners.first(), unix.as_ref());
+        let cancel_listeners = if passed_for_cancels.is_empty() {
+            listen::listen_for_cancels(settings, orphaned)?
+        } else {
+            passed_for_cancels
+        };
+        log_listeners(listeners.first(), unix.as_ref(), &cancel_listeners);
         let peer = listen_for_peers(&supervisor_socket_path(runtime_dir.path()))
             .map_err(StartError::system("listen on supervisor.sock"))?;
         pidfile.as_ref().map(Pidfile::write).transpose()?;
@@ -110,6 +122,7 @@ impl Foundation {
             pidfile,
             slots: slots.into_iter().zip(listeners).collect(),
             unix,
+            cancel_listeners,
             peer,
             scoreboard,
             program: program::path().map_err(StartError::system("find the program"))?,
@@ -119,13 +132,20 @@ impl Foundation {
     }
 }
 
-fn log_listeners(tcp: Option<&Vec<TcpListener>>, unix: Option<&UnixSocket>) {
+fn log_listeners(
+    tcp: Option<&Vec<TcpListener>>,
+    unix: Option<&UnixSocket>,
+    cancels: &[TcpListener],
+) {
     let addresses = tcp.into_iter().flatten().map(TcpListener::local_addr);
     for address in addresses.flatten() {
         log::info!("listening on {address}");
     }
     if let Some(unix) = unix {
         log::info!("listening on unix socket {}", unix.path.display());
+    }
+    for address in cancels.iter().filter_map(|it| it.local_addr().ok()) {
+        log::info!("listening on {address} for cancel requests of other hosts");
     }
 }
 
@@ -168,8 +188,9 @@ fn most_files(config: &Config) -> u64 {
 /// Slots are numbers of seven bits.
 const MOST_SLOTS: usize = 127;
 
-/// Listeners, links, logs and what is open for a moment.
-const OTHER_FILES: u64 = 64;
+/// Listeners, links, logs, cancel requests of other hosts, those whose closing
+/// is delayed, and what else is open for a moment.
+const OTHER_FILES: u64 = 64 + 256 + 256;
 
 #[cfg(test)]
 mod tests {

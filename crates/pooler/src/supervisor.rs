@@ -91,6 +91,8 @@ pub(crate) struct Supervisor {
     runtime_dir: RuntimeDir,
     pidfile: Option<Pidfile>,
     unix: Option<UnixSocket>,
+    /// Where other hosts bring cancel requests; open until the end.
+    cancel_listeners: Vec<TcpListener>,
     peer: UnixListener,
     scoreboard: Scoreboard,
     places: BTreeMap<Slot, Place>,

@@ -160,6 +160,25 @@ pub struct CancelRequest<'a> {
 }
 
 impl<'a> CancelRequest<'a> {
+    /// Splits a cancel request off `bytes`, where nothing else may come.
+    ///
+    /// Returns the request and the bytes that follow it, or `None` when more
+    /// bytes are needed.
+    ///
+    /// # Errors
+    ///
+    /// [`StartupError`] as soon as it can be no cancel request; the connection
+    /// must then be closed.
+    pub fn split(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, StartupError> {
+        let packet = Packet::split(bytes, MAX_CANCEL)?;
+        let code = bytes.get(WORD_LEN as usize..).and_then(read::word);
+        if let Some((code, _)) = code.filter(|(code, _)| *code != CANCEL_REQUEST) {
+            return Err(StartupError::UnsupportedVersion(Version::of_word(code)));
+        }
+        let request = packet.map(|(packet, rest)| Ok((Self::parse(packet.body)?, rest)));
+        request.transpose()
+    }
+
     fn parse(body: &'a [u8]) -> Result<Self, StartupError> {
         let (process_id, secret) = read::word(body).ok_or(StartupError::CancelSecret(0))?;
         if secret.is_empty() || secret.len() > MAX_SECRET {
@@ -262,6 +281,9 @@ const GSSENC_REQUEST: u32 = 80_877_104;
 
 /// Bytes of the length field, and of the code after it.
 const WORD_LEN: u32 = 4;
+
+/// The largest cancel request, in bytes after its length field.
+const MAX_CANCEL: u32 = 2 * WORD_LEN + 256;
 
 #[cfg(test)]
 mod tests;

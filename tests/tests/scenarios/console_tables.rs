@@ -218,7 +218,7 @@ fn a_supervisor_that_hangs_is_named_and_workers_say_what_they_know() {
     let named = "the supervisor did not answer within console_timeout";
     assert_eq!(console.notices(), [named; 2]);
     // Whatever the workers know among themselves needs nobody else.
-    assert_eq!(rows_of(&console, "SHOW LISTS").len(), 14);
+    assert_eq!(rows_of(&console, "SHOW LISTS").len(), 16);
     drop(stopped);
     assert_eq!(rows_of(&console, "SHOW STATE").len(), 5);
     assert_eq!(console.notices().len(), 2);

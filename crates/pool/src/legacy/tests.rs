@@ -13,12 +13,27 @@ use crate::statistics;
 use crate::welcomes::Welcomes;
 
 /// Version 1 as it was first written; it never changes.
-const SAMPLE: &[u8] =
+const SAMPLE_V1: &[u8] =
     b"pgskein!\x01\0\0\0\x050.1.0\0\0\0\x10/usr/bin/pgskein\x01\x02\0\0\0\0\0\0\0\x04\0\0\0\
     \x06former\0\0\0\t\0\0\0\x05a.ini\0\0\0\x01\0\0\0\x0blisten_port\0\0\0\x046432\0\0\0\0\
     \xd6\x93\xa4\0\0\0\0\x0b\0\0\0\x11/run/pgskein/6432\0\0\0\x05\0\0\0\x06\0\0\0\x07\0\0\
     \0\0\0\0\0\x03\x01\0\0\0\x10/run/pgskein.pid\x01\0\0\0\x08\0\0\0\x12/tmp/.s.PGSQL.6432\
     \x01\0\0\0\n1 2 3 4 5\n0123456789abcdef\0\0\0\x01\x02\0\0\0\x05\0\0\0\x01\0\0\0\0\x02\
+    \0\0\0\t\0\0\0\n\x01\0\0\0\t\0\0\0\0\x01\x02\0\0\0\x05\0\0\0\t\0\0\x12g\x01\0\0\0\x0c\
+    \0\0\0\x02in\0\0\0\x01\0\0\0\x03out\0\0\0\x01\0\0\0\r\0\0\0\0\x03\x93\x87\0\x01\0\0\0\
+    \0\x03\x84D\xc0\0\0\0\0\x01\0\0\0\n\0\0\0\x0e\0\0\0\x04half\0\0\0\0\0LK@\0\0\0\x02\0\
+    \x01\x01\0\0\0\t\0\0\0\0\0\0\0\x03\x04\0\0\0\x01fedcba9876543210\x04\x02\0\0\0\x04shop\
+    \0\0\0\0\0\0\x01\x02\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\x01\xc9\xc3\x80\0\0\0\0\0\0\0\0\
+    \0\0\0\x01\0\0\0\t\0\0\0\0\0\0\0\x03(\x01\0\0\0\t\0\0\0\0\0\0\0\x03\0\0\0\0\0\0N \0\0\
+    \0\x03\0\0\0\x1ba.ini:3: listen_port: stays\0\0\0\x05books";
+
+/// Version 2 as it was first written.
+const SAMPLE: &[u8] =
+    b"pgskein!\x02\0\0\0\x050.1.0\0\0\0\x10/usr/bin/pgskein\x01\x02\0\0\0\0\0\0\0\x04\0\0\0\
+    \x06former\0\0\0\t\0\0\0\x05a.ini\0\0\0\x01\0\0\0\x0blisten_port\0\0\0\x046432\0\0\0\0\
+    \xd6\x93\xa4\0\0\0\0\x0b\0\0\0\x11/run/pgskein/6432\0\0\0\x05\0\0\0\x06\0\0\0\x07\0\0\
+    \0\0\0\0\0\x03\x01\0\0\0\x10/run/pgskein.pid\x01\0\0\0\x08\0\0\0\x12/tmp/.s.PGSQL.6432\
+    \x01\0\0\0\n1 2 3 4 5\n0123456789abcdef\0\0\0\x01\0\0\0\x0f\0\0\0\x01\x02\0\0\0\x05\0\0\0\x01\0\0\0\0\x02\
     \0\0\0\t\0\0\0\n\x01\0\0\0\t\0\0\0\0\x01\x02\0\0\0\x05\0\0\0\t\0\0\x12g\x01\0\0\0\x0c\
     \0\0\0\x02in\0\0\0\x01\0\0\0\x03out\0\0\0\x01\0\0\0\r\0\0\0\0\x03\x93\x87\0\x01\0\0\0\
     \0\x03\x84D\xc0\0\0\0\0\x01\0\0\0\n\0\0\0\x0e\0\0\0\x04half\0\0\0\0\0LK@\0\0\0\x02\0\
@@ -68,6 +83,7 @@ fn legacy() -> Legacy {
                 mark: Some("1 2 3 4 5\n".to_owned()),
             }),
             statement_key: *b"0123456789abcdef",
+            cancel_listeners: vec![15],
         },
         places: vec![Place {
             slot,
@@ -119,13 +135,16 @@ fn legacy() -> Legacy {
 }
 
 #[test]
-fn writes_the_recorded_sample_of_version_1() {
+fn writes_the_recorded_sample_of_version_2() {
     assert_eq!(legacy().encode(), SAMPLE);
 }
 
 #[test]
-fn accepts_the_recorded_sample_of_version_1() {
+fn accepts_the_recorded_samples_of_both_versions() {
     assert_eq!(Legacy::decode(SAMPLE), Ok(legacy()));
+    let mut first = legacy();
+    first.common.cancel_listeners.clear();
+    assert_eq!(Legacy::decode(SAMPLE_V1), Ok(first));
 }
 
 #[test]
@@ -149,7 +168,7 @@ fn rejects_an_unknown_version_by_its_number() {
 fn names_every_descriptor_once() {
     let mut found = legacy().descriptors();
     found.sort_unstable();
-    assert_eq!(found, [5, 6, 7, 8, 9, 10, 12, 13, 14]);
+    assert_eq!(found, [5, 6, 7, 8, 9, 10, 12, 13, 14, 15]);
 }
 
 #[test]

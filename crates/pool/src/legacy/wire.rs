@@ -50,8 +50,8 @@ impl Legacy {
     pub fn decode(bytes: &[u8]) -> Result<Self, LegacyError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(LegacyError::Malformed)?;
         match rest.split_first() {
-            Some((&VERSION, body)) => {
-                Self::take(&mut Octets(body)).map_err(|Truncated| LegacyError::Malformed)
+            Some((version @ 1..=VERSION, body)) => {
+                Self::take(&mut Octets(body), *version).map_err(|Truncated| LegacyError::Malformed)
             }
             Some((version, _)) => Err(LegacyError::Version(*version)),
             None => Err(LegacyError::Malformed),
@@ -63,6 +63,7 @@ impl Legacy {
         let common = &self.common;
         let mut found = vec![common.lock, common.peer, common.scoreboard];
         found.extend(common.unix.as_ref().map(|unix| unix.listener));
+        found.extend(&common.cancel_listeners);
         found.extend(self.places.iter().flat_map(|place| &place.listeners));
         let links = self
             .workers
@@ -76,11 +77,11 @@ impl Legacy {
         found
     }
 
-    fn take(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+    fn take(octets: &mut Octets<'_>, version: u8) -> Result<Self, Truncated> {
         let legacy = Self {
             program: Program::decode(octets)?,
             config: Configuration::decode(octets)?,
-            common: Common::decode(octets)?,
+            common: Common::decode(octets, version)?,
             places: octets.list(Place::decode)?,
             workers: octets.list(Worker::decode)?,
             peers: octets.list(Peer::decode)?,
@@ -174,9 +175,10 @@ impl Common {
             });
         });
         out.extend_from_slice(&self.statement_key);
+        put_descriptors(out, &self.cancel_listeners);
     }
 
-    fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+    fn decode(octets: &mut Octets<'_>, version: u8) -> Result<Self, Truncated> {
         Ok(Self {
             age: octets.duration()?,
             last_token: octets.u32()?,
@@ -194,6 +196,10 @@ impl Common {
                 })
             })?,
             statement_key: octets.array()?,
+            cancel_listeners: match version {
+                1 => Vec::new(),
+                _ => octets.list(descriptor)?,
+            },
         })
     }
 }
@@ -318,4 +324,4 @@ fn path(octets: &mut Octets<'_>) -> Result<PathBuf, Truncated> {
 }
 
 const MAGIC: &[u8] = b"pgskein!";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;

@@ -44,6 +44,45 @@ pub(crate) fn listen(
     Ok(listeners)
 }
 
+/// Listeners for the cancel requests of other hosts, which all workers share.
+///
+/// With `orphaned` workers of a dead supervisor may still listen there. Nobody
+/// else may, not even another group of this port: it would get what is meant
+/// for this one.
+///
+/// # Errors
+///
+/// As [`listen`].
+pub(crate) fn listen_for_cancels(
+    settings: &Settings,
+    orphaned: bool,
+) -> Result<Vec<TcpListener>, StartError> {
+    let listen = |address: &Address| {
+        if !orphaned {
+            probe(address)?;
+        }
+        match bind(address.socket, settings) {
+            Err(error) if address.is_absent(&error) => Ok(None),
+            bound => bound.map(Some).map_err(|cause| address.failed(cause)),
+        }
+    };
+    let addresses = cancel_addresses(settings)?;
+    addresses
+        .iter()
+        .filter_map(|address| listen(address).transpose())
+        .collect()
+}
+
+/// Where cancel requests of other hosts come.
+///
+/// # Errors
+///
+/// [`StartError::Resolve`].
+pub(crate) fn cancel_sockets(settings: &Settings) -> Result<Vec<SocketAddr>, StartError> {
+    let addresses = cancel_addresses(settings)?.into_iter();
+    Ok(addresses.map(|address| address.socket).collect())
+}
+
 /// More listeners, for further slots: each list is bound like these, which
 /// listen, and does not listen yet. Nobody is sent to them before that. Where
 /// the address cannot be shared, the sockets are.
@@ -103,6 +142,13 @@ impl Address {
     fn is_absent(&self, error: &io::Error) -> bool {
         let no_family = error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT);
         self.optional && (no_family || error.kind() == io::ErrorKind::AddrNotAvailable)
+    }
+}
+
+fn cancel_addresses(settings: &Settings) -> Result<BTreeSet<Address>, StartError> {
+    match &settings.peer_listen {
+        Some(place) => addresses(std::slice::from_ref(&place.host), place.port),
+        None => Ok(BTreeSet::new()),
     }
 }
 
@@ -240,6 +286,27 @@ mod tests {
         assert!((0..20).all(|_| first[0][0].accept().is_ok()));
         begin(&more[0][0], &settings).unwrap();
         assert_eq!(more[0][0].local_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn shares_no_address_for_cancels_but_with_orphans() {
+        let port = free_port();
+        let host = "127.0.0.1".to_owned();
+        let settings = Settings {
+            peer_listen: Some(pgskein_config::ListenAddress { host, port }),
+            so_reuseport: true,
+            ..settings(&["127.0.0.1"], port)
+        };
+        let first = listen_for_cancels(&settings, false).unwrap();
+        assert_eq!(first.len(), 1);
+        let error = listen_for_cancels(&settings, false).unwrap_err();
+        assert!(matches!(error, StartError::AddressInUse { .. }), "{error}");
+        assert!(listen_for_cancels(&settings, true).is_ok());
+        assert!(
+            listen_for_cancels(&Settings::default(), false)
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]

@@ -53,6 +53,12 @@ impl Passed {
         !self.tcp.is_empty()
     }
 
+    /// Those for the cancel requests of other hosts, which are no clients.
+    pub(crate) fn take_for_cancels(&mut self, addresses: &[SocketAddr]) -> Vec<TcpListener> {
+        let sockets = addresses.iter().filter_map(|it| self.tcp.remove(it));
+        sockets.flatten().collect()
+    }
+
     pub(crate) fn take_unix(&mut self) -> Option<UnixListener> {
         self.unix.take()
     }
@@ -153,6 +159,16 @@ mod tests {
             let counts: Vec<usize> = dealt.iter().map(Vec::len).collect();
             assert_eq!(counts, expected, "{sockets} sockets");
         }
+    }
+
+    #[test]
+    fn takes_sockets_for_cancels_from_those_for_clients() {
+        let mut passed = tcp(2);
+        let address = *passed.tcp.keys().next().unwrap();
+        let other = SocketAddr::from(([127, 0, 0, 9], 1));
+        assert!(passed.take_for_cancels(&[other]).is_empty());
+        assert_eq!(passed.take_for_cancels(&[other, address]).len(), 2);
+        assert!(!passed.has_tcp());
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Supervisor {
         Ok(Self {
             pidfile: foundation.pidfile,
             unix: foundation.unix,
+            cancel_listeners: foundation.cancel_listeners,
             places: places
                 .map(|(slot, listeners)| (slot, Place::new(listeners, generation, now)))
                 .collect(),
@@ -114,6 +115,7 @@ impl Supervisor {
             runtime_dir,
             pidfile: None,
             unix: None,
+            cancel_listeners: Vec::new(),
             peer,
             scoreboard,
             places: BTreeMap::new(),

@@ -117,6 +117,11 @@ impl Supervisor {
             pidfile: self.pidfile.as_ref().map(|file| file.path().to_owned()),
             unix,
             statement_key: self.statement_key.0,
+            cancel_listeners: self
+                .cancel_listeners
+                .iter()
+                .map(AsRawFd::as_raw_fd)
+                .collect(),
         }
     }
 

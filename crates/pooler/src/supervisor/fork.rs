@@ -100,6 +100,8 @@ impl Supervisor {
         let place = self.places.get(&slot).ok_or(io::ErrorKind::NotFound)?;
         let listeners = place.listeners.iter().map(|listener| listener.try_clone());
         let unix = self.unix.as_ref().map(|unix| unix.listener.try_clone());
+        let for_cancels = self.cancel_listeners.iter();
+        let for_cancels = for_cancels.map(|listener| listener.try_clone());
         let runtime_dir = self.runtime_dir.path().to_owned();
         let cell = self.scoreboard.cell(slot, generation);
         let drains = self.drains.in_force();
@@ -109,6 +111,7 @@ impl Supervisor {
             generation,
             listeners: listeners.collect::<io::Result<_>>()?,
             unix: unix.transpose()?,
+            cancel_listeners: for_cancels.collect::<io::Result<_>>()?,
             peer: listen_for_peers(&peer_socket_path(&runtime_dir, slot, generation))?,
             control,
             scoreboard: self.scoreboard.try_clone()?,
@@ -183,6 +186,7 @@ fn needed(setup: &Setup) -> Vec<RawFd> {
     needed.extend([0, 1, 2]);
     needed.extend(setup.listeners.iter().map(AsRawFd::as_raw_fd));
     needed.extend(setup.unix.as_ref().map(AsRawFd::as_raw_fd));
+    needed.extend(setup.cancel_listeners.iter().map(AsRawFd::as_raw_fd));
     needed.push(setup.peer.as_raw_fd());
     needed.push(setup.control.as_raw_fd());
     needed.push(setup.scoreboard.as_fd().as_raw_fd());

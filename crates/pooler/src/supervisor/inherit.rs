@@ -67,6 +67,9 @@ impl Supervisor {
                 unix.mark.as_deref(),
             ))
         });
+        let for_cancels = common.cancel_listeners.iter();
+        let for_cancels = for_cancels.filter_map(|number| inherited.take(*number));
+        let cancel_listeners = for_cancels.map(TcpListener::from).collect();
         let title = Title::take().inspect_err(|error| log::warn!("cannot set titles: {error}"));
         let title = title.ok();
         if let Some(title) = &title {
@@ -89,6 +92,7 @@ impl Supervisor {
             config_version: legacy.config.version,
             pidfile: common.pidfile.clone().map(Pidfile::inherited),
             unix,
+            cancel_listeners,
             last_token: token_of(common.last_token).0,
             ledger: books.ledger,
             client_places: books.client_places,

@@ -1,8 +1,8 @@
 //! Accept: new clients.
 //!
-//! A worker accepts from the listeners of its slot, from the unix socket that
-//! all share, and from the listeners of slots that it has adopted because they
-//! have no worker at the moment.
+//! A worker accepts from the listeners of its slot, from the unix socket and
+//! those for cancel requests, which all share, and from the listeners of slots
+//! that it has adopted because they have no worker at the moment.
 
 use std::io;
 use std::net::TcpListener;
@@ -21,6 +21,7 @@ use socket2::SockRef;
 use super::Worker;
 use super::client::{Client, Origin, Stage};
 use super::connect::tune;
+use super::login::Login;
 use super::reason::Reason;
 use super::stream::{Outbox, Socket, Stream};
 use super::token::Subject;
@@ -40,9 +41,20 @@ pub(super) struct Listeners {
     pub peers: mio_net::UnixListener,
 }
 
+/// The sockets that a worker begins with.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    /// Those of its slot.
+    pub tcp: Vec<TcpListener>,
+    /// Where other hosts bring cancel requests.
+    pub cancels: Vec<TcpListener>,
+    pub unix: Option<UnixListener>,
+    pub peers: UnixListener,
+}
+
 #[derive(Debug)]
 struct Place {
-    /// The slot of a TCP listener; the unix socket belongs to none.
+    /// The slot of a TCP listener; what all share belongs to none.
     slot: Option<Slot>,
     listener: Listener,
     /// More may be waiting.
@@ -55,6 +67,8 @@ struct Place {
 enum Listener {
     Tcp(mio_net::TcpListener),
     Unix(mio_net::UnixListener),
+    /// Other hosts bring cancel requests, and nothing else.
+    Cancels(mio_net::TcpListener),
 }
 
 impl Listeners {
@@ -66,12 +80,10 @@ impl Listeners {
     pub(super) fn new(
         registry: &Registry,
         slot: Slot,
-        tcp: Vec<TcpListener>,
-        unix: Option<UnixListener>,
-        peers: UnixListener,
+        sockets: Sockets,
         one_at_a_time: bool,
     ) -> io::Result<Self> {
-        let mut peers = mio_net::UnixListener::from_std(peers);
+        let mut peers = mio_net::UnixListener::from_std(sockets.peers);
         registry.register(&mut peers, Subject::Peers.token(), Interest::READABLE)?;
         let mut listeners = Self {
             places: Vec::new(),
@@ -80,11 +92,15 @@ impl Listeners {
             held: false,
             peers,
         };
-        for listener in tcp {
+        for listener in sockets.tcp {
             let listener = Listener::Tcp(mio_net::TcpListener::from_std(listener));
             listeners.add(registry, Some(slot), listener)?;
         }
-        if let Some(unix) = unix {
+        for listener in sockets.cancels {
+            let listener = Listener::Cancels(mio_net::TcpListener::from_std(listener));
+            listeners.add(registry, None, listener)?;
+        }
+        if let Some(unix) = sockets.unix {
             let listener = Listener::Unix(mio_net::UnixListener::from_std(unix));
             listeners.add(registry, None, listener)?;
         }
@@ -134,7 +150,7 @@ impl Listeners {
     /// Sets the options that accepted sockets inherit from their listener.
     pub(super) fn tune(&self, settings: &Settings) {
         for place in self.places.iter().flatten() {
-            if let Listener::Tcp(listener) = &place.listener
+            if let Listener::Tcp(listener) | Listener::Cancels(listener) = &place.listener
                 && let Err(error) = tune(&SockRef::from(listener), settings)
             {
                 log::warn!("cannot set the options of a listener: {error}");
@@ -161,7 +177,7 @@ impl Listeners {
         self.held = held;
     }
 
-    /// Has the sockets that all share wake one worker at a time, or all.
+    /// Has the unix socket wake one worker at a time, or all.
     ///
     /// One is enough where clients are passed on to those with fewer; without
     /// that it would always be the same that gets them.
@@ -170,7 +186,8 @@ impl Listeners {
             return;
         }
         for (number, place) in self.places.iter_mut().enumerate() {
-            let Some(place) = place.as_mut().filter(|place| place.slot.is_none()) else {
+            let unix = |place: &&mut Place| matches!(place.listener, Listener::Unix(_));
+            let Some(place) = place.as_mut().filter(unix) else {
                 continue;
             };
             place.deregister(registry);
@@ -187,7 +204,7 @@ impl Listeners {
     pub(super) fn look_again(&mut self) {
         for place in self.places.iter_mut().flatten() {
             place.readable |= std::mem::take(&mut place.starved);
-            place.readable |= self.one_at_a_time && place.slot.is_none();
+            place.readable |= place.wakes_one(self.one_at_a_time);
             self.readable |= place.readable;
         }
     }
@@ -217,9 +234,18 @@ impl Listeners {
 }
 
 impl Place {
+    /// Whether of all workers that share it one is told that somebody has come.
+    fn wakes_one(&self, unix_does: bool) -> bool {
+        match self.listener {
+            Listener::Tcp(_) => false,
+            Listener::Unix(_) => unix_does,
+            Listener::Cancels(_) => true,
+        }
+    }
+
     fn accept(&mut self) -> io::Result<(Socket, Origin)> {
         match &self.listener {
-            Listener::Tcp(listener) => {
+            Listener::Tcp(listener) | Listener::Cancels(listener) => {
                 let (socket, address) = listener.accept()?;
                 Ok((Socket::Tcp(socket), Origin::Tcp(address)))
             }
@@ -247,6 +273,9 @@ impl Place {
             Listener::Unix(listener) if one_at_a_time => {
                 epoll::wait_alone(registry, listener.as_fd(), token.0 as u64)
             }
+            Listener::Cancels(listener) => {
+                epoll::wait_alone(registry, listener.as_fd(), token.0 as u64)
+            }
             Listener::Unix(listener) => {
                 let mut source = SourceFd(&listener.as_raw_fd());
                 registry.register(&mut source, token, Interest::READABLE)
@@ -259,6 +288,9 @@ impl Place {
         let _ = match &mut self.listener {
             Listener::Tcp(listener) => registry.deregister(listener),
             Listener::Unix(listener) => registry.deregister(&mut SourceFd(&listener.as_raw_fd())),
+            Listener::Cancels(listener) => {
+                registry.deregister(&mut SourceFd(&listener.as_raw_fd()))
+            }
         };
     }
 }
@@ -312,6 +344,9 @@ impl Worker {
                 return;
             }
             match place.accept() {
+                Ok((socket, origin)) if matches!(place.listener, Listener::Cancels(_)) => {
+                    self.accepted_for_cancel(socket, origin);
+                }
                 Ok((socket, origin)) => self.accepted(socket, origin),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
@@ -332,12 +367,25 @@ impl Worker {
     }
 
     fn accepted(&mut self, socket: Socket, origin: Origin) {
+        let id = self.insert_accepted(socket, origin, Login::default());
+        if !self.pass_on(id) {
+            self.serve_accepted(id);
+        }
+    }
+
+    /// Makes a client of an accepted socket, which is not in the event loop yet.
+    pub(super) fn insert_accepted(
+        &mut self,
+        socket: Socket,
+        origin: Origin,
+        login: Login,
+    ) -> ClientId {
         let now = self.now;
         let client = Client {
             stream: Stream::new(socket),
             queued: false,
             counted: false,
-            stage: Stage::Login(Box::default()),
+            stage: Stage::Login(Box::new(login)),
             inbox: Vec::new(),
             outbox: Outbox::default(),
             number: self.scoreboard.next_id(),
@@ -345,10 +393,7 @@ impl Worker {
             accepted: now,
             heard: now,
         };
-        let id = self.clients.insert_with(|_| client);
-        if !self.pass_on(id) {
-            self.serve_accepted(id);
-        }
+        self.clients.insert_with(|_| client)
     }
 
     /// Begins to serve a client that was accepted, here or by a sibling.
@@ -358,6 +403,14 @@ impl Worker {
             return;
         };
         client.counted = self.scoreboard.take_place(self.cell, max_clients);
+        self.listen_to(id);
+    }
+
+    /// Hears from now on what an accepted client says.
+    pub(super) fn listen_to(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
         let token = Subject::Client(id).token();
         match client.stream.register(self.poll.registry(), token) {
             Ok(()) => self.wake_client(id),

@@ -298,7 +298,9 @@ impl Worker {
                 }
             }
             Step::Sasl { scram, begun } => self.on_sasl(id, &user, scram, begun, frame.body),
-            Step::Startup | Step::Deriving | Step::Claiming | Step::Greeting => Ok(()),
+            Step::Startup | Step::CancelOnly | Step::Deriving | Step::Claiming | Step::Greeting => {
+                Ok(())
+            }
         }
     }
 

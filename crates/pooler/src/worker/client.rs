@@ -22,7 +22,7 @@ use pgskein_protocol::Replication;
 use pgskein_protocol::key::CancelKey;
 
 use super::console::Console;
-use super::login::Login;
+use super::login::{Login, Step};
 use super::stream::{Outbox, Stream};
 
 /// One connection from an application.
@@ -178,6 +178,11 @@ impl Client {
             Stage::Session(session) => Some(session),
             _ => None,
         }
+    }
+
+    /// Whether it may bring a cancel request, and has not: nobody waits for it.
+    pub(super) fn is_before_cancel(&self) -> bool {
+        matches!(&self.stage, Stage::Login(login) if matches!(login.step, Step::CancelOnly))
     }
 
     /// Whether it is not decided yet which worker has it.

@@ -111,6 +111,7 @@ impl Worker {
                 self.scoreboard.leave_place(self.cell);
             }
             self.forget_claim(client.number);
+            self.for_cancels.remove(&id);
         }
     }
 
@@ -386,9 +387,7 @@ impl Worker {
         let settings = &self.config.settings;
         let wanted = match reason {
             Reason::CancelDone => false,
-            _ if reason.sqlstate().is_some() => {
-                settings.log_pooler_errors || settings.log_disconnections
-            }
+            _ if reason.is_ours() => settings.log_pooler_errors || settings.log_disconnections,
             _ => settings.log_disconnections,
         };
         if wanted {

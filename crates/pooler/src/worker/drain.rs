@@ -258,9 +258,9 @@ impl Worker {
         }
         let overdue = self.drains.overdue(self.now);
         if self.drains.ends_logins(self.now) {
-            let logins = self
-                .clients
-                .ids(|client| matches!(client.stage, Stage::Login(_)));
+            let logins = self.clients.ids(|client| {
+                matches!(client.stage, Stage::Login(_)) && !client.is_before_cancel()
+            });
             self.close_waiting(logins, &Reason::DrainDeadline);
         }
         if overdue.is_empty() {
@@ -326,7 +326,7 @@ impl Worker {
         }
         self.clients.iter().all(|(_, client)| match client.stage {
             Stage::Session(_) => false,
-            Stage::Login(_) => client.accepted > refusing,
+            Stage::Login(_) => client.is_before_cancel() || client.accepted > refusing,
             _ => true,
         })
     }
@@ -384,7 +384,8 @@ fn draining_done(worker: &Worker) -> bool {
     }
     worker.clients.iter().all(|(id, client)| {
         let console = matches!(client.stage, Stage::Console(_));
-        console && !worker.moves.is_in_flight(id) && !holds_up(worker, client)
+        client.is_before_cancel()
+            || (console && !worker.moves.is_in_flight(id) && !holds_up(worker, client))
     }) && worker
         .errands
         .iter()

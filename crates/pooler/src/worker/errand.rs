@@ -175,8 +175,7 @@ impl Worker {
                 Err(error) => log::debug!("{}: {error}", path.display()),
             }
         }
-        log::info!("cancel request: unknown key");
-        self.cancel_over(search.waiter);
+        self.cancel_unknown(search.waiter);
     }
 
     /// Sends an order to drain to another process of the group.

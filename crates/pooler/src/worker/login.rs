@@ -1,6 +1,7 @@
 //! Login: from the first byte of a client to its authentication.
 //!
 //! ```text
+//! CancelOnly ──> (Cancelling)
 //! Startup ──> Password ─────┬──> Claiming ──> Greeting ──> (Session)
 //!    │   └──> Sasl ─────────┤
 //!    │   └──> Deriving ──> Sasl
@@ -65,6 +66,8 @@ pub(super) struct Wish {
 pub(super) enum Step {
     /// The startup packet is to come.
     Startup,
+    /// A cancel request is to come, and nothing else may.
+    CancelOnly,
     /// A password in clear text is to come.
     Password,
     /// A password hashed with this salt is to come.
@@ -101,6 +104,16 @@ impl Default for Login {
             replication: None,
             ssl_asked: false,
             gss_asked: false,
+        }
+    }
+}
+
+impl Login {
+    /// One of which nothing is known but what comes first.
+    pub(super) fn at(step: Step) -> Self {
+        Self {
+            step,
+            ..Self::default()
         }
     }
 }
@@ -161,6 +174,16 @@ impl Worker {
                         self.on_startup(id, &startup, behind)?;
                     }
                 },
+                Step::CancelOnly => {
+                    let split = CancelRequest::split(rest);
+                    match split.map_err(|_| Reason::NoCancelRequest)? {
+                        None => break,
+                        Some((request, behind)) => {
+                            rest = behind;
+                            self.on_cancel_request(id, &request);
+                        }
+                    }
+                }
                 Step::Deriving | Step::Claiming | Step::Greeting => break,
                 Step::Password | Step::Md5 { .. } | Step::Sasl { .. } => {
                     match Frame::split(rest, PASSWORD_MAX).map_err(frame_error)? {

@@ -9,6 +9,7 @@ mod addresses;
 mod answer;
 mod auth;
 mod cancel;
+mod cancel_only;
 mod chores;
 mod claims;
 mod clean;
@@ -54,6 +55,7 @@ mod sweep;
 mod tables;
 mod ticker;
 mod token;
+mod unknown;
 mod versions;
 mod watch;
 mod welcome;
@@ -77,6 +79,7 @@ use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::{PoolId, Pools};
 use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab, WayId};
+use pgskein_pool::unknown_keys::UnknownKeys;
 use pgskein_protocol::key::Slot;
 
 use self::accept::Listeners;
@@ -107,6 +110,10 @@ pub(crate) struct Worker {
     clients: Slab<ClientId, Client>,
     servers: Slab<ServerId, Server>,
     errands: Slab<ErrandId, Errand>,
+    /// Those of the clients that may bring a cancel request and nothing else.
+    for_cancels: HashSet<ClientId>,
+    /// How many unknown keys came from where.
+    unknown_keys: UnknownKeys,
     /// Streams from and to workers that hand something over.
     ways: Ways,
     /// Sweeps in a row that have missed a client that was said to come.

@@ -27,6 +27,12 @@ pub(super) enum Reason {
     SocketFailed(std::io::ErrorKind),
     /// A cancel request was carried out, or nobody knew its key.
     CancelDone,
+    /// It sent something else where only cancel requests are taken.
+    NoCancelRequest,
+    /// `cancel_wait_timeout`: where cancel requests are taken it sent none.
+    CancelWaitTimeout,
+    /// Others had more right to one of the places for cancel requests.
+    TooManyCancels,
     /// The database that it asked for does not exist.
     NoSuchDatabase(String),
     /// It may not use the console.
@@ -155,6 +161,9 @@ impl Reason {
             | Self::Left
             | Self::SocketFailed(_)
             | Self::CancelDone
+            | Self::NoCancelRequest
+            | Self::CancelWaitTimeout
+            | Self::TooManyCancels
             | Self::ServerSaidWhy
             | Self::ServerTorn => return None,
             Self::NoSuchDatabase(_) => "3D000",
@@ -187,6 +196,15 @@ impl Reason {
         })
     }
 
+    /// Whether it is us who do not want to go on, and not the client.
+    pub(super) fn is_ours(&self) -> bool {
+        let untold = matches!(
+            self,
+            Self::NoCancelRequest | Self::CancelWaitTimeout | Self::TooManyCancels
+        );
+        untold || self.sqlstate().is_some()
+    }
+
     /// How the log calls it: what a client is told that it did not ask for is a
     /// warning, unless an operator has asked for it.
     pub(super) fn level(&self) -> Level {
@@ -195,7 +213,7 @@ impl Reason {
             | Self::DrainDeadline
             | Self::AskedToGo
             | Self::ServerShuttingDown => Level::Info,
-            _ if self.sqlstate().is_some() => Level::Warn,
+            _ if self.is_ours() => Level::Warn,
             _ => Level::Info,
         }
     }
@@ -207,6 +225,9 @@ impl Reason {
             Self::Left => "client unexpected eof",
             Self::SocketFailed(kind) => return Cow::Owned(format!("client socket failed: {kind}")),
             Self::CancelDone => "cancel request done",
+            Self::NoCancelRequest => "only cancel requests are taken here",
+            Self::CancelWaitTimeout => "cancel_wait_timeout",
+            Self::TooManyCancels => "too many connections for cancel requests",
             Self::NoSuchDatabase(name) => {
                 return Cow::Owned(format!("no such database: {name}"));
             }

@@ -14,8 +14,9 @@ use pgskein_pool::parameters::Parameters;
 use pgskein_pool::pools::Pools;
 use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::Slab;
+use pgskein_pool::unknown_keys::UnknownKeys;
 
-use super::accept::Listeners;
+use super::accept::{Listeners, Sockets};
 use super::addresses::Addresses;
 use super::auth::Credentials;
 use super::chores::{Chores, Done};
@@ -61,9 +62,12 @@ impl Worker {
         let listeners = Listeners::new(
             registry,
             setup.slot,
-            setup.listeners,
-            setup.unix,
-            setup.peer,
+            Sockets {
+                tcp: setup.listeners,
+                cancels: setup.cancel_listeners,
+                unix: setup.unix,
+                peers: setup.peer,
+            },
             setup.config.settings.balance,
         )?;
         listeners.tune(&setup.config.settings);
@@ -88,6 +92,8 @@ impl Worker {
             servers: Slab::default(),
             errands: Slab::default(),
             ways: Slab::default(),
+            for_cancels: HashSet::new(),
+            unknown_keys: UnknownKeys::default(),
             missed: 0,
             gave: false,
             pools: Pools::default(),

@@ -29,6 +29,9 @@ pub(crate) struct Setup {
     pub listeners: Vec<TcpListener>,
     /// The unix socket for clients that all workers share; it does not block.
     pub unix: Option<UnixListener>,
+    /// Where other hosts bring cancel requests, shared by all workers as well;
+    /// they do not block.
+    pub cancel_listeners: Vec<TcpListener>,
     /// The worker's own peer socket; it does not block.
     pub peer: UnixListener,
     /// This end of the control link.

@@ -10,6 +10,7 @@ use pgskein_protocol::TransactionStatus;
 
 use super::Worker;
 use super::client::{Client, SessionState, Stage};
+use super::login::Step;
 use super::reason::{Reason, ServerReason};
 use super::run::monotonic_milliseconds;
 use super::server::{Server, ServerState};
@@ -43,6 +44,7 @@ impl Worker {
         self.sweep_servers();
         self.ask_in_turn_again();
         self.sweep_errands();
+        self.log_unknown_keys();
         self.make_way();
         self.tell_use();
         self.sweep_pools();
@@ -86,6 +88,10 @@ impl Worker {
         let now = self.now;
         let settings = &self.config.settings;
         match &client.stage {
+            Stage::Login(login) if matches!(login.step, Step::CancelOnly) => {
+                past(client.accepted, settings.cancel_wait_timeout, now)
+                    .then_some(Reason::CancelWaitTimeout)
+            }
             Stage::Login(login) => {
                 let reason = if self.waits_too_long_for_own(login) {
                     Reason::QueryWaitTimeout

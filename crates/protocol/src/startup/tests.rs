@@ -168,6 +168,39 @@ fn rejects_encryption_requests_with_a_body() {
 }
 
 #[test]
+fn accepts_a_cancel_request_where_nothing_else_may_come() {
+    for secret in [&b"abcd"[..], &[7; MAX_SECRET]] {
+        let mut body = 258_u32.to_be_bytes().to_vec();
+        body.extend_from_slice(secret);
+        let bytes = packet(CANCEL_REQUEST, &body);
+        for end in 0..bytes.len() {
+            assert_eq!(CancelRequest::split(&bytes[..end]), Ok(None), "{end}");
+        }
+        let request = CancelRequest {
+            process_id: 258,
+            secret,
+        };
+        let more = [&bytes[..], b"x"].concat();
+        assert_eq!(CancelRequest::split(&more), Ok(Some((request, &b"x"[..]))));
+    }
+}
+
+#[test]
+fn rejects_anything_else_as_soon_as_it_can_be_told() {
+    for bytes in [
+        &packet(SSL_REQUEST, b"")[..],
+        &[0, 0, 1, 0, 0, 3, 0, 0],
+        &[0, 0, 0, 16, 0, 3, 0, 0],
+        &[0, 0, 1, 9],
+        b"GET ",
+        &[0, 0, 0, 0],
+        &packet(CANCEL_REQUEST, &[0, 0, 0, 1]),
+    ] {
+        assert!(CancelRequest::split(bytes).is_err(), "{bytes:?}");
+    }
+}
+
+#[test]
 fn keeps_the_secret_out_of_debug_output() {
     let request = CancelRequest {
         process_id: 1,
@@ -179,7 +212,7 @@ fn keeps_the_secret_out_of_debug_output() {
 proptest! {
     #[test]
     fn never_panics_on_any_bytes(bytes: Vec<u8>) {
-        let _ = Startup::split(&bytes);
+        let _ = (Startup::split(&bytes), CancelRequest::split(&bytes));
     }
 
     #[test]

@@ -38,6 +38,12 @@ impl Worker {
             ("dns_zones", Value::Number(0)),
             ("dns_queries", Value::number(asked)),
             ("dns_pending", Value::Number(0)),
+            // PgBouncer counts no such keys.
+            ("unknown_cancels", Value::number(self.unknown_keys.total())),
+            (
+                "held_cancels",
+                Value::number(self.unknown_keys.held(self.now)),
+            ),
         ];
         let rows = (0_i64..).zip(lists).map(|(position, (list, items))| {
             let (names, count) = match items {

@@ -66,9 +66,8 @@ fn client_moves_in_its_transaction_and_after_its_query_and_is_not_asked_to_go() 
     let before = pooler.workers();
     restart(&pooler);
     wait_for("the idle worker to end", PATIENCE, || {
-        !before[&2].is_alive()
+        pooler.generations() == ["1.1", "1.2", "2.2"]
     });
-    assert_eq!(pooler.generations(), ["1.1", "1.2", "2.2"]);
     assert_eq!(clients.each_ref().map(pid), servers, "in the transaction");
     busy.cancel();
     assert_eq!(query.wait(), Err(SqlState("57014")));
@@ -139,7 +138,9 @@ fn stream_of_replication_stays_where_it_is() {
         .iter()
         .find(|row| row["state"] == "draining")
         .unwrap();
-    assert_eq!((&*old["moved"], &*old["refused"]), ("1", "1"), "{old:?}");
+    // The console of RESTART may have moved before it was closed.
+    assert!(matches!(&*old["moved"], "1" | "2"), "{old:?}");
+    assert_eq!(old["refused"], "1", "{old:?}");
     assert_eq!(stream.value("select 'goes on'"), "goes on");
     stream.close();
     wait_for("the old worker to end", PATIENCE, || {
@@ -172,7 +173,10 @@ fn sessions_of_which_a_later_program_says_more_are_asked_to_go() {
     let console = pooler.console_of(2);
     wait_for("the reason to be counted", PATIENCE, || {
         let rows = console.table("SHOW DRAIN");
-        rows.iter().any(|row| row["refused_unknown"] == "1")
+        let refused = |row: &BTreeMap<String, String>| row["refused_unknown"].parse::<u32>();
+        // The probes of the harness may have logged in there as well.
+        rows.iter()
+            .any(|row| refused(row).is_ok_and(|count| count > 0))
     });
     assert_eq!(client.value("select 'goes on'"), "goes on");
     client.close();

@@ -70,6 +70,17 @@ impl Check<'_> {
             let problem = "is empty, and so is listen_addr: nobody could connect";
             self.wrong("unix_socket_dir", problem);
         }
+        match (
+            settings.proxy_protocol,
+            settings.proxy_protocol_from.is_empty(),
+        ) {
+            (true, true) => {
+                let problem = "is empty: say which proxies proxy_protocol is to believe";
+                self.wrong("proxy_protocol_from", problem);
+            }
+            (false, false) => self.warn("proxy_protocol_from", "has no use without proxy_protocol"),
+            _ => {}
+        }
     }
 
     fn log(&mut self) {
@@ -191,6 +202,22 @@ mod tests {
         let mut config = config();
         config.settings.unix_socket_dir.clear();
         assert_eq!(texts(&config).0.len(), 1);
+    }
+
+    #[test]
+    fn wants_to_know_which_proxies_to_believe() {
+        let mut config = config();
+        config.settings.proxy_protocol = true;
+        let problem =
+            "a.ini: proxy_protocol_from: is empty: say which proxies proxy_protocol is to believe";
+        assert_eq!(texts(&config), (vec![problem.to_owned()], vec![]));
+        config
+            .settings
+            .set("proxy_protocol_from", "10.0.0.0/8")
+            .unwrap();
+        assert_eq!(texts(&config), (vec![], vec![]));
+        config.settings.proxy_protocol = false;
+        assert_eq!(texts(&config).1.len(), 1);
     }
 
     #[test]

@@ -253,11 +253,11 @@ mod tests {
     fn rejects_what_is_not_built_but_accepts_its_default() {
         assert_eq!(
             problems(
-                "[pgskein]\nproxy_protocol = 1\nauth_type = hba\nserver_tls_sslmode = require\n\
+                "[pgskein]\nconffile = x\nauth_type = hba\nserver_tls_sslmode = require\n\
                  peer_id = 7\nclient_tls_sslmode = prefer\n"
             ),
             [
-                "a.ini:2: proxy_protocol: not supported yet",
+                "a.ini:2: conffile: not supported yet",
                 "a.ini:3: auth_type: hba is not supported yet",
                 "a.ini:4: server_tls_sslmode: require is not supported yet",
                 "a.ini:5: peer_id: not supported yet",

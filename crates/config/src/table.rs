@@ -92,11 +92,11 @@ settings! {
 
         /// Whether clients come through a proxy that announces their addresses by the PROXY
         /// protocol.
-        proxy_protocol: Flag = "0", Restart, OnlyDefault;
+        proxy_protocol: Flag = "0", Restart, Supported;
 
         /// Networks of those proxies, such as `10.0.0.0/8`, with commas between them. Whoever
         /// comes from there has to begin with a header of the PROXY protocol, and nobody else may.
-        proxy_protocol_from: Networks = "", Now, OnlyDefault;
+        proxy_protocol_from: Networks = "", Now, Supported;
 
         /// Number of this host in a group of hosts, 1 to 16383. 0 means that there is no group.
         peer_id: Count = "0", Now, OnlyDefault;

@@ -7,6 +7,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`frame`], [`tag`] | where a message ends, and what its first byte means |
+//! | [`proxy`] | what a proxy puts before all packets |
 //! | [`startup`], [`negotiate`], [`bid`], [`options`], [`replication`] | the packets before the first message |
 //! | [`backend`], [`frontend`] | views of messages from servers and from clients |
 //! | [`mod@write`] | every message that pgskein itself sends |
@@ -22,6 +23,7 @@ pub mod key;
 pub mod md5;
 pub mod negotiate;
 pub mod options;
+pub mod proxy;
 mod read;
 pub mod replication;
 pub mod scram;
@@ -36,6 +38,7 @@ pub use frame::{Frame, FrameError, HEADER_LEN, Header};
 pub use key::{CancelKey, KeyPlan, Slot};
 pub use negotiate::{Negotiation, NegotiationError};
 pub use options::{OptionsError, parse_options};
+pub use proxy::{ProxyError, ProxyHeader};
 pub use replication::{Replication, ReplicationError};
 pub use scram::{ScramClient, ScramCredential, ScramDone, ScramError, ScramServer};
 pub use secret::{ScramSecret, Secret};

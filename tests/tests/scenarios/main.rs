@@ -64,6 +64,7 @@ mod prepared_pgbench;
 mod prepared_talk;
 mod program;
 mod protocol;
+mod proxy_protocol;
 mod psql;
 mod reload;
 mod replication;

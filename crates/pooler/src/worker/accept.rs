@@ -21,7 +21,7 @@ use socket2::SockRef;
 use super::Worker;
 use super::client::{Client, Origin, Stage};
 use super::connect::tune;
-use super::login::Login;
+use super::login::{Login, Step};
 use super::reason::Reason;
 use super::stream::{Outbox, Socket, Stream};
 use super::token::Subject;
@@ -398,10 +398,18 @@ impl Worker {
 
     /// Begins to serve a client that was accepted, here or by a sibling.
     pub(super) fn serve_accepted(&mut self, id: ClientId) {
-        let max_clients = self.config.settings.max_client_conn;
+        let settings = &self.config.settings;
+        let max_clients = settings.max_client_conn;
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
+        if settings.proxy_protocol
+            && let Origin::Tcp(address) = client.origin
+            && let mut proxies = settings.proxy_protocol_from.iter()
+            && proxies.any(|proxies| proxies.contains(address.ip()))
+        {
+            client.stage = Stage::Login(Box::new(Login::at(Step::Proxy)));
+        }
         client.counted = self.scoreboard.take_place(self.cell, max_clients);
         self.listen_to(id);
     }

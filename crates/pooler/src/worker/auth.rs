@@ -298,9 +298,12 @@ impl Worker {
                 }
             }
             Step::Sasl { scram, begun } => self.on_sasl(id, &user, scram, begun, frame.body),
-            Step::Startup | Step::CancelOnly | Step::Deriving | Step::Claiming | Step::Greeting => {
-                Ok(())
-            }
+            Step::Startup
+            | Step::CancelOnly
+            | Step::Proxy
+            | Step::Deriving
+            | Step::Claiming
+            | Step::Greeting => Ok(()),
         }
     }
 

@@ -18,8 +18,8 @@ use pgskein_pool::parameters::ParametersId;
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::prepared::Prepared;
 use pgskein_pool::slab::{ClientId, ServerId, Slab};
-use pgskein_protocol::Replication;
 use pgskein_protocol::key::CancelKey;
+use pgskein_protocol::{ProxyHeader, Replication};
 
 use super::console::Console;
 use super::login::{Login, Step};
@@ -177,6 +177,16 @@ impl Client {
         match &self.stage {
             Stage::Session(session) => Some(session),
             _ => None,
+        }
+    }
+
+    /// A proxy has said whose connection it is.
+    pub(super) fn passed_through(&mut self, header: ProxyHeader) {
+        if let ProxyHeader::Client(address) = header {
+            self.origin = Origin::Tcp(address);
+        }
+        if let Stage::Login(login) = &mut self.stage {
+            login.step = Step::Startup;
         }
     }
 

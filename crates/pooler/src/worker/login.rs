@@ -1,6 +1,7 @@
 //! Login: from the first byte of a client to its authentication.
 //!
 //! ```text
+//! Proxy ──> Startup
 //! CancelOnly ──> (Cancelling)
 //! Startup ──> Password ─────┬──> Claiming ──> Greeting ──> (Session)
 //!    │   └──> Sasl ─────────┤
@@ -13,8 +14,8 @@
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{
-    CancelRequest, Frame, Negotiation, ScramServer, Startup, StartupError, StartupMessage, Version,
-    parse_options,
+    CancelRequest, Frame, Negotiation, ProxyHeader, ScramServer, Startup, StartupError,
+    StartupMessage, Version, parse_options,
 };
 
 use super::Worker;
@@ -68,6 +69,8 @@ pub(super) enum Step {
     Startup,
     /// A cancel request is to come, and nothing else may.
     CancelOnly,
+    /// A proxy is to say whose connection it is.
+    Proxy,
     /// A password in clear text is to come.
     Password,
     /// A password hashed with this salt is to come.
@@ -109,6 +112,11 @@ impl Default for Login {
 }
 
 impl Login {
+    /// Whether it has not said yet what it wants.
+    pub(super) fn is_before_startup(&self) -> bool {
+        matches!(self.step, Step::Startup | Step::CancelOnly | Step::Proxy)
+    }
+
     /// One of which nothing is known but what comes first.
     pub(super) fn at(step: Step) -> Self {
         Self {
@@ -184,6 +192,13 @@ impl Worker {
                         }
                     }
                 }
+                Step::Proxy => match ProxyHeader::split(rest).map_err(Reason::Proxy)? {
+                    None => break,
+                    Some((header, behind)) => {
+                        rest = behind;
+                        client.passed_through(header);
+                    }
+                },
                 Step::Deriving | Step::Claiming | Step::Greeting => break,
                 Step::Password | Step::Md5 { .. } | Step::Sasl { .. } => {
                     match Frame::split(rest, PASSWORD_MAX).map_err(frame_error)? {

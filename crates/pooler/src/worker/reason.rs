@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use log::Level;
 use pgskein_pool::pools::Failure;
+use pgskein_protocol::ProxyError;
 
 use super::going::is_shutdown;
 use super::server::Retire;
@@ -29,6 +30,8 @@ pub(super) enum Reason {
     CancelDone,
     /// It sent something else where only cancel requests are taken.
     NoCancelRequest,
+    /// It came through a proxy that did not say whose connection it is.
+    Proxy(ProxyError),
     /// `cancel_wait_timeout`: where cancel requests are taken it sent none.
     CancelWaitTimeout,
     /// Others had more right to one of the places for cancel requests.
@@ -162,6 +165,7 @@ impl Reason {
             | Self::SocketFailed(_)
             | Self::CancelDone
             | Self::NoCancelRequest
+            | Self::Proxy(_)
             | Self::CancelWaitTimeout
             | Self::TooManyCancels
             | Self::ServerSaidWhy
@@ -200,7 +204,7 @@ impl Reason {
     pub(super) fn is_ours(&self) -> bool {
         let untold = matches!(
             self,
-            Self::NoCancelRequest | Self::CancelWaitTimeout | Self::TooManyCancels
+            Self::NoCancelRequest | Self::Proxy(_) | Self::CancelWaitTimeout | Self::TooManyCancels
         );
         untold || self.sqlstate().is_some()
     }
@@ -225,6 +229,7 @@ impl Reason {
             Self::Left => "client unexpected eof",
             Self::SocketFailed(kind) => return Cow::Owned(format!("client socket failed: {kind}")),
             Self::CancelDone => "cancel request done",
+            Self::Proxy(error) => return Cow::Owned(error.to_string()),
             Self::NoCancelRequest => "only cancel requests are taken here",
             Self::CancelWaitTimeout => "cancel_wait_timeout",
             Self::TooManyCancels => "too many connections for cancel requests",

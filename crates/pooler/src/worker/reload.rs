@@ -64,7 +64,7 @@ impl Worker {
         let changed = old.settings.auth_type != new.settings.auth_type;
         let outdated = self.clients.ids(|client| match &client.stage {
             Stage::Login(login) => {
-                let proving = !matches!(login.step, Step::Startup | Step::Greeting);
+                let proving = !login.is_before_startup() && !matches!(login.step, Step::Greeting);
                 proving && (changed || old.auth.get(&login.user) != new.auth.get(&login.user))
             }
             _ => false,

@@ -191,7 +191,7 @@ fn rejects_anything_else_as_soon_as_it_can_be_told() {
         &packet(SSL_REQUEST, b"")[..],
         &[0, 0, 1, 0, 0, 3, 0, 0],
         &[0, 0, 0, 16, 0, 3, 0, 0],
-        &[0, 0, 1, 9],
+        &[0, 0, 1, 13],
         b"GET ",
         &[0, 0, 0, 0],
         &packet(CANCEL_REQUEST, &[0, 0, 0, 1]),

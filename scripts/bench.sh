@@ -6,8 +6,9 @@
 #   BENCH_CLIENTS  clients of pgbench, 16 unless given
 #   BENCH_IDLE     idle clients of which the memory is measured, 5000 unless given
 #   BENCH_SESSIONS sessions of a worker that is restarted, 1000 unless given
-#   BENCH_PARTS    what to measure: load,instructions,calls,memory,limits,handoff
-#                  unless given
+#   BENCH_PARTS    what to measure: load,instructions,calls,memory,limits,handoff,
+#                  cancels unless given
+#   BENCH_CANCELS  wrong cancel requests a second, 10000 unless given
 #   BENCH_OUTPUT   the document to write, doc/benchmarks.md unless given
 #   PGSKEIN        the program, target/release/pgskein unless given
 #   PGBOUNCER      the other one, that of scripts/pgbouncer.sh unless given; where

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 
+import cancels
 import handoff
 import instructions
 import limits
@@ -20,6 +21,7 @@ PARTS = {
     "memory": memory.measure,
     "limits": limits.measure,
     "handoff": handoff.measure,
+    "cancels": cancels.measure,
 }
 
 

@@ -102,20 +102,20 @@ class Bench:
         if self.unprivileged:
             shutil.chown(path, "postgres", "postgres")
 
-    def start(self, kind, mode="transaction", workers=1, callgrind_out=None, settings=None):
+    def start(self, kind, mode="transaction", workers=1, callgrind_out=None, settings=None, peers=""):
         """Starts a pooler of this kind, `pgskein` or `pgbouncer`."""
-        return Pooler(self, kind, mode, workers, callgrind_out, settings or {})
+        return Pooler(self, kind, mode, workers, callgrind_out, settings or {}, peers)
 
 
 class Pooler:
     """A running pooler."""
 
-    def __init__(self, bench, kind, mode, workers, callgrind_out, more):
+    def __init__(self, bench, kind, mode, workers, callgrind_out, more, peers):
         self.bench = bench
         self.port = free_port()
         self.folder = tempfile.mkdtemp(prefix=f"{kind}-", dir=bench.folder)
         bench.give(self.folder)
-        ini = self.write_ini(kind, mode, workers, more)
+        ini = self.write_ini(kind, mode, workers, more, peers)
         binary = bench.pgskein if kind == "pgskein" else bench.pgbouncer
         wrapper = []
         if callgrind_out:
@@ -139,7 +139,7 @@ class Pooler:
     def __exit__(self, *_):
         self.stop()
 
-    def write_ini(self, kind, mode, workers, more):
+    def write_ini(self, kind, mode, workers, more, peers):
         settings = {
             "listen_addr": "127.0.0.1",
             "listen_port": self.port,
@@ -165,6 +165,8 @@ class Pooler:
         lines = [f"{name} = {value}\n" for name, value in settings.items()]
         text = f"[databases]\n* = host=127.0.0.1 port={self.bench.port}\n[pgbouncer]\n"
         self.write("users.txt", '"postgres" ""\n')
+        if peers:
+            lines.append(f"[peers]\n{peers}\n")
         return self.write("pooler.ini", text + "".join(lines))
 
     def write(self, name, text):

@@ -31,6 +31,7 @@ use self::unix_socket::UnixSocket;
 use crate::logging;
 use crate::runtime_dir::{Orphan, RuntimeDir, listen_for_peers, orphans, supervisor_socket_path};
 use crate::scoreboard::Scoreboard;
+use crate::worker::MOST_FOR_CANCELS;
 
 /// What a supervisor begins with.
 #[derive(Debug)]
@@ -182,15 +183,18 @@ fn most_files(config: &Config) -> u64 {
     let settings = &config.settings;
     let databases = config.databases.len() + usize::from(config.wildcard.is_some());
     let servers = u64::from(settings.default_pool_size) * databases.max(1) as u64;
-    u64::from(settings.max_client_conn) + servers + OTHER_FILES
+    let for_cancels = settings
+        .peer_listen
+        .as_ref()
+        .map(|_| MOST_FOR_CANCELS as u64);
+    u64::from(settings.max_client_conn) + servers + for_cancels.unwrap_or(0) + OTHER_FILES
 }
 
 /// Slots are numbers of seven bits.
 const MOST_SLOTS: usize = 127;
 
-/// Listeners, links, logs, cancel requests of other hosts, those whose closing
-/// is delayed, and what else is open for a moment.
-const OTHER_FILES: u64 = 64 + 256 + 256;
+/// Listeners, links, logs and what is open for a moment.
+const OTHER_FILES: u64 = 64;
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ impl Worker {
     /// Takes a connection from which nothing but a cancel request may come.
     pub(super) fn accepted_for_cancel(&mut self, socket: Socket, origin: Origin) {
         let id = self.insert_accepted(socket, origin, Login::at(Step::CancelOnly));
-        if self.for_cancels.len() >= MOST {
+        if self.for_cancels.len() >= MOST_FOR_CANCELS {
             match self.longest_silent() {
                 Some(silent) => self.close_client(silent, &Reason::TooManyCancels),
                 None => return self.close_client(id, &Reason::TooManyCancels),
@@ -39,4 +39,4 @@ impl Worker {
 }
 
 /// How many may be open at once in one worker.
-const MOST: usize = 256;
+pub(crate) const MOST_FOR_CANCELS: usize = 256;

@@ -60,6 +60,7 @@ mod versions;
 mod watch;
 mod welcome;
 
+pub(crate) use cancel_only::MOST_FOR_CANCELS;
 pub(crate) use drain::unix_milliseconds;
 pub(crate) use run::run;
 pub(crate) use tables::{drain_row, state_rows};

@@ -87,6 +87,26 @@ impl Postgres {
         )
     }
 
+    /// Starts a hot standby of it, which has to serve replication.
+    pub fn start_standby(&self) -> Self {
+        let account = Account::unprivileged();
+        let folder = Folder::make("pg", &account);
+        let mut command = Command::new(self.release.program("pg_basebackup"));
+        quiet_environment(&mut command);
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        command.args(["-U", "postgres", "-c", "fast", "-X", "stream", "-R"]);
+        command.arg("--no-sync").arg("-D").arg(folder.join(DATA));
+        command.current_dir("/");
+        account.apply(&mut command);
+        run(command, PROGRAM_DEADLINE).ok();
+        Self::start_in(folder, account, self.release, &REPLICATION)
+    }
+
+    /// Makes a primary of a standby.
+    pub fn promote(&self) {
+        assert_eq!(self.query("select pg_promote()"), ["t"]);
+    }
+
     fn start_in(folder: Folder, account: Account, release: Release, settings: &[&str]) -> Self {
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         let data = folder.join(DATA);

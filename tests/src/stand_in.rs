@@ -27,6 +27,8 @@ struct Shared {
     /// Sessions that were let in and have not ended.
     sessions: Mutex<BTreeMap<usize, TcpStream>>,
     number: AtomicUsize,
+    /// What it says when it is asked whether it is a standby.
+    standby: AtomicBool,
     stopped: AtomicBool,
 }
 
@@ -47,7 +49,8 @@ pub enum Manner {
     /// These bytes are sent, then the connection is closed.
     Refuse(Vec<u8>),
     /// These bytes are sent, then it is let in with the rest of its cancel key,
-    /// if it gets one; each query returns nothing. A query with the word `hang`
+    /// if it gets one; each query returns nothing, unless it asks whether this is
+    /// a standby. A query with the word `hang`
     /// runs until it is cancelled; behind the answer to one with `goaway` comes
     /// a GoAway, and in the answer to one with `leave` the other request to go.
     Serve {
@@ -85,6 +88,11 @@ impl StandIn {
         format!("host=127.0.0.1 port={}", self.port)
     }
 
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The first packets so far.
     pub fn packets(&self) -> Vec<FirstPacket> {
         self.shared.packets.lock().unwrap().clone()
@@ -106,6 +114,11 @@ impl StandIn {
         for stream in self.shared.sessions.lock().unwrap().values_mut() {
             stream.write_all(bytes).expect("the session goes on");
         }
+    }
+
+    /// From now on it is a standby, or none.
+    pub fn be_standby(&self, standby: bool) {
+        self.shared.standby.store(standby, Ordering::Relaxed);
     }
 
     /// Forgets the packets so far.
@@ -275,6 +288,8 @@ fn answer_queries(mut wire: Wire, shared: &Shared) {
             b'Q' if has(&query.body, "leave") => {
                 [disconnect_requested("on"), message(b'C', b"SELECT 0\0")].concat()
             }
+            b'Q' if has(&query.body, "pg_is_in_recovery") => row(shared, "t", "f"),
+            b'Q' if has(&query.body, "transaction_read_only") => row(shared, "on", "off"),
             b'Q' => message(b'C', b"SELECT 0\0"),
             _ => continue,
         };
@@ -291,6 +306,28 @@ fn answer_queries(mut wire: Wire, shared: &Shared) {
             return;
         }
     }
+}
+
+/// One row of one value, which says whether this is a standby.
+fn row(shared: &Shared, yes: &str, no: &str) -> Vec<u8> {
+    let standby = shared.standby.load(Ordering::Relaxed);
+    let value = if standby { yes } else { no };
+    let length = u8::try_from(value.len()).unwrap();
+    let column = [
+        b"c\0".as_slice(),
+        &[0; 6],
+        &[0, 0, 0, 25],
+        &[0xff; 6],
+        &[0; 2],
+    ]
+    .concat();
+    let row = [&[0, 1, 0, 0, 0, length], value.as_bytes()].concat();
+    [
+        message(b'T', &[&[0, 1], column.as_slice()].concat()),
+        message(b'D', &row),
+        message(b'C', b"SELECT 1\0"),
+    ]
+    .concat()
 }
 
 fn has(body: &[u8], word: &str) -> bool {

@@ -142,6 +142,30 @@ choices! {
         V3_2 = "3.2",
     }
 
+    /// At which of several hosts a new server connection is tried first.
+    LoadBalanceHosts {
+        /// At the next one each time.
+        RoundRobin = "round-robin",
+        /// At the same one until it fails.
+        Disable = "disable",
+    }
+
+    /// Which servers of several hosts are used.
+    TargetSessionAttrs {
+        /// All.
+        Any = "any",
+        /// Those whose transactions may write.
+        ReadWrite = "read-write",
+        /// Those whose transactions may not.
+        ReadOnly = "read-only",
+        /// Those that are no standby.
+        Primary = "primary",
+        /// Those that are.
+        Standby = "standby",
+        /// Standbys; others where none can be used.
+        PreferStandby = "prefer-standby",
+    }
+
     /// What becomes of a server connection whose session state was changed.
     SessionState {
         /// What was changed is undone before the next client gets it.

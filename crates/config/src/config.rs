@@ -245,12 +245,12 @@ mod tests {
         assert_eq!(config.database("shop"), None);
         config.wildcard = Some(Database {
             name: "*".to_owned(),
-            port: 7000,
+            ports: vec![7000],
             ..Database::default()
         });
         let shop = config.database("shop").unwrap();
         assert_eq!(
-            (shop.name.as_str(), shop.dbname.as_str(), shop.port),
+            (shop.name.as_str(), shop.dbname.as_str(), shop.port(0)),
             ("shop", "shop", 7000)
         );
         assert_eq!(config.database("pgskein"), None);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::choices::{PoolMode, SessionState};
+use crate::choices::{LoadBalanceHosts, PoolMode, SessionState, TargetSessionAttrs};
 
 /// An entry of `[databases]`: where clients of this name are connected to.
 ///
@@ -20,8 +20,12 @@ pub struct Database {
     /// Hosts to try in turn: names, addresses, or folders of unix sockets.
     /// Empty means `unix_socket_dir`.
     pub hosts: Vec<String>,
-    /// Port on these hosts.
-    pub port: u16,
+    /// Port on these hosts: one for all, or one for each.
+    pub ports: Vec<u16>,
+    /// Which host is tried first.
+    pub load_balance_hosts: LoadBalanceHosts,
+    /// Which servers are used.
+    pub target_session_attrs: TargetSessionAttrs,
     /// User of every connection to the server, whoever the client is.
     pub user: Option<String>,
     /// Password of that user.
@@ -62,20 +66,32 @@ impl Database {
         self.route() == other.route()
     }
 
+    /// The port on the host at this position.
+    pub fn port(&self, host: usize) -> u16 {
+        let port = match self.ports.as_slice() {
+            [one] => Some(one),
+            several => several.get(host),
+        };
+        port.copied().unwrap_or(DEFAULT_PORT)
+    }
+
     /// What decides which server is reached, and how.
     pub fn route(&self) -> impl Eq + Hash + use<'_> {
         let Self {
             dbname,
             hosts,
-            port,
+            ports,
+            load_balance_hosts,
+            target_session_attrs,
             user,
             password,
             connect_query,
             ..
         } = self;
+        let place = (hosts, ports, load_balance_hosts, target_session_attrs);
         let startup = (&self.client_encoding, &self.datestyle, &self.timezone);
         let login = (user, password, &self.application_name);
-        (dbname, hosts, port, connect_query, startup, login)
+        (dbname, place, connect_query, startup, login)
     }
 }
 
@@ -85,7 +101,9 @@ impl Default for Database {
             name: String::new(),
             dbname: String::new(),
             hosts: Vec::new(),
-            port: 5432,
+            ports: vec![DEFAULT_PORT],
+            load_balance_hosts: LoadBalanceHosts::default(),
+            target_session_attrs: TargetSessionAttrs::default(),
             user: None,
             password: None,
             pool_size: None,
@@ -113,11 +131,14 @@ impl fmt::Debug for Database {
             .field("name", &self.name)
             .field("dbname", &self.dbname)
             .field("hosts", &self.hosts)
-            .field("port", &self.port)
+            .field("ports", &self.ports)
             .field("user", &self.user)
             .finish_non_exhaustive()
     }
 }
+
+/// Port of a server of which nothing else is said.
+const DEFAULT_PORT: u16 = 5432;
 
 /// An entry of `[users]`: settings that hold for one user.
 ///

@@ -44,9 +44,12 @@ pub(crate) const DATABASE: &[Key] = &[
     ),
     key(
         "host",
-        "Name, address, or folder of a unix socket; several, with commas between them, are tried in turn. By default `unix_socket_dir`.",
+        "Name, address, or folder of a unix socket; or several with commas between them. By default `unix_socket_dir`.",
     ),
-    key("port", "Port of the server; by default 5432."),
+    key(
+        "port",
+        "Port of the server, or one for each host with commas between them; by default 5432.",
+    ),
     key(
         "user",
         "User of every connection to the server, whoever the client is.",
@@ -103,10 +106,13 @@ pub(crate) const DATABASE: &[Key] = &[
     later("auth_user", &[], "As the setting of that name."),
     later("auth_query", &[], "As the setting of that name."),
     later("auth_dbname", &[], "As the setting of that name."),
-    later(
+    key(
         "load_balance_hosts",
-        &["round-robin"],
-        "How connections are spread over several hosts.",
+        "Which of several hosts a new server connection is tried at first: the next one each time (`round-robin`, the default), or the same until it fails (`disable`).",
+    ),
+    key(
+        "target_session_attrs",
+        "Which servers are used: `any` (the default), `read-write`, `read-only`, `primary`, `standby` or `prefer-standby`, as in libpq.",
     ),
 ];
 

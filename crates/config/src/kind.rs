@@ -52,6 +52,10 @@ pub struct Names;
 #[derive(Debug)]
 pub struct Port;
 
+/// TCP ports with commas between them.
+#[derive(Debug)]
+pub(crate) struct Ports;
+
 /// Permissions of a file, in octal.
 #[derive(Debug)]
 pub struct Octal;
@@ -177,6 +181,23 @@ impl Kind for Port {
     }
 }
 
+impl Kind for Ports {
+    type Value = Vec<u16>;
+    const NAME: &'static str = "ports";
+    const EXPECTED: &'static str = "ports from 1 to 65535, with commas between them";
+
+    fn parse(text: &str) -> Option<Vec<u16>> {
+        text.split(',')
+            .map(|port| Port::parse(port.trim()))
+            .collect()
+    }
+
+    fn print(value: &Vec<u16>) -> String {
+        let ports: Vec<_> = value.iter().map(Port::print).collect();
+        ports.join(",")
+    }
+}
+
 impl Kind for Octal {
     type Value = u32;
     const NAME: &'static str = "octal";
@@ -298,6 +319,8 @@ mod tests {
             prop_assert_eq!(Size::parse(&Size::print(&bytes)), Some(bytes));
             prop_assert_eq!(Octal::parse(&Octal::print(&mode)), Some(mode));
             prop_assert_eq!(Port::parse(&Port::print(&port)), Some(port));
+            let ports = vec![port; 3];
+            prop_assert_eq!(Ports::parse(&Ports::print(&ports)), Some(ports));
         }
 
         #[test]

@@ -28,7 +28,8 @@ mod userlist;
 
 pub use addresses::{ListenAddress, Network};
 pub use choices::{
-    AuthType, DrainListen, DrainNotify, PoolMode, ServerProtocol, SessionState, SslMode,
+    AuthType, DrainListen, DrainNotify, LoadBalanceHosts, PoolMode, ServerProtocol, SessionState,
+    SslMode, TargetSessionAttrs,
 };
 pub use config::{ClientLimits, Config, PoolSettings, is_reserved};
 pub use entries::{Database, Peer, User};

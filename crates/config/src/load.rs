@@ -214,7 +214,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.settings.pool_mode, crate::PoolMode::Transaction);
         assert_eq!(config.settings.listen_addr, ["*"]);
-        assert_eq!(config.databases["shop"].port, 5433);
+        assert_eq!(config.databases["shop"].port(0), 5433);
         assert_eq!(config.wildcard.unwrap().hosts, ["10.0.0.9"]);
         assert_eq!(config.users["bob"].pool_size, Some(2));
         assert_eq!(config.auth["alice"], "hunter2");

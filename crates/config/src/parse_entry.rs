@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::choices::{PoolMode, SessionState};
+use crate::choices::{LoadBalanceHosts, PoolMode, SessionState, TargetSessionAttrs};
 use crate::config::RESERVED;
 use crate::conninfo;
 use crate::entries::{Database, Peer, User};
 use crate::finding::{Finding, unknown};
 use crate::ini::Entry;
 use crate::keys::{self, Built, Key};
-use crate::kind::{Count, Kind, Names, Port, Seconds};
+use crate::kind::{Count, Kind, Names, Port, Ports, Seconds};
 
 /// Reads an entry of `[databases]`.
 pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
@@ -32,7 +32,11 @@ pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
         match key {
             "dbname" => value.clone_into(&mut d.dbname),
             "host" => d.hosts = read::<Names>(value)?,
-            "port" => d.port = read::<Port>(value)?,
+            "port" => d.ports = read::<Ports>(value)?,
+            "load_balance_hosts" => d.load_balance_hosts = read::<LoadBalanceHosts>(value)?,
+            "target_session_attrs" => {
+                d.target_session_attrs = read::<TargetSessionAttrs>(value)?;
+            }
             "user" => d.user = Some(value.to_owned()),
             "password" => d.password = Some(value.to_owned()),
             "pool_size" => d.pool_size = count(value)?,
@@ -57,6 +61,12 @@ pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
         }
         Ok(())
     })?;
+    let (hosts, ports) = (database.hosts.len(), database.ports.len());
+    if ports != 1 && ports != hosts {
+        let problem =
+            format!("port: {ports} ports for {hosts} hosts, expected one, or one for each");
+        return Err(vec![entry.place.finding(&entry.name, problem)]);
+    }
     Ok(database)
 }
 
@@ -193,7 +203,8 @@ mod tests {
 
     #[test]
     fn reads_every_key_of_a_database() {
-        let text = "dbname=d host=a,/run port=1 user=u password='p w' pool_size=2 \
+        let text = "dbname=d host=a,/run port=1,2 load_balance_hosts=disable \
+                    target_session_attrs=prefer-standby user=u password='p w' pool_size=2 \
                     min_pool_size=1 reserve_pool=5 pool_mode=statement session_state=pin \
                     max_db_connections=3 max_db_client_connections=9 server_lifetime=4 \
                     query_wait_timeout=0 connect_query='set x = 1' client_encoding=UTF8 \
@@ -203,7 +214,9 @@ mod tests {
             name: "shop".to_owned(),
             dbname: "d".to_owned(),
             hosts: vec!["a".to_owned(), "/run".to_owned()],
-            port: 1,
+            ports: vec![1, 2],
+            load_balance_hosts: LoadBalanceHosts::Disable,
+            target_session_attrs: TargetSessionAttrs::PreferStandby,
             user: Some("u".to_owned()),
             password: Some("p w".to_owned()),
             pool_size: Some(2),
@@ -227,7 +240,7 @@ mod tests {
     #[test]
     fn reads_an_empty_entry_as_the_database_of_that_name() {
         let shop = database(&entry("shop", "pool_size=-1 max_db_connections=0")).unwrap();
-        assert_eq!((shop.dbname.as_str(), shop.port), ("shop", 5432));
+        assert_eq!((shop.dbname.as_str(), shop.port(0)), ("shop", 5432));
         assert_eq!((shop.pool_size, shop.max_db_connections), (None, None));
         assert_eq!(database(&entry("*", "")).unwrap().dbname, "");
     }
@@ -249,14 +262,30 @@ mod tests {
         assert_eq!(
             problems(database(&entry(
                 "shop",
-                "pol_size=1 port=x auth_user=me load_balance_hosts=round-robin"
+                "pol_size=1 port=x auth_user=me load_balance_hosts=random"
             ))),
             [
                 "a.ini:2: shop: pol_size: unknown key, did you mean pool_size?",
-                "a.ini:2: shop: port: bad value \"x\", expected a port from 1 to 65535",
+                "a.ini:2: shop: port: bad value \"x\", expected ports from 1 to 65535, with commas between them",
                 "a.ini:2: shop: auth_user: not supported yet",
+                "a.ini:2: shop: load_balance_hosts: bad value \"random\", expected one of round-robin, disable",
             ]
         );
+    }
+
+    #[test]
+    fn takes_one_port_or_one_for_each_host() {
+        let shop = database(&entry("shop", "host=a,b port=1")).unwrap();
+        assert_eq!([shop.port(0), shop.port(1)], [1, 1]);
+        let shop = database(&entry("shop", "host=a,b port=1,2")).unwrap();
+        assert_eq!([shop.port(0), shop.port(1)], [1, 2]);
+        for wrong in ["host=a,b,c port=1,2", "port=1,2"] {
+            let said = problems(database(&entry("shop", wrong)));
+            assert!(
+                said[0].contains("expected one, or one for each"),
+                "{said:?}"
+            );
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ mod tests {
         for (name, port) in entries {
             let database = Database {
                 name: (*name).to_owned(),
-                port: *port,
+                ports: vec![*port],
                 ..Database::default()
             };
             match *name {

@@ -19,6 +19,8 @@ mod action;
 mod book;
 mod carry;
 mod counts;
+mod failures;
+mod host_turn;
 mod hosts;
 mod lease;
 mod minimum;
@@ -42,6 +44,7 @@ pub use self::action::LedgerAction;
 use self::book::{Book, Recall};
 pub use self::carry::{CarryError, Report, ReportedServer};
 pub(crate) use self::carry::{put_worker, worker};
+use self::failures::Failures;
 pub use self::hosts::{HostNews, Unreachable};
 use self::lease::{Lease, LeaseState};
 pub(crate) use self::moves::EndedStreams;
@@ -98,6 +101,7 @@ pub struct Ledger {
     passed: BTreeMap<u64, u32>,
     ended: EndedStreams,
     book: Book,
+    failures: Failures,
     /// Those that can be told something.
     workers: BTreeSet<WorkerId>,
     /// Those that are to report first what they hold.

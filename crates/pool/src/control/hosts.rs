@@ -1,7 +1,9 @@
-//! Messages about hosts that leave, part of those of the control link.
+//! Messages about hosts that leave or fail, part of those of the control link.
+
+use std::time::Duration;
 
 use super::{LeaseId, PoolKey, lease, pool, put_frame, put_lease, put_pool};
-use crate::octets::{Octets, Truncated, put_bytes};
+use crate::octets::{Octets, Truncated, put_bytes, put_duration};
 
 /// What a worker says of the host of a server.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,6 +44,15 @@ pub enum HostReport {
         /// Address of the host.
         host: String,
     },
+    /// A host has not let the lease's server in, which is tried at others.
+    Refused {
+        /// The lease.
+        lease: LeaseId,
+        /// Address of the host.
+        host: String,
+        /// The host itself says that it shuts down or starts.
+        says: bool,
+    },
     /// The last supervisor had said of this pool that its host leaves.
     Leaving {
         /// The pool.
@@ -53,10 +64,10 @@ pub enum HostReport {
     },
 }
 
-/// What the supervisor says of the host of a pool.
+/// What the supervisor says of a host.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum HostNotice {
-    /// It leaves: clients wait until it is back.
+    /// The host of a pool leaves: clients wait until it is back.
     Leaves {
         /// The pool.
         pool: PoolKey,
@@ -74,6 +85,15 @@ pub enum HostNotice {
     Fails {
         /// The pool.
         pool: PoolKey,
+    },
+    /// A host has failed, whichever pools are there: others are tried before.
+    Failed {
+        /// Its address.
+        host: String,
+        /// Its number in the order of all failures.
+        order: u64,
+        /// For how long from now on.
+        last_for: Duration,
     },
 }
 
@@ -104,6 +124,11 @@ impl HostReport {
                 put_lease(out, *lease);
                 put_bytes(out, host.as_bytes());
             }),
+            Self::Refused { lease, host, says } => put_frame(out, REFUSED, |out| {
+                put_lease(out, *lease);
+                put_bytes(out, host.as_bytes());
+                out.push(u8::from(*says));
+            }),
             Self::Leaving {
                 pool,
                 host,
@@ -133,6 +158,11 @@ impl HostReport {
                 lease: lease(octets)?,
                 host: octets.text()?,
             },
+            REFUSED => Self::Refused {
+                lease: lease(octets)?,
+                host: octets.text()?,
+                says: octets.u8()? != 0,
+            },
             LEAVING => Self::Leaving {
                 pool: pool(octets)?,
                 host: octets.text()?,
@@ -154,6 +184,15 @@ impl HostNotice {
             } => put_frame(out, LEAVES, |out| put_leaving(out, pool, host, message)),
             Self::Back { pool } => put_frame(out, BACK, |out| put_pool(out, pool)),
             Self::Fails { pool } => put_frame(out, FAILS, |out| put_pool(out, pool)),
+            Self::Failed {
+                host,
+                order,
+                last_for,
+            } => put_frame(out, FAILED, |out| {
+                put_bytes(out, host.as_bytes());
+                out.extend_from_slice(&order.to_be_bytes());
+                put_duration(out, *last_for);
+            }),
         }
     }
 
@@ -171,6 +210,11 @@ impl HostNotice {
             FAILS => Self::Fails {
                 pool: pool(octets)?,
             },
+            FAILED => Self::Failed {
+                host: octets.text()?,
+                order: octets.u64()?,
+                last_for: octets.duration()?,
+            },
             _ => return Ok(None),
         }))
     }
@@ -187,10 +231,12 @@ const FAREWELL: u8 = 42;
 const UNREACHABLE: u8 = 43;
 const LEAVING: u8 = 44;
 const ANSWERED: u8 = 47;
+const REFUSED: u8 = 72;
 
 const LEAVES: u8 = 130;
 const BACK: u8 = 131;
 const FAILS: u8 = 132;
+const FAILED: u8 = 150;
 
 #[cfg(test)]
 mod tests {
@@ -242,6 +288,14 @@ mod tests {
                 b"\0\0\0\x15\x01\x2f\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x02/s",
             ),
             (
+                HostReport::Refused {
+                    lease: LEASE,
+                    host: host(),
+                    says: true,
+                },
+                b"\0\0\0\x16\x01\x48\0\0\0\0\0\0\0\0\x07\0\0\0\x02\0\0\0\x02/s\x01",
+            ),
+            (
                 HostReport::Leaving {
                     pool: pool(),
                     host: host(),
@@ -270,6 +324,14 @@ mod tests {
             (
                 HostNotice::Fails { pool: pool() },
                 b"\0\0\0\x12\x01\x84\0\0\0\0\x04shop\0\0\0\x03bob",
+            ),
+            (
+                HostNotice::Failed {
+                    host: "/s".to_owned(),
+                    order: 7,
+                    last_for: Duration::from_millis(5),
+                },
+                b"\0\0\0\x19\x01\x96\0\0\0\0\x02/s\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x13\x88",
             ),
         ]
     }

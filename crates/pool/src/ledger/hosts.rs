@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::book::{Book, Pool};
+use super::host_turn::Turn;
 use super::lease::{Lease, LeaseState};
 use super::{Ledger, LedgerAction, Limits, WorkerId};
 use crate::control::{HostNotice, LeaseId, PoolKey};
@@ -82,23 +83,13 @@ enum Was {
     LeavingSince(Instant),
 }
 
-/// What a pool may open, because of its host.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Turn {
-    /// What the limits allow.
-    Free,
-    /// Nothing, until then if that is known.
-    Wait(Option<Instant>),
-    /// One server, for this worker or without need.
-    Try(Option<WorkerId>),
-}
-
 impl Ledger {
     /// Takes note that the lease's server has ended the connection because it
     /// shuts down.
     pub fn said_farewell(&mut self, worker: WorkerId, lease: LeaseId, host: &str, now: Instant) {
         if self.find(worker, lease).is_some() {
             self.book.hosts.says(host, now);
+            self.host_fails(host, now);
         }
     }
 
@@ -115,8 +106,11 @@ impl Ledger {
         let key = self.find(worker, lease)?.pool.clone();
         let book = &mut self.book;
         let pool = book.pools.get_mut(&key)?;
-        // Whoever waits for one host may have tried another.
-        let waits = pool.host.as_ref().filter(|_| book.hosts.holds(pool));
+        // Whoever waits for one host may have tried others, and found none.
+        let waits = pool
+            .host
+            .as_ref()
+            .filter(|host| book.hosts.holds(pool) || book.hosts.has_said(host, now));
         let host = waits.unwrap_or(&why.host).clone();
         let Some(begins) = book.hosts.refuses(&host, lease.id, &why, random, now) else {
             let notice = HostNotice::Fails { pool: key };
@@ -191,6 +185,7 @@ impl Ledger {
             pool.host = None;
             held.then(|| key.clone())
         });
+        self.failures.forget();
         for key in held.collect::<Vec<_>>() {
             self.tell_back(&key);
         }
@@ -222,12 +217,18 @@ impl Ledger {
         let host = host.or_else(|| pool.host.clone())?;
         if pool.host.as_ref() != Some(&host) {
             let held = self.book.hosts.holds(pool);
-            pool.host = Some(host.clone());
+            let left = pool.host.replace(host.clone());
             if held {
                 self.try_over(lease, now);
                 self.tell_back(key);
+                if let Some(left) = left {
+                    // What has helped here may help the others that wait for it.
+                    self.book.hosts.try_now(&left, now);
+                    self.stale.extend(self.book.at(&left));
+                }
             }
         }
+        self.host_fails_no_more(&host, now);
         let since = match self.book.hosts.serves(&host) {
             Was::Here => return None,
             Was::Going => {
@@ -274,7 +275,7 @@ impl Ledger {
         self.forget_unused(key);
     }
 
-    fn tell_all_of(&mut self, notice: &HostNotice, except: Option<WorkerId>) {
+    pub(super) fn tell_all_of(&mut self, notice: &HostNotice, except: Option<WorkerId>) {
         let workers = self.workers.iter().copied();
         for worker in workers.filter(|worker| Some(*worker) != except) {
             let notice = notice.clone();
@@ -370,6 +371,12 @@ impl Hosts {
         }
     }
 
+    /// Whether a server of a host has said lately that it goes.
+    fn has_said(&self, host: &str, now: Instant) -> bool {
+        let said = self.0.get(host).and_then(|host| host.said);
+        said.is_some_and(|said| now.saturating_duration_since(said) < SAID_FOR)
+    }
+
     /// Whether a pool waits for its host.
     pub(super) fn holds(&self, pool: &Pool) -> bool {
         self.leaving(pool).is_some()
@@ -419,8 +426,7 @@ impl Hosts {
             }
             return Some(false);
         }
-        let lately = |said| now.saturating_duration_since(said) < SAID_FOR;
-        if !why.says && !known.said.is_some_and(lately) {
+        if !why.says && !self.has_said(host, now) {
             return None;
         }
         self.leaves(host, &why.message, now);
@@ -441,6 +447,15 @@ impl Hosts {
         });
     }
 
+    /// The next server is tried at once.
+    fn try_now(&mut self, host: &str, now: Instant) {
+        let host = self.0.get_mut(host);
+        if let Some(leaving) = host.and_then(|host| host.leaving.as_mut()) {
+            leaving.until = now;
+            leaving.pause = PAUSE_MIN;
+        }
+    }
+
     /// A server that was tried is none any more; gives its host.
     fn try_over(&mut self, lease: u64, now: Instant) -> Option<String> {
         let mut hosts = self.0.iter_mut();
@@ -450,31 +465,6 @@ impl Hosts {
             leaving.until = leaving.until.max(now + leaving.pause);
             Some(host.clone())
         })
-    }
-}
-
-impl Turn {
-    /// How many servers this worker may get of those that it wants.
-    pub(super) fn wanted(self, worker: WorkerId) -> u32 {
-        match self {
-            Self::Free => u32::MAX,
-            Self::Try(next) => u32::from(next == Some(worker)),
-            Self::Wait(_) => 0,
-        }
-    }
-
-    /// For how many workers servers may be opened that nobody waits for.
-    pub(super) fn orders(self) -> usize {
-        match self {
-            Self::Free => usize::MAX,
-            Self::Try(next) => usize::from(next.is_none()),
-            Self::Wait(_) => 0,
-        }
-    }
-
-    /// How many of them for each.
-    pub(super) fn most(self) -> u32 {
-        if self == Self::Free { u32::MAX } else { 1 }
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) use self::demands::PATIENCE;
 pub(super) use self::recalls::{LASTING, WIDEN};
 use super::WorkerId;
 use super::book::{Book, Count, ONE, Pool, Recall, part};
-use super::hosts::Turn;
+use super::host_turn::Turn;
 use super::lease::Lease;
 use crate::control::PoolKey;
 

@@ -19,6 +19,7 @@ impl Ledger {
     /// only need opens it.
     pub fn asked_to_go(&mut self, worker: WorkerId, lease: LeaseId, host: &str, now: Instant) {
         self.book.hosts.says(host, now);
+        self.host_fails(host, now);
         let Some(found) = self.find(worker, lease) else {
             return;
         };

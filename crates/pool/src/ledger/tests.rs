@@ -1,5 +1,6 @@
 //! What the ledger does in situations that have a name.
 
+mod failures;
 mod hosts;
 mod minimum;
 mod moves;
@@ -9,6 +10,7 @@ mod recalls;
 mod refusals;
 mod replacements;
 
+use self::failures::failed;
 use super::book::TURN;
 use super::*;
 
@@ -60,8 +62,10 @@ impl Fixture {
             .wanted(worker(who), pool, demand, limits, self.now);
     }
 
+    /// What workers are told, but for hosts that have failed.
     fn actions(&mut self) -> Vec<LedgerAction> {
-        std::iter::from_fn(|| self.ledger.poll_action(self.now)).collect()
+        let all = std::iter::from_fn(|| self.ledger.poll_action(self.now));
+        all.filter(|action| failed(action).is_none()).collect()
     }
 
     /// The workers and leases of new grants, in order.

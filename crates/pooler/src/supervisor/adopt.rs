@@ -49,6 +49,7 @@ impl Supervisor {
         let (slot, pid, id) = (worker.id.slot, worker.pid, worker.id);
         log::info!("worker {slot}: ready, pid={pid}");
         self.ledger.worker_ready(id);
+        self.ledger.tell_of_failures(id, self.now);
         self.statistics.book.worker_ready(id);
         if self.is_successor(token) {
             return self.succeed(slot, token);

@@ -31,6 +31,9 @@ impl Supervisor {
                 let random = getrandom::u64().unwrap_or(lease.id);
                 note_host(self.ledger.unreachable(id, lease, why, random, now));
             }
+            HostReport::Refused { lease, host, says } => {
+                self.ledger.refused_at(id, lease, &host, says, now);
+            }
             HostReport::Answered { lease, host } => {
                 note_host(self.ledger.answered(id, lease, host, now));
             }

@@ -4,7 +4,7 @@
 //! not be found is not asked for again within `dns_nxdomain_ttl`. Whoever needs
 //! a name waits until the answer is there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,6 @@ use super::chores::Chore;
 pub(super) struct Addresses {
     known: HashMap<String, Known>,
     waiting: HashMap<String, Vec<Wanted>>,
-    /// Counts failures, so that the next attempt takes the next host.
-    turns: HashMap<PoolId, usize>,
 }
 
 /// Who waits for the addresses of a host.
@@ -59,6 +57,15 @@ impl Addresses {
         }
     }
 
+    /// What was last known of `host`, whether or not it still holds.
+    pub(super) fn last(&self, host: &str) -> Lookup<'_> {
+        match self.known.get(host).map(|known| &known.addresses) {
+            Some(Ok(addresses)) => Lookup::Found(addresses),
+            Some(Err(error)) => Lookup::Failed(error),
+            None => Lookup::Unknown,
+        }
+    }
+
     /// The names that are known, and how many are being looked up.
     pub(super) fn counts(&self) -> (BTreeSet<Box<str>>, usize) {
         let names = self.known.keys().map(|name| name.as_str().into());
@@ -68,7 +75,16 @@ impl Addresses {
     /// Leases of servers that wait for the address of their host.
     pub(super) fn waiting_leases(&self) -> impl Iterator<Item = (PoolId, LeaseId)> {
         let wanted = self.waiting.values().flatten();
-        wanted.map(|Wanted::Server(pool, lease)| (*pool, *lease))
+        // One may wait for several names.
+        let leases: BTreeMap<_, _> = wanted
+            .map(|Wanted::Server(pool, lease)| (lease.id, (*pool, *lease)))
+            .collect();
+        leases.into_values()
+    }
+
+    /// Whether somebody waits for any name.
+    fn waits(&self, wanted: Wanted) -> bool {
+        self.waiting.values().flatten().any(|one| *one == wanted)
     }
 
     /// The hosts with their addresses, and how long these still hold.
@@ -87,34 +103,25 @@ impl Addresses {
     pub(super) fn forget(&mut self) {
         self.known.clear();
     }
-
-    /// Forgets a pool that is gone.
-    pub(super) fn forget_pool(&mut self, pool: PoolId) {
-        self.turns.remove(&pool);
-    }
-
-    /// Which of its hosts and addresses a pool tries now, counted on and on.
-    pub(super) fn turn(&self, pool: PoolId) -> usize {
-        self.turns.get(&pool).copied().unwrap_or(0)
-    }
-
-    /// The next attempt of this pool takes the next host.
-    pub(super) fn next_turn(&mut self, pool: PoolId) {
-        *self.turns.entry(pool).or_default() += 1;
-    }
 }
 
 impl Worker {
-    /// Has the addresses of `host` looked up, unless that is under way; `wanted`
-    /// is served when they are known.
-    pub(super) fn look_up(&mut self, host: &str, wanted: Wanted) {
-        let waiting = self.addresses.waiting.entry(host.to_owned()).or_default();
-        waiting.push(wanted);
-        let host = host.to_owned();
-        if waiting.len() == 1
-            && let Err(error) = self.chores.start(Chore::Resolve { host: host.clone() })
-        {
-            self.resolved(host, Err(error.to_string()));
+    /// Has the addresses of `hosts` looked up, each unless that is under way;
+    /// `wanted` is served once, when all are known.
+    pub(super) fn look_up(&mut self, hosts: Vec<String>, wanted: Wanted) {
+        let mut unasked = Vec::new();
+        for host in hosts {
+            let waiting = self.addresses.waiting.entry(host.clone()).or_default();
+            if waiting.is_empty() {
+                unasked.push(host);
+            }
+            waiting.push(wanted);
+        }
+        for host in unasked {
+            let chore = Chore::Resolve { host: host.clone() };
+            if let Err(error) = self.chores.start(chore) {
+                self.resolved(host, Err(error.to_string()));
+            }
         }
     }
 
@@ -132,7 +139,8 @@ impl Worker {
         self.addresses.known.insert(host, known);
         for wanted in waiting {
             match wanted {
-                Wanted::Server(pool, lease) => self.open_server(pool, lease),
+                Wanted::Server(..) if self.addresses.waits(wanted) => {}
+                Wanted::Server(pool, lease) => self.open_addressed(pool, lease, true),
             }
         }
     }

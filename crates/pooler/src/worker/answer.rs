@@ -13,6 +13,7 @@ use super::clean::is_pinned;
 use super::client::{Rest, SessionState, Stage, session_of};
 use super::prepared::Told;
 use super::reason::{Reason, ServerReason};
+use super::role::IN_HOT_STANDBY;
 use super::scan::{HEADER, Stop, scan_server};
 use super::server::ServerState;
 use super::stream::Filled;
@@ -406,6 +407,10 @@ impl Worker {
                 self.asked_to_go(id);
             }
             return Ok(false);
+        }
+        if name == IN_HOT_STANDBY {
+            self.role_changed(id, value == b"on");
+            return Ok(!own);
         }
         let Some(position) = self.parameters.position(name) else {
             return Ok(!own);

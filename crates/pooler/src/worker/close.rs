@@ -267,7 +267,8 @@ impl Worker {
         let opening = server.is_opening();
         let new = !matches!(server.state, ServerState::Own { .. }) && opening;
         let (pool_id, lease) = (server.pool, server.lease);
-        let host = server.target.to_string();
+        let target = || server.target.to_string();
+        let host = reason.host().map_or_else(target, str::to_owned);
         if matches!(server.state, ServerState::Closing { .. }) {
             return self.drop_server(id);
         }

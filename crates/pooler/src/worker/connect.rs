@@ -1,12 +1,9 @@
 //! Connect: from a lease to a connection.
 //!
-//! The hosts of a database are tried in turn: each new connection begins with
-//! the host after the one that failed last.
+//! At which of the hosts of a database that is, [`ServerTour`] says.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pgskein_config::Settings;
@@ -20,14 +17,14 @@ use pgskein_pool::text::Classes;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::Worker;
-use super::addresses::{Lookup, Wanted};
+use super::addresses::Wanted;
 use super::client::Rest;
 use super::flight::Replay;
 use super::reason::{CONNECTION_FAILURE, ServerReason};
 use super::server::{Server, ServerState, Target};
 use super::stream::{Outbox, Socket, Stream};
-use super::sweep::after;
 use super::token::Subject;
+use super::tour::ServerTour;
 use super::watch::Watch;
 
 impl Worker {
@@ -64,7 +61,12 @@ impl Worker {
     }
 
     /// Opens a server with a lease that its pool has taken.
-    pub(super) fn open_server(&mut self, pool_id: PoolId, lease: LeaseId) {
+    pub(super) fn open_server(&mut self, pool: PoolId, lease: LeaseId) {
+        self.open_addressed(pool, lease, false);
+    }
+
+    /// The same; `any` takes what is known of the addresses of hosts, however old.
+    pub(super) fn open_addressed(&mut self, pool_id: PoolId, lease: LeaseId, any: bool) {
         let Some(pool) = self.pools.get(pool_id) else {
             return;
         };
@@ -74,49 +76,30 @@ impl Worker {
         let Some(database) = self.config.database(&pool.key.database) else {
             return self.open_failed(pool_id, lease, "database removed", None);
         };
-        let turn = self.addresses.turn(pool_id);
-        let port = database.port;
-        let host = match database.hosts.len() {
-            0 => self.config.settings.unix_socket_dir.clone(),
-            count => database
-                .hosts
-                .get(turn % count)
-                .cloned()
-                .unwrap_or_default(),
+        let addressed = match self.targets(&database, any) {
+            Ok(addressed) => addressed,
+            Err(names) => return self.look_up(names, Wanted::Server(pool_id, lease)),
         };
-        if host.starts_with(['/', '@']) || database.hosts.is_empty() {
-            let path = PathBuf::from(format!("{host}/.s.PGSQL.{port}"));
-            return self.connect(pool_id, lease, Target::Unix(path));
-        }
-        if let Ok(address) = host.parse::<IpAddr>() {
-            let target = Target::Tcp(SocketAddr::new(address, port));
-            return self.connect(pool_id, lease, target);
-        }
-        match self.addresses.find(&host, self.now) {
-            Lookup::Found(addresses) => {
-                let Some(address) = addresses.get(turn % addresses.len().max(1)).copied() else {
-                    return;
-                };
-                let target = Target::Tcp(SocketAddr::new(address, port));
-                self.connect(pool_id, lease, target);
+        let choice = (database.load_balance_hosts, database.target_session_attrs);
+        let mut tour = self.begin_tour(pool_id, choice, addressed);
+        let socket = self.next_place(&mut tour, lease);
+        match (socket, tour.target().cloned()) {
+            (Some(socket), Some(target)) => self.connect(pool_id, lease, target, socket, tour),
+            _ => {
+                let reason = tour.end();
+                self.open_failed(pool_id, lease, &reason.text(), reason.host());
             }
-            Lookup::Failed(error) => {
-                let text = format!("server DNS lookup failed: {host}: {error}");
-                self.open_failed(pool_id, lease, &text, None);
-            }
-            Lookup::Unknown => self.look_up(&host, Wanted::Server(pool_id, lease)),
         }
     }
 
-    fn connect(&mut self, pool: PoolId, lease: LeaseId, target: Target) {
-        let socket = match open_socket(&target, &self.config.settings) {
-            Ok(socket) => socket,
-            Err(error) => {
-                let text = format!("connect failed: {target}: {error}");
-                let host = target.to_string();
-                return self.open_failed(pool, lease, &text, Some(host));
-            }
-        };
+    fn connect(
+        &mut self,
+        pool: PoolId,
+        lease: LeaseId,
+        target: Target,
+        socket: Socket,
+        tour: Box<ServerTour>,
+    ) {
         let stream = Stream::to_server(socket);
         let now = self.now;
         let server = Server {
@@ -126,8 +109,9 @@ impl Worker {
             retire: None,
             farewell: None,
             state: ServerState::Connecting {
-                deadline: after(now, self.config.settings.server_connect_timeout),
+                deadline: tour.deadline(now),
             },
+            tour: Some(tour),
             flow: Flow::default(),
             known: prepared::Known::default(),
             replay: Replay::default(),
@@ -193,23 +177,14 @@ impl Worker {
             Ok(None) => self.begin_server_login(id),
             Ok(Some(error)) | Err(error) => {
                 let text = format!("connect failed: {}: {error}", server.target);
-                self.next_host(id);
-                self.lose_server(id, &ServerReason::ConnectFailed(text));
+                self.leave_host(id, &ServerReason::ConnectFailed(text));
             }
-        }
-    }
-
-    /// The next attempt of this server's pool takes the next host.
-    pub(super) fn next_host(&mut self, id: ServerId) {
-        if let Some(server) = self.servers.get(id) {
-            self.addresses.next_turn(server.pool);
         }
     }
 
     /// A server of a pool could not even be connected to; `host` is known if it
     /// has an address.
-    fn open_failed(&mut self, pool_id: PoolId, lease: LeaseId, text: &str, host: Option<String>) {
-        self.addresses.next_turn(pool_id);
+    fn open_failed(&mut self, pool_id: PoolId, lease: LeaseId, text: &str, host: Option<&str>) {
         let now = self.now;
         if let Some(pool) = self.pools.get_mut(pool_id) {
             log::warn!("{}/{}: {text}", pool.key.database, pool.key.user);
@@ -218,7 +193,7 @@ impl Worker {
                 message: text.to_owned(),
             };
             pool.on_returned();
-            match host.filter(|_| self.control.is_some()) {
+            match host.filter(|_| self.control.is_some()).map(str::to_owned) {
                 Some(host) => {
                     pool.on_unreachable(failure);
                     let report = HostReport::Unreachable {

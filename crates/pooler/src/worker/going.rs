@@ -130,11 +130,21 @@ impl Worker {
         stays
     }
 
-    /// The supervisor says something of the host of a pool.
+    /// The supervisor says something of a host.
     pub(super) fn on_host_notice(&mut self, notice: HostNotice) {
-        let (HostNotice::Leaves { pool: key, .. }
-        | HostNotice::Back { pool: key }
-        | HostNotice::Fails { pool: key }) = &notice;
+        let key = match &notice {
+            HostNotice::Failed {
+                host,
+                order,
+                last_for,
+            } => {
+                let until = self.now + *last_for;
+                return self.places.fails(host.clone(), *order, until, self.now);
+            }
+            HostNotice::Leaves { pool, .. }
+            | HostNotice::Back { pool }
+            | HostNotice::Fails { pool } => pool,
+        };
         let Some(id) = self.pools.lookup(key) else {
             return;
         };
@@ -155,6 +165,7 @@ impl Worker {
                 pool.on_failure_known(now);
                 self.refuse_greeting(id);
             }
+            HostNotice::Failed { .. } => {}
         }
         self.wish(id);
     }
@@ -183,6 +194,8 @@ impl Worker {
 
     /// Tells a new supervisor which servers have asked, and which hosts leave.
     pub(super) fn report_hosts(&mut self) {
+        // It counts failures anew.
+        self.places.forget_failures();
         let servers = self.servers.iter().map(|(_, server)| server);
         let asked = servers.filter(|s| s.retire == Some(Retire::AsksToGo) && s.is_working());
         let asked = asked.map(|server| HostReport::AskedToGo {

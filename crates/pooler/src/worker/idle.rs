@@ -122,7 +122,7 @@ impl Worker {
             log::debug!("{}: unused for long and removed", pool.key);
             self.warned.remove(&id);
             self.count_removed(&pool);
-            self.addresses.forget_pool(id);
+            self.places.forget_pool(id);
             if let Some(welcome) = pool.welcome {
                 self.parameters.release(welcome.parameters);
             }

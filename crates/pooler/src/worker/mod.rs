@@ -42,6 +42,7 @@ mod relay;
 mod release;
 mod reload;
 mod replication;
+mod role;
 mod rows;
 mod run;
 mod scan;
@@ -55,6 +56,7 @@ mod sweep;
 mod tables;
 mod ticker;
 mod token;
+mod tour;
 mod unknown;
 mod versions;
 mod watch;
@@ -97,6 +99,7 @@ use self::orders::Orders;
 use self::server::Server;
 use self::statistics::Counting;
 use self::ticker::Ticker;
+use self::tour::Places;
 use crate::link::Link;
 use crate::scoreboard::{Cell, Scoreboard};
 
@@ -150,6 +153,7 @@ pub(crate) struct Worker {
     prepared: Option<(u64, Config)>,
     credentials: Credentials,
     addresses: Addresses,
+    places: Places,
     /// Hosts that are asked for plain 3.0.
     old_hosts: OldHosts,
     chores: Chores,

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use log::Level;
 use pgskein_pool::pools::Failure;
+use pgskein_pool::role::Misfit;
 use pgskein_protocol::ProxyError;
 
 use super::going::is_shutdown;
@@ -302,6 +303,19 @@ pub(super) enum ServerReason {
     ConnectTimeout,
     /// It could not be reached.
     ConnectFailed(String),
+    /// None of the hosts could be used.
+    NoHost {
+        /// What has failed at each.
+        message: String,
+        /// One of them that may be leaving.
+        host: String,
+        /// That says it itself.
+        says: bool,
+    },
+    /// It is no server that its database asks for.
+    Unfit(Misfit),
+    /// It is none any more.
+    WrongRole,
     /// It refused our login.
     LoginFailed {
         /// SQLSTATE, the server's own where it gave one.
@@ -360,6 +374,8 @@ impl ServerReason {
                 | Self::SocketFailed(_)
                 | Self::ConnectTimeout
                 | Self::ConnectFailed(_)
+                | Self::NoHost { .. }
+                | Self::Unfit(_)
                 | Self::LoginFailed { .. }
                 | Self::OwnQueryFailed
                 | Self::Protocol(_)
@@ -373,7 +389,18 @@ impl ServerReason {
             Self::Lost | Self::SocketFailed(_) | Self::ConnectTimeout | Self::ConnectFailed(_) => {
                 Some(false)
             }
+            Self::NoHost { says, .. } => Some(*says),
             Self::LoginFailed { sqlstate, .. } => is_shutdown(sqlstate).then_some(true),
+            _ => None,
+        }
+    }
+
+    /// The host that may be leaving, where it is not that of the server.
+    pub(super) fn host(&self) -> Option<&str> {
+        match self {
+            Self::NoHost { host, .. } => Some(host)
+                .filter(|host| !host.is_empty())
+                .map(|host| &**host),
             _ => None,
         }
     }
@@ -402,7 +429,9 @@ impl ServerReason {
             Self::Lost => "server conn crashed?",
             Self::SocketFailed(kind) => return Cow::Owned(format!("server socket failed: {kind}")),
             Self::ConnectTimeout => "connect timeout",
-            Self::LoginFailed { message, .. } => message,
+            Self::LoginFailed { message, .. } | Self::NoHost { message, .. } => message,
+            Self::Unfit(misfit) => return Cow::Owned(misfit.to_string()),
+            Self::WrongRole => "server's role has changed",
             Self::ConnectFailed(text) | Self::Protocol(text) => text,
             Self::Lifetime => "server lifetime over",
             Self::Idle => "server idle timeout",
@@ -425,6 +454,7 @@ impl From<Retire> for ServerReason {
             Retire::Paused => Self::Paused,
             Retire::Changed => Self::DatabaseChanged,
             Retire::AsksToGo => Self::AskedToGo,
+            Retire::WrongRole => Self::WrongRole,
             Retire::Ended => Self::Lost,
         }
     }

@@ -107,6 +107,7 @@ impl Worker {
             }
         }
         self.addresses.forget();
+        self.places.forget();
         for id in self.servers.ids(|_| true) {
             let born = self
                 .servers

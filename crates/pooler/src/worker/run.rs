@@ -30,6 +30,7 @@ use super::statistics::Counting;
 use super::sweep::SWEEP_INTERVAL;
 use super::ticker::Ticker;
 use super::token::Subject;
+use super::tour::Places;
 use super::{Runnable, Worker};
 use crate::scoreboard::WorkerState;
 
@@ -116,6 +117,7 @@ impl Worker {
             config_version: setup.config_version,
             prepared: None,
             addresses: Addresses::default(),
+            places: Places::default(),
             old_hosts: setup.old_hosts,
             chores: Chores::new(waker),
             drains: Drains::default(),

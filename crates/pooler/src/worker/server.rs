@@ -31,6 +31,7 @@ use super::client::Rest;
 use super::flight::Replay;
 use super::server_login::ServerLogin;
 use super::stream::{Outbox, Stream};
+use super::tour::ServerTour;
 use super::watch::Watch;
 
 /// One connection to PostgreSQL.
@@ -48,6 +49,8 @@ pub(super) struct Server {
     pub farewell: Option<Farewell>,
     /// What it is doing.
     pub state: ServerState,
+    /// Where it is tried, until it has logged in.
+    pub tour: Option<Box<ServerTour>>,
     /// What it owes.
     pub flow: Flow,
     /// Which statements it has prepared.
@@ -108,6 +111,8 @@ pub(super) enum Retire {
     Changed,
     /// It asks to be left.
     AsksToGo,
+    /// It is no server any more that its database asks for.
+    WrongRole,
     /// It has ended the connection.
     Ended,
 }

@@ -16,6 +16,7 @@ use super::answer::DISCONNECT_REQUESTED;
 use super::auth::random;
 use super::chores::Chore;
 use super::reason::ServerReason;
+use super::role::RoleCheck;
 use super::server::{OwnQuery, ServerState};
 use super::stream::Filled;
 use super::versions::{is_reset, may_mean_the_version};
@@ -36,6 +37,8 @@ pub(super) struct ServerLogin {
     fixed: Vec<u8>,
     /// It lets us in and asks to be left.
     asks_to_go: bool,
+    /// Whether it is of the role that is asked for.
+    pub(super) check: RoleCheck,
 }
 
 impl Worker {
@@ -121,10 +124,7 @@ impl Worker {
                 }
             }
             Err(reason) if ended && self.ask_for_less(id, &reason) => {}
-            Err(reason) => {
-                self.next_host(id);
-                self.lose_server(id, &reason);
-            }
+            Err(reason) => self.leave_host(id, &reason),
         }
     }
 
@@ -144,6 +144,9 @@ impl Worker {
         {
             rest = behind;
             if frame.tag == backend::READY_FOR_QUERY && self.has_accepted(id) {
+                if !self.check_role(id) {
+                    continue;
+                }
                 self.logged_in(id);
                 return match rest {
                     [] => Ok(()),
@@ -180,6 +183,10 @@ impl Worker {
             return Ok(());
         };
         match frame.tag {
+            // It was told to go, or answers what it was asked.
+            _ if login.check.has_left() => {}
+            backend::DATA_ROW if login.check.has_asked() => login.check.on_row(frame.body),
+            backend::ROW_DESCRIPTION | backend::COMMAND_COMPLETE if login.check.has_asked() => {}
             backend::AUTHENTICATION => {
                 let Some(request) = Authentication::parse(frame.body) else {
                     return Err(ServerReason::Protocol(
@@ -199,6 +206,7 @@ impl Worker {
                     login.asks_to_go = value == b"on";
                     return Ok(());
                 }
+                login.check.on_parameter(name, value);
                 match self.parameters.position(name) {
                     Some(position) => {
                         server.parameters =
@@ -393,6 +401,7 @@ impl Worker {
         else {
             return;
         };
+        server.tour = None;
         if server.owner.is_some() {
             return self.greet_owner(id, &login.fixed);
         }

@@ -153,10 +153,8 @@ impl Worker {
             .collect();
         for (id, reason) in overdue {
             match reason {
-                ServerReason::ConnectTimeout | ServerReason::OwnQueryFailed => {
-                    self.next_host(id);
-                    self.lose_server(id, &reason);
-                }
+                ServerReason::ConnectTimeout => self.leave_host(id, &reason),
+                ServerReason::OwnQueryFailed => self.lose_server(id, &reason),
                 ServerReason::Lost => self.give_up_closing(id),
                 _ => self.close_server(id, &reason),
             }

@@ -26,6 +26,7 @@ pub(in crate::console) static DATABASES: Table = Table {
         Column::sum("current_client_connections", Int4),
         Column::first("paused", Int4),
         Column::first("disabled", Int4),
+        Column::first("target_session_attrs", Text),
     ],
 };
 

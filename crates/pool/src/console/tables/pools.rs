@@ -32,5 +32,6 @@ pub(in crate::console) static POOLS: Table = Table {
         }),
         Column::first("pool_mode", Text),
         Column::first("load_balance_hosts", Text),
+        Column::first("target_session_attrs", Text),
     ],
 };

@@ -235,6 +235,7 @@ impl Worker {
             retire: cargo.retire.map(Retire::moved),
             farewell: None,
             state,
+            tour: None,
             flow,
             known,
             replay: Replay::default(),
@@ -393,7 +394,7 @@ impl Retire {
     fn moves(self) -> Option<format::Retire> {
         match self {
             Self::Paused => Some(format::Retire::Paused),
-            Self::Changed => Some(format::Retire::Changed),
+            Self::Changed | Self::WrongRole => Some(format::Retire::Changed),
             Self::AsksToGo => Some(format::Retire::AsksToGo),
             // Such a server stays.
             Self::Ended => None,

@@ -99,13 +99,12 @@ impl Worker {
         // No user of this name has settings of his own.
         let pool = self.config.pool(name, "");
         let clients = self.config.client_limits(name, "");
-        let hosts = database.hosts.join(",");
-        let balanced = database.hosts.len() > 1;
+        let hosts = hosts(database);
         let state = self.orders.state();
         vec![
             Value::from(name),
             text((!hosts.is_empty()).then_some(&hosts)),
-            Value::number(database.port),
+            Value::number(database.port(0)),
             Value::text(database.dbname.as_str()),
             text(database.user.as_deref()),
             Value::number(pool.pool_size),
@@ -113,13 +112,14 @@ impl Worker {
             Value::number(pool.reserve_pool_size),
             Value::number(pool.server_lifetime.as_secs()),
             mode(database.pool_mode),
-            text(balanced.then_some("round-robin")),
+            balance(database),
             Value::number(pool.max_db_connections),
             Value::number(uses.servers),
             Value::number(clients.of_database),
             Value::number(uses.clients),
             Value::number(u8::from(state.paused.contains(name))),
             Value::number(u8::from(state.is_disabled(name))),
+            Value::from(database.target_session_attrs.as_str()),
         ]
     }
 
@@ -144,6 +144,7 @@ impl Worker {
             Value::number(uses.clients),
             Value::Number(0),
             Value::Number(0),
+            Value::Null,
         ]
     }
 
@@ -177,6 +178,23 @@ impl Worker {
         }
         uses
     }
+}
+
+/// The hosts of a database, with their ports where these differ.
+fn hosts(database: &Database) -> String {
+    let hosts = database.hosts.iter().enumerate();
+    let hosts = hosts.map(|(position, host)| match database.ports.len() {
+        0 | 1 => host.clone(),
+        _ if host.contains(':') => format!("[{host}]:{}", database.port(position)),
+        _ => format!("{host}:{}", database.port(position)),
+    });
+    hosts.collect::<Vec<_>>().join(",")
+}
+
+/// How servers are spread over the hosts of a database, if there are several.
+pub(super) fn balance(database: &Database) -> Value {
+    let several = database.hosts.len() > 1;
+    text(several.then_some(database.load_balance_hosts.as_str()))
 }
 
 fn text(text: Option<impl AsRef<str>>) -> Value {

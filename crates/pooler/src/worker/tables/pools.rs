@@ -8,6 +8,7 @@ use pgskein_pool::control::PoolKey;
 use pgskein_pool::pools::PoolId;
 
 use super::clients::CONSOLE;
+use super::databases::balance;
 use super::servers::ServerPhase;
 use crate::worker::Worker;
 use crate::worker::cancel::Purpose;
@@ -54,13 +55,11 @@ impl Worker {
                 let counts = counts.get(&id).copied().unwrap_or_default();
                 let wait = pool.longest_wait(self.now).unwrap_or_default();
                 let database = self.config.database(&pool.key.database);
-                let balanced = database.is_some_and(|database| database.hosts.len() > 1);
                 let mut row = row(&pool.key, counts, wait, pool.settings.pool_mode.as_str());
-                row.push(if balanced {
-                    Value::from("round-robin")
-                } else {
-                    Value::Null
-                });
+                row.push(database.as_deref().map_or(Value::Null, balance));
+                row.push(database.as_deref().map_or(Value::Null, |database| {
+                    Value::from(database.target_session_attrs.as_str())
+                }));
                 row
             })
             .collect();
@@ -76,7 +75,7 @@ impl Worker {
             user: CONSOLE.to_owned(),
         };
         let mut row = row(&console, counts, Duration::ZERO, "statement");
-        row.push(Value::Null);
+        row.extend([Value::Null, Value::Null]);
         rows.push(row);
         rows
     }
@@ -138,7 +137,7 @@ fn pool_of(client: &Client) -> Option<(PoolId, bool)> {
     }
 }
 
-/// A row without its last column.
+/// A row without its last columns.
 fn row(pool: &PoolKey, counts: Counts, wait: Duration, mode: &str) -> Row {
     vec![
         Value::number(wait.as_micros()),

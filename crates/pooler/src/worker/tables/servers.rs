@@ -104,7 +104,10 @@ impl Worker {
             connected: server.opened,
             requested,
             waits: None,
-            close_needed: matches!(server.retire, Some(Retire::Changed | Retire::AsksToGo)),
+            close_needed: matches!(
+                server.retire,
+                Some(Retire::Changed | Retire::AsksToGo | Retire::WrongRole)
+            ),
             link,
             remote_pid: server.key.as_ref().map_or(0, |(pid, _)| *pid),
             parameters: Some(server.parameters),

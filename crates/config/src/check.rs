@@ -81,6 +81,16 @@ impl Check<'_> {
             (false, false) => self.warn("proxy_protocol_from", "has no use without proxy_protocol"),
             _ => {}
         }
+        if let Some(http) = &settings.http_listen
+            && http.port == settings.listen_port
+            && (http.host == "*"
+                || settings
+                    .listen_addr
+                    .iter()
+                    .any(|a| a == "*" || *a == http.host))
+        {
+            self.wrong("http_listen", "has the port of the clients: listen_port");
+        }
     }
 
     fn log(&mut self) {
@@ -218,6 +228,25 @@ mod tests {
         assert_eq!(texts(&config), (vec![], vec![]));
         config.settings.proxy_protocol = false;
         assert_eq!(texts(&config).1.len(), 1);
+    }
+
+    #[test]
+    fn rejects_http_where_clients_come_to() {
+        let mut config = config();
+        config.settings.listen_addr = vec!["127.0.0.1".to_owned()];
+        let http = |host: &str, port| {
+            let host = host.to_owned();
+            Some(crate::ListenAddress { host, port })
+        };
+        for (address, findings) in [
+            (http("127.0.0.1", 6432), 1),
+            (http("*", 6432), 1),
+            (http("127.0.0.2", 6432), 0),
+            (http("127.0.0.1", 6433), 0),
+        ] {
+            config.settings.http_listen = address;
+            assert_eq!(texts(&config).0.len(), findings);
+        }
     }
 
     #[test]

@@ -87,8 +87,8 @@ settings! {
         /// stays open until the group ends, and does not count towards `max_client_conn`.
         peer_listen: Listen = "off", Start, Supported;
 
-        /// Address and port where readiness can be asked for by HTTP, or `off`.
-        http_listen: Listen = "off", Start, OnlyDefault;
+        /// Address and port where `/ready` and `/live` are answered by HTTP, or `off`.
+        http_listen: Listen = "off", Start, Supported;
 
         /// Whether clients come through a proxy that announces their addresses by the PROXY
         /// protocol.

@@ -5,8 +5,9 @@
 //! stay open and are named here by their numbers. Everything is written with
 //! the time it has lasted or has left, never with a time of day.
 //!
-//! Layout, version 2: eight bytes that say what it is, version (1), then what
-//! the types below say, in that order; version 1 has no `cancel_listeners`. A number of a descriptor, process, worker
+//! Layout, version 2: eight bytes that say what it is, version (2), then what
+//! the types below say, in that order; version 1 has neither
+//! `cancel_listeners` nor `http`. A number of a descriptor, process, worker
 //! or generation has 4 bytes; others 8. A list has its length before it, in 4
 //! bytes; what may be missing, a byte that is 0 or 1.
 
@@ -117,6 +118,8 @@ pub struct Common {
     pub statement_key: [u8; 16],
     /// Where other hosts bring cancel requests.
     pub cancel_listeners: Vec<Descriptor>,
+    /// Where HTTP is answered, if anywhere.
+    pub http: Option<Http>,
 }
 
 /// The unix socket for clients.
@@ -128,6 +131,24 @@ pub struct UnixSocket {
     pub path: PathBuf,
     /// What its file is known by, if it has one.
     pub mark: Option<String>,
+}
+
+/// Where HTTP is answered, and by whom.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Http {
+    /// The sockets.
+    pub listeners: Vec<Descriptor>,
+    /// The process that accepts from them.
+    pub process: Option<HttpProcess>,
+}
+
+/// A process that answers HTTP.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HttpProcess {
+    /// Its number.
+    pub pid: u32,
+    /// The link to it.
+    pub link: Descriptor,
 }
 
 /// A slot.

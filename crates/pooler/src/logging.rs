@@ -96,6 +96,11 @@ pub(crate) fn set_worker(slot: Slot) {
     WORKER.store(slot.get(), Ordering::Relaxed);
 }
 
+/// Says in every line from now on that the HTTP process wrote it.
+pub(crate) fn set_http() {
+    WORKER.store(line::HTTP, Ordering::Relaxed);
+}
+
 /// Descriptors of the log, for a child that closes all others.
 pub(crate) fn descriptors() -> Vec<RawFd> {
     let mut found = Vec::new();
@@ -191,5 +196,5 @@ static SINKS: Mutex<Sinks> = Mutex::new(Sinks {
     verbose: 0,
 });
 
-/// Slot of this worker; 0 in the supervisor.
+/// Slot of this worker; 0 in the supervisor, [`line::HTTP`] in the HTTP process.
 static WORKER: AtomicU8 = AtomicU8::new(0);

@@ -2,6 +2,7 @@
 
 mod args;
 mod files;
+mod http;
 mod link;
 mod logging;
 mod runtime_dir;

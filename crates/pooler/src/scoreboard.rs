@@ -10,6 +10,8 @@
 //! word 0       magic and version
 //! word 1       words in a cell
 //! word 2       number of cells
+//! word 3       what the group is doing, when its supervisor has turned last, and
+//!              whether the group was ordered to end
 //! word 16      last id given out
 //! word 24      places taken by clients, with the number of changes above
 //! word 32 + 16 i   cell i = 2 (slot - 1) + generation mod 2:
@@ -24,8 +26,11 @@
 
 mod balance;
 mod counts;
+mod group;
 mod last_words;
 mod places;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::CStr;
 use std::io;
@@ -39,6 +44,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use pgskein_protocol::key::Slot;
 
+pub(crate) use self::group::GroupState;
 pub(crate) use self::last_words::LastWords;
 use crate::sys::shared_memory;
 
@@ -364,10 +370,13 @@ fn narrow(word: u64) -> u32 {
 const NAME: &CStr = c"pgskein-scoreboard";
 
 /// Magic with the version in its last byte, words in a cell, cells.
-const HEADER: [u64; 3] = [0x7067_736b_6569_6e03, CELL_WORDS as u64, CELLS as u64];
+const HEADER: [u64; 3] = [0x7067_736b_6569_6e04, CELL_WORDS as u64, CELLS as u64];
 
 /// Two generations of each of 127 slots.
 const CELLS: usize = 2 * 127;
+const GROUP: usize = 3;
+const BEAT: usize = 4;
+const ENDING: usize = 5;
 const LAST_ID: usize = 16;
 const PLACES: usize = 24;
 const FIRST_CELL: usize = 32;
@@ -410,89 +419,3 @@ const COUNTS: [usize; 10] = [
     MOVED,
     ARRIVED,
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slot(number: u8) -> Slot {
-        Slot::new(number).unwrap()
-    }
-
-    #[test]
-    fn writes_the_header_of_version_3() {
-        let board = Scoreboard::create().unwrap();
-        let header: Vec<u64> = board.words[..3].iter().map(load).collect();
-        assert_eq!(header, [0x7067_736b_6569_6e03, 16, 254]);
-    }
-
-    #[test]
-    fn writes_a_cell_where_version_3_has_it() {
-        let board = Scoreboard::create().unwrap();
-        let cell = board.cell(slot(3), 5).unwrap();
-        cell.claim(slot(3), 5);
-        cell.set_pid(4711);
-        cell.set_state(WorkerState::Ready);
-        cell.loop_running(77);
-        for _ in 0..9 {
-            assert!(board.take_place(cell, 9));
-        }
-        cell.set_waiting(8);
-        cell.set_servers(7);
-        cell.add_cleaned();
-        cell.set_prepared(6, 1234);
-        cell.set_swept(76);
-        cell.add_moved();
-        cell.add_unmoved();
-        cell.add_unmoved();
-        cell.add_arrived();
-        let at = 32 + 16 * (2 * (3 - 1) + 1);
-        let words: Vec<u64> = board.words[at..at + 16].iter().map(load).collect();
-        let started = words[3];
-        assert_eq!(
-            words[..14],
-            [4711, 3, 5, started, 2, 77, 9, 8, 7, 1, 6, 1234, 0, 76]
-        );
-        assert_eq!(words[14..], [(2 << 32) + 1, 1]);
-        let view = board.cells().next().unwrap();
-        assert_eq!((view.index, view.pid, view.servers), (5, 4711, 7));
-        assert_eq!((view.moved, view.unmoved, view.arrived), (1, 2, 1));
-    }
-
-    #[test]
-    fn gives_every_worker_of_two_generations_its_own_cell() {
-        let board = Scoreboard::create().unwrap();
-        for number in 1..=127 {
-            for generation in [1, 2] {
-                let cell = board.cell(slot(number), generation).unwrap();
-                cell.claim(slot(number), generation);
-            }
-        }
-        assert_eq!(board.cells().count(), 254);
-    }
-
-    #[test]
-    fn counts_ids_from_1_or_on_from_those_of_another_group() {
-        let board = Scoreboard::create().unwrap();
-        assert_eq!([board.next_id(), board.next_id()], [1, 2]);
-        board.skip_ids(9);
-        board.skip_ids(8);
-        assert_eq!((board.last_id(), board.next_id()), (9, 10));
-    }
-
-    #[test]
-    fn opens_what_another_process_has_made_and_nothing_else() {
-        let board = Scoreboard::create().unwrap();
-        let opened = Scoreboard::open(board.fd.try_clone().unwrap()).unwrap();
-        board.next_id();
-        assert_eq!(opened.last_id(), 1);
-        board.words[0].store(1, Ordering::Relaxed);
-        assert!(Scoreboard::open(board.fd.try_clone().unwrap()).is_err());
-        let (other, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert!(Scoreboard::open(other.into()).is_err());
-    }
-
-    fn load(word: &AtomicU64) -> u64 {
-        word.load(Ordering::Relaxed)
-    }
-}

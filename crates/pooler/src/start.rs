@@ -45,6 +45,8 @@ pub(crate) struct Foundation {
     pub unix: Option<UnixSocket>,
     /// Where other hosts bring cancel requests.
     pub cancel_listeners: Vec<TcpListener>,
+    /// Where HTTP is answered, if anywhere.
+    pub http: Vec<TcpListener>,
     /// The supervisor's own peer socket.
     pub peer: UnixListener,
     pub scoreboard: Scoreboard,
@@ -68,7 +70,8 @@ impl Foundation {
         let settings = &config.settings;
         let account = Account::choose(settings)?;
         let passed_unix = passed.take_unix();
-        let passed_for_cancels = passed.take_for_cancels(&listen::cancel_sockets(settings)?);
+        let passed_for_cancels = passed.take_apart(&listen::cancel_sockets(settings)?);
+        let passed_for_http = passed.take_apart(&listen::http_sockets(settings)?);
         let tcp = passed.has_tcp() || !settings.listen_addr.is_empty();
         if !tcp && passed_unix.is_none() && settings.unix_socket_dir.is_empty() {
             return Err(StartError::NothingToListenOn);
@@ -83,10 +86,17 @@ impl Foundation {
             }
         }
         let binds = !passed.has_tcp() && !settings.listen_addr.is_empty();
-        let peer_port = settings.peer_listen.as_ref().map(|place| place.port);
+        let peer_listen = settings
+            .peer_listen
+            .iter()
+            .filter(|_| passed_for_cancels.is_empty());
+        let http_listen = settings
+            .http_listen
+            .iter()
+            .filter(|_| passed_for_http.is_empty());
+        let mut ports = peer_listen.chain(http_listen).map(|place| place.port);
         let privileged = |port: u16| port < 1024;
-        let low_port = (binds && privileged(settings.listen_port))
-            || (passed_for_cancels.is_empty() && peer_port.is_some_and(privileged));
+        let low_port = (binds && privileged(settings.listen_port)) || ports.any(privileged);
         account.become_user(low_port)?;
         logging::apply(settings);
         for warning in &config.warnings {
@@ -112,6 +122,14 @@ impl Foundation {
             passed_for_cancels
         };
         log_listeners(listeners.first(), unix.as_ref(), &cancel_listeners);
+        let http = if passed_for_http.is_empty() {
+            listen::listen_for_http(settings, orphaned)?
+        } else {
+            passed_for_http
+        };
+        for address in http.iter().filter_map(|it| it.local_addr().ok()) {
+            log::info!("answering HTTP on {address}");
+        }
         let peer = listen_for_peers(&supervisor_socket_path(runtime_dir.path()))
             .map_err(StartError::system("listen on supervisor.sock"))?;
         pidfile.as_ref().map(Pidfile::write).transpose()?;
@@ -124,6 +142,7 @@ impl Foundation {
             slots: slots.into_iter().zip(listeners).collect(),
             unix,
             cancel_listeners,
+            http,
             peer,
             scoreboard,
             program: program::path().map_err(StartError::system("find the program"))?,

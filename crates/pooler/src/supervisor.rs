@@ -16,6 +16,7 @@ mod handoffs;
 mod hang;
 mod hear;
 mod hosts;
+mod http;
 mod inherit;
 mod moves;
 mod orders;
@@ -58,6 +59,7 @@ use self::broadcast::Broadcast;
 use self::drain::Drain;
 use self::elders::Joining;
 use self::hang::{Hangs, Pulse};
+use self::http::Http;
 use self::peers::PeerConnection;
 use self::reload::Reloads;
 use self::replace::Replacement;
@@ -122,6 +124,8 @@ pub(crate) struct Supervisor {
     hangs: Hangs,
     /// What is paused, disabled or suspended, and who waits for that.
     orders: Orders<Asker>,
+    /// Where HTTP is answered, if anywhere.
+    http: Option<Http>,
     /// The end of the group, once it is ordered.
     drain: Option<Drain>,
     /// Every order to drain, and how far it has come.
@@ -262,6 +266,7 @@ impl Supervisor {
             _ if self.workers.contains_key(&token) => self.read_link(token),
             _ if self.peers.contains_key(&token) => self.read_peer(token),
             _ if self.joining.contains_key(&token) => self.ask_to_join(token),
+            _ if self.is_http(token) => self.read_http(token),
             _ => self.read_answer(token),
         }
     }
@@ -284,6 +289,7 @@ impl Supervisor {
         self.pass_on_leases();
         self.statistics_due();
         self.service_due();
+        self.http_due();
     }
 
     /// When [`Supervisor::on_time`] has something to do, if ever.
@@ -314,6 +320,7 @@ impl Supervisor {
             .chain(self.start_deadline())
             .chain(look)
             .chain(self.service_deadline())
+            .chain(self.http_deadline())
             .chain(Some(self.statistics.book.next_deadline()))
             .min()
     }
@@ -401,6 +408,7 @@ impl Supervisor {
         drop(self.unix.take());
         self.end_check();
         self.hangs.end_writers();
+        self.end_http();
         for (slot, place) in &self.places {
             self.remove_peer_socket(*slot, place.generation);
         }

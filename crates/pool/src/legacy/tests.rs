@@ -33,7 +33,8 @@ const SAMPLE: &[u8] =
     \x06former\0\0\0\t\0\0\0\x05a.ini\0\0\0\x01\0\0\0\x0blisten_port\0\0\0\x046432\0\0\0\0\
     \xd6\x93\xa4\0\0\0\0\x0b\0\0\0\x11/run/pgskein/6432\0\0\0\x05\0\0\0\x06\0\0\0\x07\0\0\
     \0\0\0\0\0\x03\x01\0\0\0\x10/run/pgskein.pid\x01\0\0\0\x08\0\0\0\x12/tmp/.s.PGSQL.6432\
-    \x01\0\0\0\n1 2 3 4 5\n0123456789abcdef\0\0\0\x01\0\0\0\x0f\0\0\0\x01\x02\0\0\0\x05\0\0\0\x01\0\0\0\0\x02\
+    \x01\0\0\0\n1 2 3 4 5\n0123456789abcdef\0\0\0\x01\0\0\0\x0f\
+    \x01\0\0\0\x01\0\0\0\x10\x01\0\0\x12h\0\0\0\x11\0\0\0\x01\x02\0\0\0\x05\0\0\0\x01\0\0\0\0\x02\
     \0\0\0\t\0\0\0\n\x01\0\0\0\t\0\0\0\0\x01\x02\0\0\0\x05\0\0\0\t\0\0\x12g\x01\0\0\0\x0c\
     \0\0\0\x02in\0\0\0\x01\0\0\0\x03out\0\0\0\x01\0\0\0\r\0\0\0\0\x03\x93\x87\0\x01\0\0\0\
     \0\x03\x84D\xc0\0\0\0\0\x01\0\0\0\n\0\0\0\x0e\0\0\0\x04half\0\0\0\0\0LK@\0\0\0\x02\0\
@@ -84,6 +85,13 @@ fn legacy() -> Legacy {
             }),
             statement_key: *b"0123456789abcdef",
             cancel_listeners: vec![15],
+            http: Some(Http {
+                listeners: vec![16],
+                process: Some(HttpProcess {
+                    pid: 4712,
+                    link: 17,
+                }),
+            }),
         },
         places: vec![Place {
             slot,
@@ -144,6 +152,7 @@ fn accepts_the_recorded_samples_of_both_versions() {
     assert_eq!(Legacy::decode(SAMPLE), Ok(legacy()));
     let mut first = legacy();
     first.common.cancel_listeners.clear();
+    first.common.http = None;
     assert_eq!(Legacy::decode(SAMPLE_V1), Ok(first));
 }
 
@@ -168,7 +177,7 @@ fn rejects_an_unknown_version_by_its_number() {
 fn names_every_descriptor_once() {
     let mut found = legacy().descriptors();
     found.sort_unstable();
-    assert_eq!(found, [5, 6, 7, 8, 9, 10, 12, 13, 14, 15]);
+    assert_eq!(found, [5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 17]);
 }
 
 #[test]

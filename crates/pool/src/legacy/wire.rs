@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{
-    AskerId, Common, Configuration, Descriptor, Legacy, LegacyError, Link, Peer, Place, Program,
-    Restart, UnixSocket, Worker,
+    AskerId, Common, Configuration, Descriptor, Http, HttpProcess, Legacy, LegacyError, Link, Peer,
+    Place, Program, Restart, UnixSocket, Worker,
 };
 use crate::console::Topic;
 use crate::control::{Asked, slot};
@@ -64,6 +64,10 @@ impl Legacy {
         let mut found = vec![common.lock, common.peer, common.scoreboard];
         found.extend(common.unix.as_ref().map(|unix| unix.listener));
         found.extend(&common.cancel_listeners);
+        if let Some(http) = &common.http {
+            found.extend(&http.listeners);
+            found.extend(http.process.as_ref().map(|process| process.link));
+        }
         found.extend(self.places.iter().flat_map(|place| &place.listeners));
         let links = self
             .workers
@@ -176,6 +180,7 @@ impl Common {
         });
         out.extend_from_slice(&self.statement_key);
         put_descriptors(out, &self.cancel_listeners);
+        put_option(out, self.http.as_ref(), |out, http| http.encode(out));
     }
 
     fn decode(octets: &mut Octets<'_>, version: u8) -> Result<Self, Truncated> {
@@ -200,6 +205,32 @@ impl Common {
                 1 => Vec::new(),
                 _ => octets.list(descriptor)?,
             },
+            http: match version {
+                1 => None,
+                _ => octets.option(Http::decode)?,
+            },
+        })
+    }
+}
+
+impl Http {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_descriptors(out, &self.listeners);
+        put_option(out, self.process.as_ref(), |out, process| {
+            put_number(out, process.pid);
+            put_descriptor(out, process.link);
+        });
+    }
+
+    fn decode(octets: &mut Octets<'_>) -> Result<Self, Truncated> {
+        Ok(Self {
+            listeners: octets.list(descriptor)?,
+            process: octets.option(|octets| {
+                Ok(HttpProcess {
+                    pid: octets.u32()?,
+                    link: descriptor(octets)?,
+                })
+            })?,
         })
     }
 }

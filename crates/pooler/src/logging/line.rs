@@ -41,6 +41,7 @@ pub(crate) fn push_line(lines: &mut Vec<u8>, level: Level, worker: u8, text: &st
 pub(crate) fn process(worker: u8) -> String {
     match worker {
         0 => "supervisor".to_owned(),
+        HTTP => "http".to_owned(),
         slot => format!("worker {slot}"),
     }
 }
@@ -91,6 +92,9 @@ fn date(days: u64) -> (u64, u64, u64) {
     };
     (era * 400 + year + carry, month, day_of_month)
 }
+
+/// What stands for the HTTP process; slots have seven bits.
+pub(super) const HTTP: u8 = 128;
 
 /// Most that is written at once, in bytes: what a pipe takes whole or not at all.
 const LINE_MAX: usize = 4096;

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
 
-use pgskein_config::Settings;
+use pgskein_config::{ListenAddress, Settings};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::error::StartError;
@@ -83,6 +85,46 @@ pub(crate) fn cancel_sockets(settings: &Settings) -> Result<Vec<SocketAddr>, Sta
     Ok(addresses.map(|address| address.socket).collect())
 }
 
+/// Listeners for HTTP, where that is wanted.
+///
+/// With `orphaned` workers of a dead supervisor its HTTP process may still listen
+/// there; of a group that has just died as a whole it has a moment to notice.
+///
+/// # Errors
+///
+/// As [`listen`].
+pub(crate) fn listen_for_http(
+    settings: &Settings,
+    orphaned: bool,
+) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in addresses_of(settings.http_listen.as_ref())? {
+        if !orphaned {
+            probe_for_a_moment(&address)?;
+        }
+        let bound = bind_shared(address.socket).and_then(|socket| {
+            socket.listen(HTTP_BACKLOG)?;
+            Ok(socket.into())
+        });
+        match bound {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if address.is_absent(&error) => {}
+            Err(cause) => return Err(address.failed(cause)),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Where HTTP is answered.
+///
+/// # Errors
+///
+/// [`StartError::Resolve`].
+pub(crate) fn http_sockets(settings: &Settings) -> Result<Vec<SocketAddr>, StartError> {
+    let addresses = addresses_of(settings.http_listen.as_ref())?.into_iter();
+    Ok(addresses.map(|address| address.socket).collect())
+}
+
 /// More listeners, for further slots: each list is bound like these, which
 /// listen, and does not listen yet. Nobody is sent to them before that. Where
 /// the address cannot be shared, the sockets are.
@@ -146,7 +188,11 @@ impl Address {
 }
 
 fn cancel_addresses(settings: &Settings) -> Result<BTreeSet<Address>, StartError> {
-    match &settings.peer_listen {
+    addresses_of(settings.peer_listen.as_ref())
+}
+
+fn addresses_of(place: Option<&ListenAddress>) -> Result<BTreeSet<Address>, StartError> {
+    match place {
         Some(place) => addresses(std::slice::from_ref(&place.host), place.port),
         None => Ok(BTreeSet::new()),
     }
@@ -188,6 +234,16 @@ fn probe(address: &Address) -> Result<(), StartError> {
     }
 }
 
+fn probe_for_a_moment(address: &Address) -> Result<(), StartError> {
+    for _ in 0..PROBES {
+        if probe(address).is_ok() {
+            return Ok(());
+        }
+        thread::sleep(PROBE_PAUSE);
+    }
+    probe(address)
+}
+
 fn bind(address: SocketAddr, settings: &Settings) -> io::Result<TcpListener> {
     let socket = bind_only(address, settings)?;
     socket.listen(backlog(settings))?;
@@ -195,12 +251,17 @@ fn bind(address: SocketAddr, settings: &Settings) -> io::Result<TcpListener> {
 }
 
 fn bind_only(address: SocketAddr, settings: &Settings) -> io::Result<Socket> {
-    let socket = socket(address)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
+    let socket = bind_shared(address)?;
     if settings.tcp_defer_accept {
         defer_accept(socket.as_fd())?;
     }
+    Ok(socket)
+}
+
+fn bind_shared(address: SocketAddr) -> io::Result<Socket> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -223,6 +284,13 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     }
     Ok(socket)
 }
+
+/// Connections that the kernel queues until the HTTP process accepts them.
+const HTTP_BACKLOG: i32 = 128;
+
+/// How often, and with which pauses, it is looked whether an address is free.
+const PROBES: u32 = 20;
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

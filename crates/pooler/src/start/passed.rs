@@ -53,8 +53,8 @@ impl Passed {
         !self.tcp.is_empty()
     }
 
-    /// Those for the cancel requests of other hosts, which are no clients.
-    pub(crate) fn take_for_cancels(&mut self, addresses: &[SocketAddr]) -> Vec<TcpListener> {
+    /// Those at addresses where nobody comes who is a client.
+    pub(crate) fn take_apart(&mut self, addresses: &[SocketAddr]) -> Vec<TcpListener> {
         let sockets = addresses.iter().filter_map(|it| self.tcp.remove(it));
         sockets.flatten().collect()
     }
@@ -166,8 +166,8 @@ mod tests {
         let mut passed = tcp(2);
         let address = *passed.tcp.keys().next().unwrap();
         let other = SocketAddr::from(([127, 0, 0, 9], 1));
-        assert!(passed.take_for_cancels(&[other]).is_empty());
-        assert_eq!(passed.take_for_cancels(&[other, address]).len(), 2);
+        assert!(passed.take_apart(&[other]).is_empty());
+        assert_eq!(passed.take_apart(&[other, address]).len(), 2);
         assert!(!passed.has_tcp());
     }
 

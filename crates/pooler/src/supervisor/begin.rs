@@ -16,6 +16,7 @@ use pgskein_pool::runtime::Orders;
 use pgskein_pool::welcomes::Welcomes;
 
 use super::hang::Hangs;
+use super::http::Http;
 use super::reload::Reloads;
 use super::service::Service;
 use super::signals::Signals;
@@ -80,6 +81,7 @@ impl Supervisor {
             pidfile: foundation.pidfile,
             unix: foundation.unix,
             cancel_listeners: foundation.cancel_listeners,
+            http: Http::new(foundation.http, now),
             places: places
                 .map(|(slot, listeners)| (slot, Place::new(listeners, generation, now)))
                 .collect(),
@@ -135,6 +137,7 @@ impl Supervisor {
             reporting: BTreeMap::new(),
             hangs: Hangs::new(now),
             orders: Orders::default(),
+            http: None,
             drain: None,
             drains: DrainBook::default(),
             moves: super::moves::new_book(),

@@ -116,6 +116,7 @@ impl Supervisor {
             scoreboard_version: Scoreboard::VERSION,
             pidfile: self.pidfile.as_ref().map(|file| file.path().to_owned()),
             unix,
+            http: self.http.as_ref().map(super::Http::legacy),
             statement_key: self.statement_key.0,
             cancel_listeners: self
                 .cancel_listeners

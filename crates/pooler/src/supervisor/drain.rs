@@ -204,12 +204,14 @@ impl Supervisor {
 
     /// Ends every worker, and then the group, without waiting for a client.
     pub(crate) fn end_at_once(&mut self) {
+        self.scoreboard.begin_to_end();
         self.start_nobody();
         self.tell_all(&ToWorker::Exit);
         self.kill_at = Some(self.now + LAST_WORDS);
     }
 
     fn begin_to_end(&mut self, order: &DrainOrder) {
+        self.scoreboard.begin_to_end();
         self.resume_for_drain();
         log::info!(
             "draining: clients={} workers={} timeout={} kill_timeout={}",

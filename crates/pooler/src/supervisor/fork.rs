@@ -148,7 +148,7 @@ impl Supervisor {
 /// The life of a worker process, from its first act on.
 fn be_worker(setup: Setup, title: Option<&Title>) -> i32 {
     let slot = setup.slot;
-    if let Err(error) = forget_the_supervisor(&setup) {
+    if let Err(error) = forget_the_supervisor(needed(&setup)) {
         log::error!("cannot become worker {slot}: {error}");
         return 1;
     }
@@ -173,8 +173,8 @@ fn be_worker(setup: Setup, title: Option<&Title>) -> i32 {
 /// Gives up what only the supervisor may have: its descriptors first, since a
 /// copy of its ends of links would hide its death, then its signals and its
 /// right to bind low ports.
-fn forget_the_supervisor(setup: &Setup) -> io::Result<()> {
-    descriptors::close_all_but(needed(setup))?;
+pub(super) fn forget_the_supervisor(needed: Vec<RawFd>) -> io::Result<()> {
+    descriptors::close_all_but(needed)?;
     process::ignore(signals::ignored_by_workers())?;
     SigSet::empty().thread_set_mask()?;
     capabilities::keep(false)?;

@@ -107,6 +107,9 @@ impl Supervisor {
         if let Some(service) = &mut supervisor.service {
             service.go_on();
         }
+        if let Some(http) = &common.http {
+            supervisor.take_http(http, &mut inherited);
+        }
         supervisor.take_places(&legacy, &mut inherited, back);
         supervisor.take_workers(&legacy, &mut inherited);
         for peer in &legacy.peers {

@@ -31,7 +31,7 @@ impl Supervisor {
         let mut workers = self.workers.iter();
         let Some(token) = workers.find_map(|(token, worker)| (worker.pid == pid).then_some(*token))
         else {
-            if !self.on_check_ended(pid, in_order, how) {
+            if !self.on_http_death(pid, how) && !self.on_check_ended(pid, in_order, how) {
                 self.hangs.on_other_death(pid);
             }
             return;

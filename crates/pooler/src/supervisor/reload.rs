@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use mio::Token;
-use pgskein_config::{Config, Finding, Sources};
+use pgskein_config::{Config, Finding, Settings, Sources};
 use pgskein_pool::control::{Asked, ToWorker};
 use pgskein_pool::legacy::AskerId;
 use pgskein_protocol::key::Slot;
@@ -294,6 +294,9 @@ impl Supervisor {
         self.config_version = version;
         logging::apply(&self.config.settings);
         self.tell_all(&ToWorker::Commit { version });
+        if logs_elsewhere(&old.settings, &self.config.settings) {
+            self.renew_http();
+        }
         self.config_changed(Some(&old));
         log::info!("config version {version} is in effect");
         let patience = self.config.settings.console_timeout;
@@ -347,6 +350,16 @@ impl Reload {
 }
 
 /// Findings as lines of a notice.
+/// Whether the log is to go somewhere else, or to be longer or shorter.
+fn logs_elsewhere(old: &Settings, new: &Settings) -> bool {
+    let of = |settings: &Settings| {
+        let syslog = [&settings.syslog_ident, &settings.syslog_facility].map(String::clone);
+        let file = settings.logfile.clone();
+        (file, settings.syslog, syslog, settings.verbose)
+    };
+    of(old) != of(new)
+}
+
 pub(crate) fn lines(findings: &[Finding]) -> String {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     lines.join("\n")

@@ -73,6 +73,7 @@ impl Supervisor {
                     log::info!("got SIGHUP, re-reading config");
                     logging::reopen();
                     self.tell_all(&ToWorker::ReopenLog);
+                    self.renew_http();
                     self.ask(Asker::Signal, Asked::Reload);
                 }
                 Signal::SIGTERM => self.end_by(signal, DrainKind::WaitForClients),

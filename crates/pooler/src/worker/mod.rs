@@ -64,7 +64,7 @@ mod welcome;
 
 pub(crate) use cancel_only::MOST_FOR_CANCELS;
 pub(crate) use drain::unix_milliseconds;
-pub(crate) use run::run;
+pub(crate) use run::{monotonic_milliseconds, run};
 pub(crate) use tables::{drain_row, state_rows};
 
 use std::collections::{HashMap, HashSet};

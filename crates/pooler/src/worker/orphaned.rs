@@ -129,6 +129,8 @@ impl Worker {
                 board.take_place(cell, u32::MAX);
             }
         }
+        // Whoever looks at the old one does not find this worker there any more.
+        self.cell.set_state(WorkerState::Dead);
         self.scoreboard = board;
         self.cell = cell;
         self.count_servers();

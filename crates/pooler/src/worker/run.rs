@@ -287,7 +287,7 @@ impl Worker {
 /// The clock that all processes of the host share, in milliseconds.
 ///
 /// Source: clock_gettime(2), `CLOCK_MONOTONIC`.
-pub(super) fn monotonic_milliseconds() -> io::Result<u64> {
+pub(crate) fn monotonic_milliseconds() -> io::Result<u64> {
     let time = Duration::from(nix::time::clock_gettime(
         nix::time::ClockId::CLOCK_MONOTONIC,
     )?);

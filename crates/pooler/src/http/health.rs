@@ -25,7 +25,7 @@ pub(crate) struct Health {
     ending: bool,
     /// Since when the supervisor has not turned; `None` if there is none.
     supervisor: Option<Duration>,
-    /// Workers that were not buried.
+    /// Workers that are there.
     living: usize,
     /// Workers that accept clients and turn.
     ready: usize,
@@ -34,18 +34,24 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Looks at the scoreboard; `orphaned` when its supervisor is gone, which
-    /// would bury workers that have died. `now` is the clock of all processes,
-    /// in milliseconds.
+    /// Looks at the scoreboard; `orphaned` when its supervisor is gone. `now` is
+    /// the clock of all processes, in milliseconds.
     pub(crate) fn look(board: &Scoreboard, orphaned: bool, now: u64) -> Self {
+        // The supervisor may not have buried it yet, or may be gone itself.
+        let lives = |pid: u32| i32::try_from(pid).is_ok_and(|pid| is_pgskein(Pid::from_raw(pid)));
+        Self::look_with(board, orphaned, now, lives)
+    }
+
+    fn look_with(
+        board: &Scoreboard,
+        orphaned: bool,
+        now: u64,
+        lives: impl Fn(u32) -> bool,
+    ) -> Self {
         let group = board.group();
         let silent = |since: u64| Duration::from_millis(now.saturating_sub(since));
-        let there = |pid: u32| i32::try_from(pid).is_ok_and(|pid| is_pgskein(Pid::from_raw(pid)));
         let (mut living, mut ready, mut turning) = (0, 0, 0);
-        for worker in board.living() {
-            if orphaned && !there(worker.pid) {
-                continue;
-            }
+        for worker in board.living().filter(|worker| lives(worker.pid)) {
             living += 1;
             // One that is just ready has not swept yet.
             let turns = worker.swept == 0 || silent(worker.swept) < STILL;
@@ -190,22 +196,23 @@ mod tests {
             (3, WorkerState::Draining, 9_000),
             (4, WorkerState::Starting, 0),
             (5, WorkerState::Ready, 0),
+            (6, WorkerState::Ready, 9_000),
         ] {
             let slot = pgskein_protocol::key::Slot::new(number).unwrap();
             let cell = board.cell(slot, 1).unwrap();
             cell.claim(slot, 1);
             cell.set_state(state);
             cell.set_swept(swept);
+            cell.set_pid(number.into());
         }
-        let health = Health::look(&board, false, 10_000);
-        assert_eq!((health.ready, health.turning), (2, 3));
+        let look = |orphaned| Health::look_with(&board, orphaned, 10_000, |pid| pid < 6);
+        let health = look(false);
+        assert_eq!((health.ready, health.turning, health.living), (2, 3, 5));
         assert_eq!(health.supervisor, None);
         board.beat(GroupState::Serving, 9_500);
-        let health = Health::look(&board, false, 10_000);
-        assert_eq!(health.supervisor, Some(Duration::from_millis(500)));
-        // Their numbers are those of no process.
-        let health = Health::look(&board, true, 10_000);
-        assert_eq!((health.ready, health.supervisor), (0, None));
-        assert!(!health.is_anybody_there());
+        assert_eq!(look(false).supervisor, Some(Duration::from_millis(500)));
+        assert_eq!(look(true).supervisor, None);
+        let nobody = Health::look_with(&board, true, 10_000, |_| false);
+        assert_eq!((nobody.ready, nobody.is_anybody_there()), (0, false));
     }
 }

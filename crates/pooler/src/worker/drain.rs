@@ -81,7 +81,6 @@ impl Worker {
             timeout: timeout.unwrap_or(settings.drain_timeout),
             kill_timeout: settings.drain_kill_timeout,
         };
-        self.scoreboard.begin_to_end();
         let mut paths = vec![supervisor_socket_path(&self.runtime_dir)];
         let siblings = (kind != DrainKind::Immediate).then(|| self.scoreboard.cells());
         for cell in siblings.into_iter().flatten() {

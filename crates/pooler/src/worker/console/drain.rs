@@ -57,6 +57,8 @@ impl Worker {
             }
             None => self.log_order(id, words),
         }
+        // Whoever is answered can be sure that nobody is told otherwise any more.
+        self.scoreboard.begin_to_end();
         let answered = match kind {
             // Its answer is the end of the connection.
             DrainKind::Immediate => Ok(()),

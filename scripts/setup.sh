@@ -30,6 +30,8 @@ main() {
         # What Debian splits off from Python, to install further packages with.
         system_python_has ensurepip || missing+=(python3-venv)
         have_pgbouncer || missing+=(pgbouncer)
+        have curl || missing+=(curl)
+        have_haproxy || missing+=(haproxy)
         have node || missing+=(nodejs)
         have npm || missing+=(npm)
         # It checks the unit, and needs no running systemd for that.
@@ -72,6 +74,10 @@ have_postgresql() {
 
 have_pgbouncer() {
     have pgbouncer || [[ -x /usr/sbin/pgbouncer ]]
+}
+
+have_haproxy() {
+    have haproxy || [[ -x /usr/sbin/haproxy ]]
 }
 
 has_library() {

@@ -163,6 +163,11 @@ fn servers_are_spread_over_the_hosts_or_stay_at_one() {
     // It fails, and another is stayed at, also when it is back.
     servers[0].crash();
     drop(clients);
+    let lost = format!("|127.0.0.1|{}|", servers[0].port());
+    wait_for("the servers to be lost", PATIENCE, || {
+        let servers = pooler.console("SHOW SERVERS");
+        !servers.iter().any(|row| row.contains(&lost))
+    });
     let clients = busy("stay");
     assert_eq!(servers[1].connections(), 2 + 4);
     servers[0].start_again();

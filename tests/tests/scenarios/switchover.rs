@@ -93,3 +93,16 @@ fn server_that_is_no_standby_any_more_is_left() {
         assert!(said.contains(&why), "{said}");
     }
 }
+
+#[test]
+fn clients_to_come_are_told_that_a_standby_was_promoted() {
+    let (_primary, standby, _) = group("any");
+    let pooler = Pooler::start(&standby, "workers = 1\npool_mode = transaction");
+    let client = pooler.connect();
+    assert_eq!(client.parameter("in_hot_standby").as_deref(), Some("on"));
+    standby.promote();
+    client.query("select 1").unwrap();
+    client.wait_parameter("in_hot_standby", "off");
+    let later = pooler.connect();
+    assert_eq!(later.parameter("in_hot_standby").as_deref(), Some("off"));
+}

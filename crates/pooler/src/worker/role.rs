@@ -116,7 +116,8 @@ impl Worker {
         };
         self.places.note_role(&server.target, role);
         let Fit::Unfit(misfit) = role.fit(wanted) else {
-            return;
+            let value: &[u8] = if standby { b"on" } else { b"off" };
+            return self.correct_welcome(server.pool, IN_HOT_STANDBY, value);
         };
         if !server.is_working() || !matches!(server.retire, None | Some(Retire::Paused)) {
             return;

@@ -36,6 +36,29 @@ impl Worker {
         }
     }
 
+    /// A server of a pool reports another value of a parameter that is not
+    /// followed: who logs in from now on is to know.
+    #[cold]
+    pub(super) fn correct_welcome(&mut self, id: PoolId, name: &[u8], value: &[u8]) {
+        let pool = self.pools.get(id);
+        let Some(welcome) = pool.and_then(|pool| pool.welcome.as_ref()) else {
+            return;
+        };
+        let (mut fixed, mut rest) = (Vec::new(), welcome.fixed.as_slice());
+        while let Ok(Some((frame, behind))) = Frame::split(rest, u32::MAX) {
+            rest = behind;
+            match messages::parameter_status(frame.body) {
+                Some((known, _)) if known == name => {
+                    write::parameter_status(&mut fixed, name, value);
+                }
+                Some((known, value)) => write::parameter_status(&mut fixed, known, value),
+                None => {}
+            }
+        }
+        let parameters = welcome.parameters;
+        self.keep_welcome(id, fixed, parameters);
+    }
+
     /// Asks what other workers know, unless that was done.
     pub(super) fn ask_for_welcome(&mut self, id: PoolId) {
         if self.control.is_none() {

@@ -1,11 +1,13 @@
 //! Checks of values that only make sense in a range or together.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::choices::AuthType;
 use crate::config::Config;
 use crate::finding::{Finding, Place};
+use crate::peer_id::PeerId;
 use crate::reported::is_read_only_parameter;
 
 /// What is wrong with `config`, and what is worth a warning.
@@ -22,6 +24,7 @@ pub(crate) fn check(config: &Config, main: &Path) -> (Vec<Finding>, Vec<Finding>
     check.passwords();
     check.drain();
     check.parameters();
+    check.peers();
     (check.findings, check.warnings)
 }
 
@@ -130,6 +133,38 @@ impl Check<'_> {
         }
     }
 
+    fn peers(&mut self) {
+        let config = self.config;
+        if config.peer_id.is_none() {
+            if !config.peers.is_empty() {
+                self.warn("peer_id", "is not set: [peers] has no effect");
+            }
+            return;
+        }
+        if config.settings.peer_id == PeerId::Hostname
+            && !config.peers.is_empty()
+            && let Some(own) = config.peer_id.filter(|own| !config.peers.contains_key(own))
+        {
+            let problem =
+                format!("{own} is not in [peers]: hosts with the same file lack this one");
+            self.warn("peer_id", problem);
+        }
+        let mut places = BTreeMap::new();
+        for peer in config.peers.values() {
+            if let Some(other) = places.insert((&peer.host, peer.port), peer.id) {
+                let problem = format!("peers {other} and {} have the same host and port", peer.id);
+                self.warn("peer_id", problem);
+            }
+        }
+        let long = config.settings.cancel_key_length.is_some_and(|n| n > 4);
+        if let Some(peer) = config.other_peers().find(|peer| !peer.takes_long_keys())
+            && long
+        {
+            let problem = format!("peer {} may drop keys longer than 4 bytes", peer.id);
+            self.warn("cancel_key_length", problem);
+        }
+    }
+
     fn wrong(&mut self, setting: &str, problem: impl Into<String>) {
         let finding = self.place(setting).finding(setting, problem);
         self.findings.push(finding);
@@ -167,6 +202,8 @@ const FACILITIES: [&str; 12] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::choices::PeerKind;
+    use crate::entries::Peer;
 
     fn config() -> Config {
         let mut config = Config::default();
@@ -280,5 +317,58 @@ mod tests {
         config.settings.drain_timeout = Duration::from_secs(10);
         config.settings.drain_kill_timeout = Duration::from_secs(5);
         assert_eq!(texts(&config).1.len(), 1);
+    }
+
+    fn peer(id: u16, host: &str, kind: PeerKind) -> (u16, Peer) {
+        let peer = Peer {
+            id,
+            host: host.to_owned(),
+            port: 6432,
+            pool_size: None,
+            kind,
+        };
+        (id, peer)
+    }
+
+    #[test]
+    fn warns_of_peers_that_cannot_work() {
+        let mut config = config();
+        let peers = [
+            peer(2, "b", PeerKind::Unknown),
+            peer(3, "b", PeerKind::Pgskein),
+        ];
+        config.peers = peers.into();
+        assert_eq!(
+            texts(&config).1,
+            ["a.ini: peer_id: is not set: [peers] has no effect"]
+        );
+        config.settings.peer_id = PeerId::Hostname;
+        config.peer_id = Some(1);
+        config.settings.cancel_key_length = Some(8);
+        assert_eq!(
+            texts(&config).1,
+            [
+                "a.ini: peer_id: 1 is not in [peers]: hosts with the same file lack this one",
+                "a.ini: peer_id: peers 2 and 3 have the same host and port",
+                "a.ini: cancel_key_length: peer 2 may drop keys longer than 4 bytes",
+            ]
+        );
+    }
+
+    #[test]
+    fn shortens_keys_while_a_peer_may_not_take_long_ones() {
+        let mut config = config();
+        config.peers = [
+            peer(1, "a", PeerKind::Unknown),
+            peer(2, "b", PeerKind::Pgskein),
+        ]
+        .into();
+        assert_eq!(config.cancel_key_length(), 32, "no peers without an id");
+        config.peer_id = Some(1);
+        assert_eq!(config.cancel_key_length(), 32, "of pgskein's");
+        config.peer_id = Some(2);
+        assert_eq!(config.cancel_key_length(), 4, "of unknown ones");
+        config.settings.cancel_key_length = Some(16);
+        assert_eq!(config.cancel_key_length(), 16, "as it was set");
     }
 }

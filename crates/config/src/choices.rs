@@ -166,6 +166,16 @@ choices! {
         PreferStandby = "prefer-standby",
     }
 
+    /// The program that runs on another host of the group.
+    PeerKind {
+        /// Nobody has said; it may be PgBouncer.
+        Unknown = "unknown",
+        /// pgskein, which takes cancel keys of any length.
+        Pgskein = "pgskein",
+        /// PgBouncer, which takes those of 4 bytes only.
+        PgBouncer = "pgbouncer",
+    }
+
     /// What becomes of a server connection whose session state was changed.
     SessionState {
         /// What was changed is undone before the next client gets it.

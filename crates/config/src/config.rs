@@ -21,7 +21,9 @@ pub struct Config {
     pub wildcard: Option<Database>,
     /// The entries of `[users]` by their names.
     pub users: BTreeMap<String, User>,
-    /// The entries of `[peers]` by their ids.
+    /// The number of this host among its peers, if it has one.
+    pub peer_id: Option<u16>,
+    /// The entries of `[peers]` by their ids, that of this host among them.
     pub peers: BTreeMap<u16, Peer>,
     /// The users of `auth_file` with the texts of their secrets.
     pub auth: BTreeMap<String, String>,
@@ -112,6 +114,22 @@ impl Config {
             name.clone_into(&mut database.dbname);
         }
         Some(Cow::Owned(database))
+    }
+
+    /// The other hosts of the group; none as long as this one has no `peer_id`.
+    pub fn other_peers(&self) -> impl Iterator<Item = &Peer> {
+        let own = self.peer_id;
+        let others = self.peers.values();
+        others.filter(move |peer| own.is_some_and(|own| own != peer.id))
+    }
+
+    /// Bytes in the secrets of cancel keys for clients of protocol 3.2.
+    pub fn cancel_key_length(&self) -> usize {
+        match self.settings.cancel_key_length {
+            Some(length) => length as usize,
+            None if self.other_peers().all(|peer| peer.takes_long_keys()) => LONGEST_SECRET,
+            None => SHORTEST_SECRET,
+        }
     }
 
     /// The settings of the pool of `database`, an entry's name, and `user`.
@@ -231,6 +249,10 @@ pub fn is_reserved(name: &str) -> bool {
 fn first<T>(user: Option<T>, database: Option<T>, global: T) -> T {
     user.or(database).unwrap_or(global)
 }
+
+/// The longest and the shortest secret of a cancel key that is issued, in bytes.
+const LONGEST_SECRET: usize = 32;
+const SHORTEST_SECRET: usize = 4;
 
 /// Names of databases that are the console's.
 pub(crate) const RESERVED: [&str; 2] = ["pgskein", "pgbouncer"];

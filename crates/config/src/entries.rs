@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::choices::{LoadBalanceHosts, PoolMode, SessionState, TargetSessionAttrs};
+use crate::choices::{LoadBalanceHosts, PeerKind, PoolMode, SessionState, TargetSessionAttrs};
 
 /// An entry of `[databases]`: where clients of this name are connected to.
 ///
@@ -181,4 +181,13 @@ pub struct Peer {
     pub port: u16,
     /// Cancel requests that may be on their way to it at once.
     pub pool_size: Option<u32>,
+    /// What program runs there.
+    pub kind: PeerKind,
+}
+
+impl Peer {
+    /// Whether it takes cancel keys with more than 4 bytes in their secrets.
+    pub fn takes_long_keys(&self) -> bool {
+        self.kind == PeerKind::Pgskein
+    }
 }

@@ -149,11 +149,15 @@ pub(crate) const USER: &[Key] = &[
 pub(crate) const PEER: &[Key] = &[
     key(
         "host",
-        "Name, address, or folder of the unix socket of the other host.",
+        "Name, address, or folder of the unix socket of the other host. `%d` in it becomes the id less 1.",
     ),
     key("port", "Its port; by default 6432."),
     key(
         "pool_size",
-        "Cancel requests that may be on their way to it at once; by default `default_pool_size`.",
+        "Cancel requests that the whole group may have on their way to it at once; by default `default_pool_size`.",
+    ),
+    key(
+        "kind",
+        "`pgskein` or `pgbouncer`; PgBouncer, which it might be by default, drops requests with keys of more than 4 bytes.",
     ),
 ];

@@ -18,6 +18,8 @@ mod keys;
 mod kind;
 mod load;
 mod parse_entry;
+mod parse_peer;
+mod peer_id;
 mod reference;
 mod reload;
 mod reported;
@@ -28,13 +30,14 @@ mod userlist;
 
 pub use addresses::{ListenAddress, Network};
 pub use choices::{
-    AuthType, DrainListen, DrainNotify, LoadBalanceHosts, PoolMode, ServerProtocol, SessionState,
-    SslMode, TargetSessionAttrs,
+    AuthType, DrainListen, DrainNotify, LoadBalanceHosts, PeerKind, PoolMode, ServerProtocol,
+    SessionState, SslMode, TargetSessionAttrs,
 };
 pub use config::{ClientLimits, Config, PoolSettings, is_reserved};
 pub use entries::{Database, Peer, User};
 pub use finding::{Finding, Place};
 pub use kind::Kind;
+pub use peer_id::PeerId;
 pub use reference::{reference_markdown, sample_ini};
 pub use reported::is_read_only_parameter;
 pub use settings::{SettingInfo, Status, When};

@@ -9,12 +9,13 @@ use crate::finding::Place;
 use crate::finding::{Finding, unknown};
 use crate::ini::{Entry, Fetch, Section, scan};
 use crate::parse_entry::{self, WILDCARD};
+use crate::parse_peer;
 use crate::settings::{SetError, SettingInfo, Status, When};
 use crate::table::table;
 use crate::userlist;
 
 /// Reads the configuration whose main file is `main`, where these settings have
-/// other values.
+/// other values, on a host of this name.
 ///
 /// # Errors
 ///
@@ -22,13 +23,14 @@ use crate::userlist;
 pub(crate) fn load(
     main: &Path,
     overrides: &BTreeMap<String, String>,
+    host_name: &str,
     fetch: &mut Fetch<'_>,
 ) -> Result<Config, Vec<Finding>> {
     let (entries, findings) = scan(main, fetch);
     let mut load = Load {
         config: Config::default(),
         findings,
-        peers_seen: false,
+        peer_places: BTreeMap::new(),
     };
     for entry in &entries {
         load.entry(entry);
@@ -37,6 +39,7 @@ pub(crate) fn load(
         load.overridden(name, value);
     }
     load.auth_file(fetch);
+    load.peer_id(host_name);
     if load.findings.is_empty() {
         let (findings, warnings) = check::check(&load.config, main);
         load.findings = findings;
@@ -53,8 +56,8 @@ pub(crate) fn load(
 struct Load {
     config: Config,
     findings: Vec<Finding>,
-    /// Whether the first line of `[peers]` was complained about.
-    peers_seen: bool,
+    /// Where each peer was given.
+    peer_places: BTreeMap<u16, Place>,
 }
 
 impl Load {
@@ -142,17 +145,30 @@ impl Load {
         Ok(())
     }
 
+    /// Takes over a peer, or a range of them; the last line about one counts.
     fn peer(&mut self, entry: &Entry) -> Result<(), Vec<Finding>> {
-        let mut findings = Vec::new();
-        if !self.peers_seen {
-            findings.push(entry.place.finding("", "peers are not supported yet"));
-            self.peers_seen = true;
+        for peer in parse_peer::peers(entry)? {
+            let place = entry.place.clone();
+            if let Some(before) = self.peer_places.insert(peer.id, place) {
+                let problem = format!("peer {} is given at {before} too, this counts", peer.id);
+                let warning = entry.place.finding(&entry.name, problem);
+                self.config.warnings.push(warning);
+            }
+            self.config.peers.insert(peer.id, peer);
         }
-        match parse_entry::peer(entry) {
-            Ok(peer) => drop(self.config.peers.insert(peer.id, peer)),
-            Err(more) => findings.extend(more),
+        Ok(())
+    }
+
+    /// Finds out which peer this host is.
+    fn peer_id(&mut self, host_name: &str) {
+        match self.config.settings.peer_id.resolve(host_name) {
+            Ok(id) => self.config.peer_id = id,
+            Err(problem) => {
+                let place = self.config.places.get("peer_id").cloned();
+                let finding = place.unwrap_or_default().finding("peer_id", problem);
+                self.findings.push(finding);
+            }
         }
-        Err(findings)
     }
 
     fn auth_file(&mut self, fetch: &mut Fetch<'_>) {
@@ -192,7 +208,7 @@ mod tests {
             Some("broken.txt") => Ok("\nalice\n".to_owned()),
             _ => Err("no such file".to_owned()),
         };
-        load(Path::new("a.ini"), &BTreeMap::new(), &mut fetch)
+        load(Path::new("a.ini"), &BTreeMap::new(), "pooler-1", &mut fetch)
             .map_err(|findings| findings.iter().map(Finding::to_string).collect())
     }
 
@@ -260,7 +276,6 @@ mod tests {
                 "a.ini:2: conffile: not supported yet",
                 "a.ini:3: auth_type: hba is not supported yet",
                 "a.ini:4: server_tls_sslmode: require is not supported yet",
-                "a.ini:5: peer_id: not supported yet",
                 "a.ini:6: client_tls_sslmode: not supported yet",
             ]
         );
@@ -280,14 +295,34 @@ mod tests {
     }
 
     #[test]
-    fn complains_once_about_peers_and_still_reads_them() {
+    fn numbers_this_host_by_its_name() {
+        let text = "[pgskein]\nauth_type=any\npeer_id = hostname\n[peers]\n1-3 = host=pooler-%d\n";
+        let config = load_text(text).unwrap();
+        assert_eq!(config.peer_id, Some(2));
+        let others: Vec<_> = config.other_peers().map(|p| p.host.as_str()).collect();
+        assert_eq!(others, ["pooler-0", "pooler-2"]);
+    }
+
+    #[test]
+    fn names_every_bad_line_of_the_peers() {
         assert_eq!(
-            problems("[peers]\n1 = host=a\n2 = port=x\n"),
+            problems("[peers]\n1 = host=a\n2 = port=x\n0 = host=a\n3 = host=c kond=x\n"),
             [
-                "a.ini:2: peers are not supported yet",
                 "a.ini:3: 2: port: bad value \"x\", expected a port from 1 to 65535",
+                "a.ini:4: 0: expected the id of a peer, 1 to 16383, or two with a dash between them",
+                "a.ini:5: 3: kond: unknown key, did you mean kind?",
             ]
         );
+    }
+
+    #[test]
+    fn warns_of_peers_that_are_given_twice() {
+        let text = "[pgskein]\nauth_type=any\npeer_id=9\n[peers]\n1-2 = host=a-%d\n2 = host=b\n";
+        assert_eq!(
+            warnings(text),
+            ["a.ini:6: 2: peer 2 is given at a.ini:5 too, this counts"]
+        );
+        assert_eq!(load_text(text).unwrap().peers[&2].host, "b");
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! An entry of `[databases]`, `[users]` or `[peers]`, from its text.
+//! An entry of `[databases]` or `[users]`, from its text.
 
 use std::time::Duration;
 
 use crate::choices::{LoadBalanceHosts, PoolMode, SessionState, TargetSessionAttrs};
 use crate::config::RESERVED;
 use crate::conninfo;
-use crate::entries::{Database, Peer, User};
+use crate::entries::{Database, User};
 use crate::finding::{Finding, unknown};
 use crate::ini::Entry;
 use crate::keys::{self, Built, Key};
-use crate::kind::{Count, Kind, Names, Port, Ports, Seconds};
+use crate::kind::{Count, Kind, Names, Ports, Seconds};
 
 /// Reads an entry of `[databases]`.
 pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
@@ -98,39 +98,11 @@ pub(crate) fn user(entry: &Entry) -> Result<User, Vec<Finding>> {
     Ok(user)
 }
 
-/// Reads an entry of `[peers]`.
-pub(crate) fn peer(entry: &Entry) -> Result<Peer, Vec<Finding>> {
-    let id = Port::parse(&entry.name).filter(|id| *id <= HIGHEST_PEER);
-    let Some(id) = id else {
-        let problem = format!("the id of a peer is a number from 1 to {HIGHEST_PEER}");
-        return Err(vec![entry.place.finding(&entry.name, problem)]);
-    };
-    let mut peer = Peer {
-        id,
-        host: String::new(),
-        port: 6432,
-        pool_size: None,
-    };
-    each_key(entry, keys::PEER, |key, value| {
-        match key {
-            "host" => value.clone_into(&mut peer.host),
-            "port" => peer.port = read::<Port>(value)?,
-            "pool_size" => peer.pool_size = count(value)?,
-            _ => {}
-        }
-        Ok(())
-    })?;
-    if peer.host.is_empty() {
-        return Err(vec![entry.place.finding(&entry.name, "has no host")]);
-    }
-    Ok(peer)
-}
-
 /// What a value has to be that it is not.
-struct Expected(&'static str);
+pub(crate) struct Expected(&'static str);
 
 /// Splits the entry into its keys and calls `set` with each that may be used.
-fn each_key(
+pub(crate) fn each_key(
     entry: &Entry,
     known: &[Key],
     mut set: impl FnMut(&str, &str) -> Result<(), Expected>,
@@ -160,12 +132,12 @@ fn each_key(
     }
 }
 
-fn read<K: Kind>(text: &str) -> Result<K::Value, Expected> {
+pub(crate) fn read<K: Kind>(text: &str) -> Result<K::Value, Expected> {
     K::parse(text).ok_or(Expected(K::EXPECTED))
 }
 
 /// Reads a count, where -1 means the general setting.
-fn count(text: &str) -> Result<Option<u32>, Expected> {
+pub(crate) fn count(text: &str) -> Result<Option<u32>, Expected> {
     if text == "-1" {
         return Ok(None);
     }
@@ -174,9 +146,6 @@ fn count(text: &str) -> Result<Option<u32>, Expected> {
 
 /// Name of the entry that serves all names without an entry of their own.
 pub(crate) const WILDCARD: &str = "*";
-
-/// The highest id that fits into the two bytes of a cancel key with its mark.
-const HIGHEST_PEER: u16 = 16383;
 
 #[cfg(test)]
 mod tests {
@@ -309,21 +278,5 @@ mod tests {
             client_idle_timeout: seconds(7.5),
         };
         assert_eq!(user(&entry("bob", text)), Ok(expected));
-    }
-
-    #[test]
-    fn rejects_peers_without_a_host_or_a_valid_id() {
-        let expected = Peer {
-            id: 2,
-            host: "b".to_owned(),
-            port: 6432,
-            pool_size: Some(5),
-        };
-        assert_eq!(peer(&entry("2", "host=b pool_size=5")), Ok(expected));
-        assert_eq!(
-            problems(peer(&entry("2", "port=1"))),
-            ["a.ini:2: 2: has no host"]
-        );
-        assert_eq!(problems(peer(&entry("16384", "host=b"))).len(), 1);
     }
 }

@@ -143,6 +143,11 @@ const SAMPLE_HEAD: &str = "\
 
 ;alice = pool_mode=transaction max_user_connections=10
 
+[peers]
+
+;; peer_id of another host = key=value ...; %d is the id less 1.
+;1-3 = host=pgskein-%d.pgskein port=6432 kind=pgskein
+
 [pgskein]
 ";
 
@@ -184,7 +189,11 @@ quotes, which are doubled inside of them.",
         "peers",
         "\
 Each line is `id = key=value …`: the `peer_id` of another host, 1 to 16383, and
-where cancel requests for it are sent. Not built yet.",
+where cancel requests are sent that are meant for it: its `peer_listen` if it has
+one, or any port of its clients. `1-8 = host=pgskein-%d.pgskein` stands for the
+eight hosts `pgskein-0.pgskein` to `pgskein-7.pgskein`, so that the pods of a
+StatefulSet, with `peer_id = hostname`, all have the same file. The line of this
+host itself is ignored. Nothing here has an effect without `peer_id`.",
         keys::PEER,
     ),
 ];
@@ -202,7 +211,7 @@ mod tests {
             Some("a.ini") => Ok(text.to_owned()),
             _ => Err("no such file".to_owned()),
         };
-        let findings = Sources::gather(Path::new("a.ini"), read).err();
+        let findings = Sources::gather(Path::new("a.ini"), "pooler-1", read).err();
         let findings = findings.unwrap_or_default();
         findings.iter().map(ToString::to_string).collect()
     }

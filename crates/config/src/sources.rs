@@ -20,11 +20,14 @@ pub struct Sources {
     files: BTreeMap<PathBuf, String>,
     /// Settings that have another value than the files say.
     overrides: BTreeMap<String, String>,
+    /// The name of this host.
+    host_name: String,
 }
 
 impl Sources {
     /// Reads `main` and every file that it names, by `read`, which returns the
-    /// text of a file or the reason why it cannot be read.
+    /// text of a file or the reason why it cannot be read. `host_name` is the
+    /// name of this host.
     ///
     /// # Errors
     ///
@@ -32,11 +35,12 @@ impl Sources {
     /// order of files and lines.
     pub fn gather(
         main: &Path,
+        host_name: &str,
         read: &mut dyn FnMut(&Path) -> Result<String, String>,
     ) -> Result<(Self, Config), Vec<Finding>> {
         let mut files = BTreeMap::new();
         let overrides = BTreeMap::new();
-        let config = load(main, &overrides, &mut |path| {
+        let config = load(main, &overrides, host_name, &mut |path| {
             // A file that is named twice is the same both times.
             if let Some(text) = files.get(path) {
                 return Ok(String::clone(text));
@@ -49,6 +53,7 @@ impl Sources {
             main: main.to_owned(),
             files,
             overrides,
+            host_name: host_name.to_owned(),
         };
         Ok((sources, config))
     }
@@ -88,7 +93,7 @@ impl Sources {
     /// Every finding that keeps the configuration from being used, in the
     /// order of files and lines.
     pub fn config(&self) -> Result<Config, Vec<Finding>> {
-        load(&self.main, &self.overrides, &mut |path| {
+        load(&self.main, &self.overrides, &self.host_name, &mut |path| {
             let text = self.files.get(path).cloned();
             text.ok_or_else(|| "it is not among the sources".to_owned())
         })
@@ -103,8 +108,8 @@ impl Sources {
     ///
     /// A byte for the version is followed by texts, each with its length in
     /// eight bytes before it: the name of the main file, from version 2 on name
-    /// and value of every override behind their number in eight bytes, then
-    /// name and content of every file.
+    /// and value of every override behind their number in eight bytes, from
+    /// version 3 on the name of this host, then name and content of every file.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put(self.main.as_os_str().as_bytes(), &mut out);
@@ -113,6 +118,7 @@ impl Sources {
             put(name.as_bytes(), &mut out);
             put(value.as_bytes(), &mut out);
         }
+        put(self.host_name.as_bytes(), &mut out);
         for (path, text) in &self.files {
             put(path.as_os_str().as_bytes(), &mut out);
             put(text.as_bytes(), &mut out);
@@ -135,6 +141,11 @@ impl Sources {
                 overrides.insert(name, text(take(&mut rest)?)?);
             }
         }
+        let host_name = if *version > 2 {
+            text(take(&mut rest)?)?
+        } else {
+            String::new()
+        };
         let mut files = BTreeMap::new();
         while !rest.is_empty() {
             let name = path(take(&mut rest)?);
@@ -144,6 +155,7 @@ impl Sources {
             main,
             files,
             overrides,
+            host_name,
         })
     }
 }
@@ -182,13 +194,15 @@ fn path(bytes: &[u8]) -> PathBuf {
 }
 
 /// Version of the encoding.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const HOST: &str = "pooler-1";
 
     fn read(path: &Path) -> Result<String, String> {
         match path.to_str() {
@@ -201,7 +215,7 @@ mod tests {
 
     #[test]
     fn makes_the_same_configuration_in_another_process() {
-        let (sources, config) = Sources::gather(Path::new("a.ini"), &mut read).unwrap();
+        let (sources, config) = Sources::gather(Path::new("a.ini"), HOST, &mut read).unwrap();
         let received = Sources::decode(&sources.encode()).unwrap();
         assert_eq!(received, sources);
         assert_eq!(received.main(), Path::new("a.ini"));
@@ -211,7 +225,7 @@ mod tests {
 
     #[test]
     fn names_a_main_file_that_cannot_be_read() {
-        let findings = Sources::gather(Path::new("x.ini"), &mut read).unwrap_err();
+        let findings = Sources::gather(Path::new("x.ini"), HOST, &mut read).unwrap_err();
         assert_eq!(
             findings[0].to_string(),
             "x.ini: cannot read x.ini: no such file"
@@ -235,12 +249,22 @@ mod tests {
         let sources = Sources::decode(bytes).unwrap();
         let overrides = [("n".to_owned(), "v".to_owned())];
         assert_eq!(sources.overrides, overrides.into());
+        assert_eq!(sources.host_name, "");
+    }
+
+    #[test]
+    fn reads_a_recorded_encoding_of_version_3() {
+        let bytes = b"\x03\0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01n\
+                      \0\0\0\0\0\0\0\x01v\0\0\0\0\0\0\0\x03h-1\
+                      \0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\x03; x";
+        let sources = Sources::decode(bytes).unwrap();
+        assert_eq!(sources.host_name, "h-1");
         assert_eq!(sources.encode(), bytes);
     }
 
     #[test]
     fn gives_a_setting_another_value_than_the_files_until_they_are_read() {
-        let (sources, old) = Sources::gather(Path::new("a.ini"), &mut read).unwrap();
+        let (sources, old) = Sources::gather(Path::new("a.ini"), HOST, &mut read).unwrap();
         let (changed, config) = sources.with("default_pool_size", "3").unwrap();
         assert_eq!(config.settings.default_pool_size, 3);
         let (changed, _) = changed.with("query_wait_timeout", "7").unwrap();
@@ -248,13 +272,13 @@ mod tests {
         let settings = received.unwrap().settings;
         assert_eq!(settings.default_pool_size, 3);
         assert_eq!(settings.query_wait_timeout.as_secs(), 7);
-        let (_, new) = Sources::gather(changed.main(), &mut read).unwrap();
+        let (_, new) = Sources::gather(changed.main(), HOST, &mut read).unwrap();
         assert!(new == old);
     }
 
     #[test]
     fn says_without_a_file_why_a_setting_cannot_have_a_value() {
-        let (sources, _) = Sources::gather(Path::new("a.ini"), &mut read).unwrap();
+        let (sources, _) = Sources::gather(Path::new("a.ini"), HOST, &mut read).unwrap();
         for (name, value, expected) in [
             (
                 "default_pool_size",
@@ -289,17 +313,17 @@ mod tests {
 
     #[test]
     fn rejects_every_prefix_that_ends_inside_a_text() {
-        let (sources, _) = Sources::gather(Path::new("a.ini"), &mut read).unwrap();
+        let (sources, _) = Sources::gather(Path::new("a.ini"), HOST, &mut read).unwrap();
         let bytes = sources.encode();
         assert_eq!(Sources::decode(&[]), None);
-        assert_eq!(Sources::decode(b"\x03"), None);
+        assert_eq!(Sources::decode(b"\x04"), None);
         assert_eq!(Sources::decode(b"\x02\0\0\0\0\0\0\0\x01a"), None);
         assert_eq!(Sources::decode(&bytes[..bytes.len() - 1]), None);
     }
 
     #[test]
     fn shows_no_text_in_debug_output() {
-        let (sources, _) = Sources::gather(Path::new("a.ini"), &mut read).unwrap();
+        let (sources, _) = Sources::gather(Path::new("a.ini"), HOST, &mut read).unwrap();
         assert!(!format!("{sources:?}").contains("hunter2"));
     }
 
@@ -309,9 +333,10 @@ mod tests {
             main: String,
             files in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..5),
             overrides in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..3),
+            host_name: String,
         ) {
             let files = files.into_iter().map(|(name, text)| (name.into(), text)).collect();
-            let sources = Sources { main: main.into(), files, overrides };
+            let sources = Sources { main: main.into(), files, overrides, host_name };
             prop_assert_eq!(Sources::decode(&sources.encode()), Some(sources));
         }
 

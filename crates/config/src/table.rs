@@ -8,6 +8,7 @@ use crate::choices::{
     AuthType, DrainListen, DrainNotify, PoolMode, ServerProtocol, SessionState, SslMode,
 };
 use crate::kind::{Count, CountOrAuto, Flag, Kind, Names, Octal, Port, Seconds, Size, Text};
+use crate::peer_id::PeerId;
 use crate::settings::Status::{Obsolete, OnlyDefault, Partly, Supported};
 use crate::settings::{SetError, SettingInfo, When, settings};
 
@@ -98,8 +99,9 @@ settings! {
         /// comes from there has to begin with a header of the PROXY protocol, and nobody else may.
         proxy_protocol_from: Networks = "", Now, Supported;
 
-        /// Number of this host in a group of hosts, 1 to 16383. 0 means that there is no group.
-        peer_id: Count = "0", Now, OnlyDefault;
+        /// Number of this host in a group of hosts, 1 to 16383, or `hostname`: one more than the
+        /// number behind the last dash of the host's name. 0 means that there is no group.
+        peer_id: PeerId = "0", Now, Supported;
     }
 
     "Who may log in" {
@@ -327,7 +329,7 @@ settings! {
         restart_drain_timeout: Seconds = "3600", Now, Supported;
 
         /// Bytes in the secrets of cancel keys for clients of protocol 3.2, 4 to 32. `auto` means
-        /// 32.
+        /// 32, or 4 while some peer is not known to be pgskein.
         cancel_key_length: CountOrAuto = "auto", Now, Supported;
     }
 

@@ -16,6 +16,7 @@ mod octets;
 pub mod old_hosts;
 pub mod parameters;
 pub mod peer;
+pub mod peers;
 pub mod pools;
 pub mod prepared;
 pub mod role;

@@ -12,7 +12,9 @@ use pgskein_config::{Config, Finding, Sources};
 ///
 /// Everything that is wrong with it.
 pub(crate) fn read(main: &Path) -> Result<(Sources, Config), Vec<Finding>> {
-    Sources::gather(main, &mut |path| {
+    // A name that cannot be read is found to be none, where it counts.
+    let host_name = nix::unistd::gethostname().unwrap_or_default();
+    Sources::gather(main, &host_name.to_string_lossy(), &mut |path| {
         read_text(path).map_err(|error| error.to_string())
     })
 }

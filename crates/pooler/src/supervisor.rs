@@ -49,6 +49,7 @@ use pgskein_pool::drain::DrainBook;
 use pgskein_pool::ledger::{Ledger, Report, WorkerId};
 use pgskein_pool::moves::MoveBook;
 use pgskein_pool::old_hosts::OldHosts;
+use pgskein_pool::peers::Identity;
 use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::Orders;
 use pgskein_pool::welcomes::Welcomes;
@@ -108,6 +109,8 @@ pub(crate) struct Supervisor {
     statement_key: StatementKey,
     /// Hosts that speak plain 3.0, until the next configuration.
     old_hosts: OldHosts,
+    /// The number of this host among its peers, now and before.
+    identity: Identity,
     /// What servers report at their login.
     welcomes: Welcomes,
     /// What all workers have counted.

@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut files = text.split('\0').map(str::to_owned);
     let main = Path::new("pgskein.ini");
     let mut read = |_: &Path| files.next().ok_or_else(|| "no such file".to_owned());
-    match Sources::gather(main, &mut read) {
+    match Sources::gather(main, "pooler-1", &mut read) {
         Ok((sources, config)) => {
             let sent = Sources::decode(&sources.encode());
             assert!(sent.as_ref() == Some(&sources), "sources survive the way");

@@ -59,6 +59,7 @@ mod orders_suspend;
 mod parameters;
 mod parameters_refused;
 mod peer_listen;
+mod peers;
 mod pgbench;
 mod postgresql_18;
 mod postgresql_down;

@@ -9,6 +9,7 @@ pub(super) mod drain;
 pub(super) mod latency;
 pub(super) mod leases;
 pub(super) mod lists;
+pub(super) mod peers;
 pub(super) mod pools;
 pub(super) mod sockets;
 pub(super) mod state;

@@ -65,9 +65,9 @@ topics! {
     /// Users.
     Users = 8, "USERS", tables::databases::USERS;
     /// Other hosts that cancels are forwarded to.
-    Peers = 9, "PEERS", tables::databases::PEERS;
+    Peers = 9, "PEERS", tables::peers::PEERS;
     /// Connections to other hosts.
-    PeerPools = 10, "PEER_POOLS", tables::databases::PEER_POOLS;
+    PeerPools = 10, "PEER_POOLS", tables::peers::PEER_POOLS;
     /// Whether the group serves, and by which configuration.
     State = 11, "STATE", tables::state::STATE;
     /// What memory is used for.

@@ -7,6 +7,7 @@ use crate::client_places::ClientPlaces;
 use crate::ledger::{Ledger, WorkerId};
 use crate::octets::{Octets, Truncated, put_bytes};
 use crate::old_hosts::OldHosts;
+use crate::peers::Identity;
 use crate::runtime::Orders;
 use crate::statistics;
 use crate::welcomes::Welcomes;
@@ -26,6 +27,9 @@ pub struct Books<A> {
     pub welcomes: Welcomes,
     /// Hosts that speak plain 3.0.
     pub old_hosts: OldHosts,
+    /// The numbers of this host among its peers; programs before these had
+    /// numbers do not tell.
+    pub identity: Option<Identity>,
 }
 
 /// The same books, where they are.
@@ -43,6 +47,8 @@ pub struct BooksRef<'a, A> {
     pub welcomes: &'a Welcomes,
     /// Hosts that speak plain 3.0.
     pub old_hosts: &'a OldHosts,
+    /// The numbers of this host among its peers.
+    pub identity: &'a Identity,
 }
 
 impl<A: Clone + PartialEq> BooksRef<'_, A> {
@@ -58,6 +64,7 @@ impl<A: Clone + PartialEq> BooksRef<'_, A> {
         self.statistics.encode(now, &mut out);
         self.welcomes.encode(&mut out);
         self.old_hosts.encode(&mut out);
+        self.identity.encode(&mut out);
         out
     }
 }
@@ -87,6 +94,10 @@ impl<A: Clone + PartialEq> Books<A> {
                 statistics: statistics::Book::decode(&mut octets, now)?,
                 welcomes: Welcomes::decode(&mut octets)?,
                 old_hosts: OldHosts::decode(&mut octets)?,
+                identity: match octets.0 {
+                    [] => None,
+                    _ => Some(Identity::decode(&mut octets)?),
+                },
             };
             octets.end().map(|()| books)
         };

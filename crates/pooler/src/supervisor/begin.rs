@@ -12,6 +12,7 @@ use pgskein_pool::client_places::ClientPlaces;
 use pgskein_pool::drain::DrainBook;
 use pgskein_pool::ledger::Ledger;
 use pgskein_pool::old_hosts::OldHosts;
+use pgskein_pool::peers::Identity;
 use pgskein_pool::runtime::Orders;
 use pgskein_pool::welcomes::Welcomes;
 
@@ -112,6 +113,7 @@ impl Supervisor {
             title,
             sources,
             statistics: Statistics::new(config.settings.stats_period, now),
+            identity: Identity::new(config.peer_id),
             config,
             config_version: 1,
             runtime_dir,

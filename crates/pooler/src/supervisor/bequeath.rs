@@ -52,6 +52,7 @@ impl Supervisor {
             statistics: &self.statistics.book,
             welcomes: &self.welcomes,
             old_hosts: &self.old_hosts,
+            identity: &self.identity,
         };
         let peers = self.peers.iter().map(|(token, peer)| Peer {
             token: number_of(*token),

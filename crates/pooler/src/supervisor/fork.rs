@@ -118,6 +118,7 @@ impl Supervisor {
             cell: cell.ok_or(io::ErrorKind::NotFound)?,
             config_version: self.config_version,
             config: self.config.clone(),
+            identity: self.identity.clone(),
             old_hosts: self.old_hosts.clone(),
             statement_key: self.statement_key,
             runtime: (self.orders.version(), self.orders.state().clone()),

@@ -98,6 +98,7 @@ impl Supervisor {
             client_places: books.client_places,
             statement_key: common.statement_key.into(),
             old_hosts: books.old_hosts,
+            identity: books.identity.unwrap_or_default(),
             welcomes: books.welcomes,
             orders: books.orders,
             ever_ready: true,

@@ -316,6 +316,7 @@ impl Supervisor {
     /// before, if that is known.
     pub(crate) fn config_changed(&mut self, old: Option<&Config>) {
         self.renew_welcomes(old);
+        self.identity.change(self.config.peer_id);
         self.old_hosts.forget();
         self.ledger.forget_places();
         let period = self.config.settings.stats_period;

@@ -26,6 +26,8 @@ pub(super) struct Addresses {
 pub(super) enum Wanted {
     /// A server that is to be opened with this lease.
     Server(PoolId, LeaseId),
+    /// Cancel requests for the peer of this number.
+    Peer(u16),
 }
 
 /// What is known of one host.
@@ -77,7 +79,10 @@ impl Addresses {
         let wanted = self.waiting.values().flatten();
         // One may wait for several names.
         let leases: BTreeMap<_, _> = wanted
-            .map(|Wanted::Server(pool, lease)| (lease.id, (*pool, *lease)))
+            .filter_map(|wanted| match wanted {
+                Wanted::Server(pool, lease) => Some((lease.id, (*pool, *lease))),
+                Wanted::Peer(_) => None,
+            })
             .collect();
         leases.into_values()
     }
@@ -103,6 +108,11 @@ impl Addresses {
     pub(super) fn forget(&mut self) {
         self.known.clear();
     }
+
+    /// Forgets the addresses of one host.
+    pub(super) fn forget_host(&mut self, host: &str) {
+        self.known.remove(host);
+    }
 }
 
 impl Worker {
@@ -115,7 +125,9 @@ impl Worker {
             if waiting.is_empty() {
                 unasked.push(host);
             }
-            waiting.push(wanted);
+            if !waiting.contains(&wanted) {
+                waiting.push(wanted);
+            }
         }
         for host in unasked {
             let chore = Chore::Resolve { host: host.clone() };
@@ -136,11 +148,12 @@ impl Worker {
         // What waited is served in any case, even if nothing may be kept.
         let until = self.now + ttl.max(Duration::from_millis(1));
         let known = Known { until, addresses };
-        self.addresses.known.insert(host, known);
+        self.addresses.known.insert(host.clone(), known);
         for wanted in waiting {
             match wanted {
                 Wanted::Server(..) if self.addresses.waits(wanted) => {}
                 Wanted::Server(pool, lease) => self.open_addressed(pool, lease, true),
+                Wanted::Peer(peer) => self.peer_resolved(peer, &host),
             }
         }
     }

@@ -2,13 +2,15 @@
 //!
 //! The worker that is reached looks at its own clients first. If the key is
 //! not one of them it asks, over their peer sockets, the worker of the key's
-//! home slot, then all others. The owner opens a connection to PostgreSQL and
+//! home slot, then all others; if it is another host's, that is asked instead
+//! ([`super::forward`]). The owner opens a connection to PostgreSQL and
 //! keeps the server until that connection has ended, so that the cancel can
 //! hit nobody else. Whoever asked is answered by the end of his connection.
 //!
 //! Source: PostgreSQL documentation, "Canceling Requests in Progress".
 
 use pgskein_pool::flow::{ClientVerdict, Flow};
+use pgskein_pool::peers::Route;
 use pgskein_pool::slab::{ClientId, ErrandId};
 use pgskein_protocol::key::Slot;
 use pgskein_protocol::tag::frontend;
@@ -53,6 +55,24 @@ impl Worker {
         if let Some(owner) = self.owner(process_id, secret) {
             return self.cancel_client(owner, waiter);
         }
+        match self.peers.route(process_id) {
+            Route::Siblings => self.search_siblings(waiter, process_id, secret, None),
+            Route::SiblingsThen(peer) => {
+                self.search_siblings(waiter, process_id, secret, Some(peer));
+            }
+            Route::Peer(peer) => self.forward_cancel(peer, waiter, process_id, secret),
+            Route::Nowhere => self.cancel_unknown(waiter),
+        }
+    }
+
+    /// Looks for a client among the siblings, and then at the peer `then`.
+    fn search_siblings(
+        &mut self,
+        waiter: Waiter,
+        process_id: u32,
+        secret: &[u8],
+        then: Option<u16>,
+    ) {
         let home = Slot::of_process_id(process_id);
         let mut siblings: Vec<_> = self
             .scoreboard
@@ -86,6 +106,7 @@ impl Worker {
                 .into_iter()
                 .map(|(_, generation, slot)| peer_socket_path(&self.runtime_dir, slot, generation))
                 .collect(),
+            then,
         };
         self.ask_sibling(search);
     }

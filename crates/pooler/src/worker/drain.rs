@@ -379,6 +379,9 @@ fn draining_done(worker: &Worker) -> bool {
     if worker.ending.listening != Listening::Closed {
         return false;
     }
+    if !worker.peers.is_idle() {
+        return false;
+    }
     if worker.refuses_servers() {
         return no_server_in_use(worker);
     }

@@ -4,6 +4,7 @@
 //! CancelServer   to PostgreSQL: CancelRequest, then its end of stream
 //! CancelOrphan   to PostgreSQL, for a server of a worker that has died
 //! AskSibling     to a sibling: Cancel, then Found and Done, or Unknown
+//! Forward        to another host: CancelRequest, then its end of stream
 //! SendDrain      to a process of the group: Drain, then Obeyed
 //! AskRows        to a sibling: Console, then Rows and End
 //! Request        from a process of the group: its request is to come
@@ -22,6 +23,7 @@ use pgskein_protocol::write;
 
 use super::cancel::{Purpose, Waiter};
 use super::connect::open_socket;
+use super::forward::Forwarding;
 use super::rows::{Asking, Saying};
 use super::server::{Retire, ServerState, Target};
 use super::stream::{Filled, Outbox, Stream};
@@ -70,6 +72,8 @@ pub(super) enum Kind {
         /// It is there, and being cancelled.
         found: bool,
     },
+    /// A CancelRequest to another host.
+    Forward(Box<Forwarding>),
     /// A sibling or the supervisor is told to drain.
     SendDrain,
     /// A request of another process is to come.
@@ -95,6 +99,8 @@ pub(super) struct Search {
     pub deadline: Instant,
     /// Peer sockets of the siblings still to be asked, the last one first.
     pub siblings: Vec<PathBuf>,
+    /// The host that is asked when none of them knows it.
+    pub then: Option<u16>,
 }
 
 impl Errand {
@@ -148,7 +154,8 @@ impl Worker {
         self.start_errand(stream, Outbox::default(), kind);
     }
 
-    /// Asks the next sibling for a client; without one, the key is unknown.
+    /// Asks the next sibling for a client; without one, the key is another
+    /// host's or unknown.
     pub(super) fn ask_sibling(&mut self, mut search: Search) {
         while let Some(path) = search.siblings.pop() {
             let request = PeerRequest::Cancel {
@@ -175,7 +182,12 @@ impl Worker {
                 Err(error) => log::debug!("{}: {error}", path.display()),
             }
         }
-        self.cancel_unknown(search.waiter);
+        match search.then {
+            Some(peer) => {
+                self.forward_cancel(peer, search.waiter, search.process_id, &search.secret)
+            }
+            None => self.cancel_unknown(search.waiter),
+        }
     }
 
     /// Sends an order to drain to another process of the group.
@@ -249,6 +261,9 @@ impl Worker {
         if matches!(&errand.kind, Kind::CancelServer { packet, .. } if !packet.is_empty()) {
             return self.send_cancel(id);
         }
+        if matches!(errand.kind, Kind::Forward(_)) {
+            return self.forward_turn(id);
+        }
         if errand.outbox.flush(&mut errand.stream).is_err() {
             return self.end_errand(id, false);
         }
@@ -277,6 +292,7 @@ impl Worker {
             Kind::AskRows(_) => self.on_rows(id),
             Kind::CancelServer { .. }
             | Kind::CancelOrphan { .. }
+            | Kind::Forward(_)
             | Kind::SendDrain
             | Kind::Relayed
             | Kind::SayRows(_) => {}
@@ -400,6 +416,7 @@ impl Worker {
                     self.ask_sibling(search);
                 }
             }
+            Kind::Forward(forwarding) => self.forward_over(*forwarding, orderly),
             Kind::AskRows(asking) => self.rows_over(id, &asking),
             Kind::SendDrain | Kind::Request | Kind::Relayed | Kind::SayRows(_) => {}
         }

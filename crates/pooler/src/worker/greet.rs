@@ -256,17 +256,14 @@ impl Worker {
 
     /// Draws a cancel key that no other client of this worker has.
     pub(super) fn issue_key(&self, version: Version) -> Result<CancelKey, Reason> {
-        let settings = &self.config.settings;
         let secret_len = if version >= Version::V3_2 {
-            settings
-                .cancel_key_length
-                .map_or(LONG_SECRET, |length| length as usize)
+            self.config.cancel_key_length()
         } else {
             SHORT_SECRET
         };
         let plan = KeyPlan {
             slot: self.slot,
-            peer_id: None,
+            peer_id: self.config.peer_id,
             secret_len,
         };
         loop {
@@ -305,6 +302,5 @@ pub(super) fn tells_by_parameter(notify: DrainNotify) -> bool {
     matches!(notify, DrainNotify::Both | DrainNotify::Parameter)
 }
 
-/// Secrets of cancel keys, in bytes, from protocol 3.2 on and before.
-const LONG_SECRET: usize = 32;
+/// Secrets of cancel keys before protocol 3.2, in bytes.
 const SHORT_SECRET: usize = 4;

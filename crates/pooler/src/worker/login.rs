@@ -279,6 +279,7 @@ impl Worker {
         if let Some(client) = self.clients.get_mut(id) {
             client.stage = Stage::Cancelling;
         }
+        self.note_received(id, request.process_id, request.secret);
         self.begin_cancel(id, request.process_id, request.secret);
     }
 

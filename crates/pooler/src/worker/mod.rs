@@ -21,6 +21,7 @@ mod control;
 mod drain;
 mod errand;
 mod flight;
+mod forward;
 mod going;
 mod greet;
 mod handoff;
@@ -79,6 +80,7 @@ use pgskein_pool::lost::Lost;
 use pgskein_pool::moves::Moves;
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::parameters::Parameters;
+use pgskein_pool::peers::Peers;
 use pgskein_pool::pools::{PoolId, Pools};
 use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab, WayId};
@@ -88,6 +90,7 @@ use pgskein_protocol::key::Slot;
 use self::accept::Listeners;
 use self::addresses::Addresses;
 use self::auth::Credentials;
+use self::cancel::Waiter;
 use self::chores::Chores;
 use self::claims::Claims;
 use self::client::Client;
@@ -154,6 +157,8 @@ pub(crate) struct Worker {
     credentials: Credentials,
     addresses: Addresses,
     places: Places,
+    /// Other hosts of the group, and cancels for them.
+    peers: Peers<Waiter>,
     /// Hosts that are asked for plain 3.0.
     old_hosts: OldHosts,
     chores: Chores,

@@ -52,6 +52,7 @@ impl Worker {
         self.credentials.reconfigure(&self.config);
         self.limit_statements();
         self.reconfigure_pools(&old);
+        self.reconfigure_peers();
         self.count_present();
         log::info!("configuration {version} in effect");
         self.tell_supervisor(&ToSupervisor::Committed { version });

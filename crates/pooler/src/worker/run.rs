@@ -11,6 +11,7 @@ use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::drain::Drains;
 use pgskein_pool::moves::Moves;
 use pgskein_pool::parameters::Parameters;
+use pgskein_pool::peers::Peers;
 use pgskein_pool::pools::Pools;
 use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::Slab;
@@ -118,6 +119,7 @@ impl Worker {
             prepared: None,
             addresses: Addresses::default(),
             places: Places::default(),
+            peers: Peers::new(setup.identity),
             old_hosts: setup.old_hosts,
             chores: Chores::new(waker),
             drains: Drains::default(),
@@ -141,6 +143,7 @@ impl Worker {
             exit: None,
         };
         worker.limit_statements();
+        worker.reconfigure_peers();
         worker.begin_suspended();
         for (order, since) in setup.drains {
             worker.obey_since(order, since);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use pgskein_config::Config;
 use pgskein_pool::drain_order::DrainOrder;
 use pgskein_pool::old_hosts::OldHosts;
+use pgskein_pool::peers::Identity;
 use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::RuntimeState;
 use pgskein_protocol::key::Slot;
@@ -44,6 +45,8 @@ pub(crate) struct Setup {
     pub config_version: u64,
     /// The configuration in effect.
     pub config: Config,
+    /// The number of this host among its peers, now and before.
+    pub identity: Identity,
     /// Hosts that are to be asked for plain 3.0.
     pub old_hosts: OldHosts,
     /// Secret from which the names of prepared statements on servers are made;

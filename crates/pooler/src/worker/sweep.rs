@@ -45,6 +45,7 @@ impl Worker {
         self.ask_in_turn_again();
         self.sweep_errands();
         self.log_unknown_keys();
+        self.sweep_forwards();
         self.make_way();
         self.tell_use();
         self.sweep_pools();

@@ -1,4 +1,4 @@
-//! SHOW DATABASES, USERS, PEERS and PEER_POOLS: what is configured, and how much
+//! SHOW DATABASES and USERS: what is configured, and how much
 //! of it is in use by the whole group.
 
 use crate::console::table::Kind::{Int4, Text};
@@ -42,28 +42,5 @@ pub(in crate::console) static USERS: Table = Table {
         Column::sum("current_connections", Int4),
         Column::first("max_user_client_connections", Int4),
         Column::sum("current_client_connections", Int4),
-    ],
-};
-
-pub(in crate::console) static PEERS: Table = Table {
-    topic: Topic::Peers,
-    from: From::Workers,
-    columns: &[
-        Column::key("peer_id", Int4),
-        Column::first("host", Text),
-        Column::first("port", Int4),
-        Column::first("pool_size", Int4),
-    ],
-};
-
-pub(in crate::console) static PEER_POOLS: Table = Table {
-    topic: Topic::PeerPools,
-    from: From::Workers,
-    columns: &[
-        Column::key("peer_id", Int4),
-        Column::sum("cl_active_cancel_req", Int4),
-        Column::sum("cl_waiting_cancel_req", Int4),
-        Column::sum("sv_active_cancel", Int4),
-        Column::sum("sv_login", Int4),
     ],
 };

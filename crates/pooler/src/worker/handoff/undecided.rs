@@ -139,6 +139,7 @@ impl Worker {
             secret: secret.into(),
             deadline: after(self.now, self.config.settings.cancel_wait_timeout),
             siblings: vec![path],
+            then: None,
         });
     }
 

@@ -25,11 +25,15 @@ impl Clock {
         self.now
     }
 
+    /// A time by the clock on the wall.
+    pub(super) fn wall(&self, at: Instant) -> SystemTime {
+        let age = self.now.saturating_duration_since(at);
+        self.wall.checked_sub(age).unwrap_or(UNIX_EPOCH)
+    }
+
     /// A time as `2026-07-10 22:19:13 UTC`.
     pub(super) fn text(&self, at: Instant) -> String {
-        let age = self.now.saturating_duration_since(at);
-        let time = self.wall.checked_sub(age).unwrap_or(UNIX_EPOCH);
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = self.wall(at).duration_since(UNIX_EPOCH).unwrap_or_default();
         time_text(since.as_secs())
     }
 }

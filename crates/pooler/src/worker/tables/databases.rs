@@ -1,4 +1,4 @@
-//! SHOW DATABASES, USERS and PEERS: what is configured, and what this worker
+//! SHOW DATABASES and USERS: what is configured, and what this worker
 //! has of it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,21 +57,6 @@ impl Worker {
                 Value::number(uses.servers),
                 Value::number(max_clients.unwrap_or(settings.max_user_client_connections)),
                 Value::number(uses.clients),
-            ]
-        });
-        rows.collect()
-    }
-
-    /// The row of every other host.
-    pub(super) fn peer_rows(&self) -> Vec<Row> {
-        let default = self.config.settings.default_pool_size;
-        let peers = self.config.peers.values();
-        let rows = peers.map(|peer| {
-            vec![
-                Value::number(peer.id),
-                Value::text(peer.host.as_str()),
-                Value::number(peer.port),
-                Value::number(peer.pool_size.unwrap_or(default)),
             ]
         });
         rows.collect()

@@ -18,10 +18,9 @@ impl Worker {
         let lists = [
             ("databases", names(self.database_names().chain([CONSOLE]))),
             ("users", names(self.user_names())),
-            ("peers", Value::Names(self.peer_names())),
+            ("peers", names_of(self.config.peers.keys().copied())),
             ("pools", Value::Names(self.pool_names())),
-            // Peers are not connected to yet.
-            ("peer_pools", Value::Number(0)),
+            ("peer_pools", names_of(self.peers.hosts().map(|(id, _)| id))),
             ("free_clients", Value::number(self.clients.free())),
             (
                 "used_clients",
@@ -61,17 +60,16 @@ impl Worker {
         rows.collect()
     }
 
-    fn peer_names(&self) -> BTreeSet<Box<str>> {
-        let peers = self.config.peers.keys();
-        peers.map(|peer| peer.to_string().into()).collect()
-    }
-
     /// Pools are told apart by both names, and the console's is one of them.
     fn pool_names(&self) -> BTreeSet<Box<str>> {
         let pools = self.pools.iter();
         let names = pools.map(|(_, pool)| pool.key.to_string().into());
         names.chain(["pgbouncer/pgbouncer".into()]).collect()
     }
+}
+
+fn names_of(peers: impl Iterator<Item = u16>) -> Value {
+    Value::Names(peers.map(|peer| peer.to_string().into()).collect())
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a str>) -> Value {

@@ -10,6 +10,7 @@ mod databases;
 mod drain;
 mod latency;
 mod lists;
+mod peers;
 mod pools;
 mod servers;
 mod sockets;
@@ -68,6 +69,7 @@ impl Worker {
             Topic::Databases => self.database_rows(),
             Topic::Users => self.user_rows(),
             Topic::Peers => self.peer_rows(),
+            Topic::PeerPools => self.peer_pool_rows(),
             Topic::Drain => self.drain_rows(),
             Topic::State => {
                 let ready = !self.is_draining();
@@ -76,9 +78,8 @@ impl Worker {
             Topic::Mem => self.memory_rows(),
             Topic::DnsHosts => self.host_rows(),
             Topic::Latency => self.latency_rows(),
-            // Cancels are not forwarded to other hosts, zones are not looked
-            // at, and leases are the supervisor's.
-            Topic::PeerPools | Topic::DnsZones | Topic::Leases => Vec::new(),
+            // Zones are not looked at, and leases are the supervisor's.
+            Topic::DnsZones | Topic::Leases => Vec::new(),
             // The supervisor is told what was counted here, and tells.
             Topic::Stats | Topic::StatsTotals | Topic::StatsAverages | Topic::Totals => Vec::new(),
         };

@@ -3,10 +3,12 @@
 use pgskein_config::{Database, Peer, User};
 use pgskein_pool::console::{Row, Value};
 use pgskein_pool::flow::Flow;
+use pgskein_pool::peers::Host;
 use pgskein_pool::pools::Pool;
 use pgskein_pool::runtime::Activity;
 
 use crate::worker::Worker;
+use crate::worker::cancel::Waiter;
 use crate::worker::client::Client;
 use crate::worker::errand::Errand;
 use crate::worker::server::Server;
@@ -56,7 +58,7 @@ impl Worker {
             },
             Cache::of::<Database>("db_cache", config.databases.len(), 0),
             Cache::of::<Peer>("peer_cache", config.peers.len(), 0),
-            Cache::new("peer_pool_cache", 0, 0, 0),
+            Cache::of::<Host<Waiter>>("peer_pool_cache", self.peers.hosts().count(), 0),
             Cache::of::<Pool>("pool_cache", self.pools.iter().count(), 0),
             Cache::of::<Flow>("outstanding_request_cache", self.servers.len(), 0),
             Cache::of::<Server>("server_cache", self.servers.len(), self.servers.free()),

@@ -8,6 +8,7 @@ use crate::drain_order::{DrainKind, DrainScope};
 use crate::ledger::Ledger;
 use crate::octets::put_bytes;
 use crate::old_hosts::OldHosts;
+use crate::peers::Identity;
 use crate::runtime::Orders;
 use crate::statistics;
 use crate::welcomes::Welcomes;
@@ -190,12 +191,19 @@ fn carries_empty_books() {
         statistics: &statistics::Book::new(Duration::from_secs(60), now),
         welcomes: &Welcomes::default(),
         old_hosts: &OldHosts::default(),
+        identity: &Identity::default(),
     };
     let bytes = books.encode(now, |asker| *asker);
     let read = Books::decode(&bytes, [], now, |asker: Option<AskerId>| asker).unwrap();
     assert_eq!(read.orders.version(), 0);
+    assert_eq!(read.identity, Some(Identity::default()));
+    // Where programs end that knew of no peers.
+    let before = bytes.len() - 6;
     for end in 0..bytes.len() {
         let prefix = Books::decode(&bytes[..end], [], now, |asker: Option<AskerId>| asker);
-        assert!(prefix.is_err(), "prefix of {end} bytes");
+        match prefix {
+            Ok(books) => assert_eq!((end, books.identity), (before, None)),
+            Err(_) => assert_ne!(end, before, "without an identity"),
+        }
     }
 }

@@ -2,6 +2,11 @@
 
 use crate::harness::{Client, Login, Peers, Postgres, SqlState, cancel_at};
 
+/// One of two workers.
+fn worker(n: usize) -> u8 {
+    if n.is_multiple_of(2) { 1 } else { 2 }
+}
+
 const CANCELLED: SqlState = SqlState("57014");
 
 #[test]
@@ -30,7 +35,7 @@ fn ninety_cancels_through_the_wrong_host_all_hit_and_none_hits_another() {
     let logins = [Login::new(), Login::new().minor_version(2)];
     let at = |n: usize| peers.group(1 + n % 3);
     let clients: Vec<Client> = (0..18)
-        .map(|n| at(n).connect_to_worker_as(1 + (n / 3 % 2) as u8, &logins[n / 6 % 2]))
+        .map(|n| at(n).connect_to_worker_as(worker(n / 3), &logins[n / 6 % 2]))
         .collect();
     // One of each host is not meant.
     let bystanders: Vec<Client> = (0..3).map(|n| at(n).connect_to_worker(1)).collect();
@@ -45,7 +50,7 @@ fn ninety_cancels_through_the_wrong_host_all_hit_and_none_hits_another() {
             .iter()
             .enumerate()
             .map(|(n, client)| {
-                let mut wire = at(n + 1 + round % 2).wire_to_worker(1 + (round % 2) as u8);
+                let mut wire = at(n + 1 + round % 2).wire_to_worker(worker(round));
                 wire.send(&client.cancel_packet());
                 wire
             })

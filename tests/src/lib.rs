@@ -7,6 +7,7 @@
 //! scope, and nothing waits without a deadline.
 
 mod account;
+mod balancer;
 mod client;
 mod crowd;
 mod daemon;
@@ -14,6 +15,7 @@ mod delay;
 mod differential;
 mod folder;
 mod gate;
+mod hosts;
 mod http;
 mod peers;
 mod pgskein;
@@ -32,6 +34,7 @@ mod wait;
 mod wire;
 
 pub use account::Account;
+pub use balancer::Balancer;
 pub use client::{Client, Login, PendingQuery, SqlState};
 pub use crowd::Crowd;
 pub use daemon::Daemon;
@@ -39,6 +42,7 @@ pub use delay::Delay;
 pub use differential::Differential;
 pub use folder::Folder;
 pub use gate::Gate;
+pub use hosts::{Host, Hosts};
 pub use http::{Http, HttpAnswer};
 pub use nix::sys::signal::Signal;
 pub use peers::{Peers, RecordingPeer, cancel_at, finish};

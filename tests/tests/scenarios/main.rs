@@ -95,6 +95,7 @@ mod service_manager;
 mod session_state;
 mod session_state_choices;
 mod session_state_probe;
+mod several_hosts;
 mod signals;
 mod slow_reader;
 mod socket_activation;

@@ -25,8 +25,8 @@ main() {
     test)
         have psql || missing+=(postgresql-client)
         have python3 || missing+=(python3)
-        debian_python_has psycopg psycopg2 asyncpg pg8000 ||
-            missing+=(python3-psycopg python3-psycopg2 python3-asyncpg python3-pg8000)
+        debian_python_has psycopg psycopg2 asyncpg pg8000 yaml ||
+            missing+=(python3-psycopg python3-psycopg2 python3-asyncpg python3-pg8000 python3-yaml)
         # What Debian splits off from Python, to install further packages with.
         system_python_has ensurepip || missing+=(python3-venv)
         have_pgbouncer || missing+=(pgbouncer)

@@ -12,6 +12,7 @@
 //! word 2       number of cells
 //! word 3       what the group is doing, when its supervisor has turned last, and
 //!              whether the group was ordered to end
+//! word 6–9     a bit for each cell: it may have sessions of other slots
 //! word 16      last id given out
 //! word 24      places taken by clients, with the number of changes above
 //! word 32 + 16 i   cell i = 2 (slot - 1) + generation mod 2:
@@ -27,6 +28,7 @@
 mod balance;
 mod counts;
 mod group;
+pub(crate) mod guests;
 mod last_words;
 mod places;
 #[cfg(test)]

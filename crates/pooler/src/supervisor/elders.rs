@@ -213,6 +213,8 @@ impl Supervisor {
             self.scoreboard.cell(slot, generation)
         };
         let cell = cell.ok_or(io::ErrorKind::NotFound)?;
+        // Nobody has told here whom it has.
+        self.scoreboard.note_guest(slot, generation);
         cell.claim(slot, generation);
         Ok((cell, !taken))
     }

@@ -67,6 +67,7 @@ impl Supervisor {
         let (ours, theirs) = Link::pair()?;
         let setup = self.setup(slot, generation, theirs)?;
         let cell = setup.cell;
+        self.scoreboard.forget_guests(slot, generation);
         cell.claim(slot, generation);
         let title = self.title.as_ref();
         let pid = process::spawn(|| be_worker(setup, title))?;

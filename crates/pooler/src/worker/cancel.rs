@@ -2,10 +2,11 @@
 //!
 //! The worker that is reached looks at its own clients first. If the key is
 //! not one of them it asks, over their peer sockets, the worker of the key's
-//! home slot, then all others; if it is another host's, that is asked instead
-//! ([`super::forward`]). The owner opens a connection to PostgreSQL and
-//! keeps the server until that connection has ended, so that the cancel can
-//! hit nobody else. Whoever asked is answered by the end of his connection.
+//! home slot, then those that may have sessions of other slots; if it is another
+//! host's, that is asked instead ([`super::forward`]). The owner opens a
+//! connection to PostgreSQL and keeps the server until that connection has ended,
+//! so that the cancel can hit nobody else. Whoever asked is answered by the end
+//! of his connection.
 //!
 //! Source: PostgreSQL documentation, "Canceling Requests in Progress".
 
@@ -74,12 +75,15 @@ impl Worker {
         then: Option<u16>,
     ) {
         let home = Slot::of_process_id(process_id);
+        let guests = self.scoreboard.guests();
         let mut siblings: Vec<_> = self
             .scoreboard
             .cells()
             .filter(|cell| {
                 (cell.slot, cell.generation) != (self.slot, self.generation)
                     && !matches!(cell.state, WorkerState::Empty | WorkerState::Dead)
+                    // Nobody else can know the key.
+                    && (Some(cell.slot) == home || guests.are_at(cell.slot, cell.generation))
             })
             .map(|cell| (Some(cell.slot) == home, cell.generation, cell.slot))
             .collect();
@@ -107,6 +111,7 @@ impl Worker {
                 .map(|(_, generation, slot)| peer_socket_path(&self.runtime_dir, slot, generation))
                 .collect(),
             then,
+            guests,
         };
         self.ask_sibling(search);
     }

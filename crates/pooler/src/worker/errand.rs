@@ -30,6 +30,7 @@ use super::stream::{Filled, Outbox, Stream};
 use super::sweep::after;
 use super::token::Subject;
 use super::{Runnable, Worker};
+use crate::scoreboard::guests::Guests;
 
 /// A connection that carries one request.
 #[derive(Debug)]
@@ -101,6 +102,8 @@ pub(super) struct Search {
     pub siblings: Vec<PathBuf>,
     /// The host that is asked when none of them knows it.
     pub then: Option<u16>,
+    /// Who might have sessions of other slots when it began.
+    pub guests: Guests,
 }
 
 impl Errand {
@@ -182,11 +185,15 @@ impl Worker {
                 Err(error) => log::debug!("{}: {error}", path.display()),
             }
         }
-        match search.then {
-            Some(peer) => {
-                self.forward_cancel(peer, search.waiter, search.process_id, &search.secret)
+        match (search.waiter, search.then) {
+            // It may have gone to one that was not asked.
+            (Waiter::Client(id), _) if self.scoreboard.guests() != search.guests => {
+                self.begin_cancel(id, search.process_id, &search.secret);
             }
-            None => self.cancel_unknown(search.waiter),
+            (waiter, Some(peer)) => {
+                self.forward_cancel(peer, waiter, search.process_id, &search.secret);
+            }
+            (waiter, None) => self.cancel_unknown(waiter),
         }
     }
 

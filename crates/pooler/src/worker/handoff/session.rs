@@ -10,6 +10,7 @@ use pgskein_pool::handoff::session::{self as format, Ages, SessionCargo};
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::prepared::Prepared;
 use pgskein_pool::slab::ClientId;
+use pgskein_protocol::key::Slot;
 
 use super::super::Worker;
 use super::super::client::{Carrier, Client, Origin, Rest, Session, SessionState, Stage};
@@ -163,6 +164,10 @@ impl Worker {
         let pool = self.pool_for(&cargo.pool)?;
         let prepared = self.adopt_prepared(&cargo)?;
         let id = self.insert_session(&cargo, pool, prepared, descriptor);
+        if Slot::of_process_id(cargo.key.process_id) != Some(self.slot) {
+            // Before it is ours alone, so that somebody can find it at any time.
+            self.scoreboard.note_guest(self.slot, self.generation);
+        }
         self.keys.insert(cargo.key.process_id, id);
         self.undecided.coming_clients += 1;
         if let Some(server) = &cargo.server

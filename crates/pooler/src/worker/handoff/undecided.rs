@@ -140,6 +140,7 @@ impl Worker {
             deadline: after(self.now, self.config.settings.cancel_wait_timeout),
             siblings: vec![path],
             then: None,
+            guests: self.scoreboard.guests(),
         });
     }
 

@@ -78,7 +78,7 @@ pub fn finish(mut wire: Wire) {
 /// A peer that writes down what it gets.
 #[derive(Debug)]
 pub struct RecordingPeer {
-    port: u16,
+    address: (Ipv4Addr, u16),
     shared: Arc<Shared>,
 }
 
@@ -98,7 +98,13 @@ impl RecordingPeer {
 
     /// The same, on this port; 0 is any.
     pub fn at(port: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a port can be had");
+        Self::at_address([127, 0, 0, 1], port)
+    }
+
+    /// The same, at this address.
+    pub fn at_address(address: [u8; 4], port: u16) -> Self {
+        let address = Ipv4Addr::from(address);
+        let listener = TcpListener::bind((address, port)).expect("a port can be had");
         let port = listener.local_addr().expect("it is bound").port();
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
@@ -111,12 +117,26 @@ impl RecordingPeer {
                 thread::spawn(move || record(stream, &shared));
             }
         });
-        Self { port, shared }
+        Self {
+            address: (address, port),
+            shared,
+        }
     }
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.1
+    }
+
+    /// Listens no more.
+    pub fn stop(&self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        self.shared.held.lock().unwrap().clear();
+        // Its listener waits for a connection.
+        drop(TcpStream::connect(self.address));
+        wait_for("nobody to listen", PATIENCE, || {
+            TcpStream::connect(self.address).is_err()
+        });
     }
 
     /// From now on no connection is closed.
@@ -148,8 +168,7 @@ impl Drop for RecordingPeer {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
         self.shared.held.lock().unwrap().clear();
-        // Its listener waits for a connection.
-        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+        drop(TcpStream::connect(self.address));
     }
 }
 

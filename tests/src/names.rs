@@ -1,0 +1,70 @@
+//! Names that lead where a scenario wants, for one pooler.
+//!
+//! A small library is loaded in front of the C library, which has the addresses
+//! of names below `.test` from files, and from another the name of the host.
+
+use std::fs;
+use std::process::Command;
+
+use crate::account::Account;
+use crate::folder::Folder;
+use crate::tools::{PROGRAM_DEADLINE, run};
+
+/// The library and the folder of its files; for
+/// [`Pooler::start_in`](crate::Pooler::start_in).
+#[derive(Debug)]
+pub struct Names {
+    folder: Folder,
+}
+
+impl Names {
+    /// Compiles the library; there is no name yet.
+    pub fn make() -> Self {
+        let account = Account::unprivileged();
+        let folder = Folder::make("names", &account);
+        account.make_folder(&folder.join("hosts"), 0o755);
+        let source = folder.join("names.c");
+        fs::write(&source, SOURCE).expect("a file can be written");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
+        compiler.arg(folder.join("names.so"));
+        compiler.arg(&source).arg("-ldl");
+        run(compiler, PROGRAM_DEADLINE).ok();
+        Self { folder }
+    }
+
+    /// What the pooler's environment has to have.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let library = self.folder.join("names.so");
+        let folder = self.folder.path();
+        vec![
+            ("LD_PRELOAD", library.display().to_string()),
+            ("PGSKEIN_NAMES", folder.display().to_string()),
+        ]
+    }
+
+    /// Gives a name below `.test` these addresses, with blanks between them.
+    pub fn put(&self, name: &str, addresses: &str) {
+        self.write(&format!("hosts/{name}"), addresses);
+    }
+
+    /// Takes a name away.
+    pub fn remove(&self, name: &str) {
+        let path = self.folder.join(&format!("hosts/{name}"));
+        fs::remove_file(path).expect("the name was there");
+    }
+
+    /// Gives the host a name.
+    pub fn be_called(&self, name: &str) {
+        self.write("hostname", name);
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.folder.join(name);
+        let new = path.with_extension("new");
+        fs::write(&new, text).expect("a file can be written");
+        fs::rename(&new, &path).expect("a file can be put in place");
+    }
+}
+
+const SOURCE: &str = include_str!("names.c");

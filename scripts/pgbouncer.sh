@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds a PgBouncer that has prepared statements, for the benchmark, and puts it
-# to TARGET/tools/pgbouncer, where TARGET is CARGO_TARGET_DIR, or target.
+# Builds a PgBouncer that has prepared statements and peers, for the benchmark and
+# the scenarios, and puts it to TARGET/tools/pgbouncer, where TARGET is
+# CARGO_TARGET_DIR, or target.
 #
 # The source is that of a newer Debian, from the mirror that apt uses here; the
 # lists of packages that apt has are left alone. Silent when there is one. It

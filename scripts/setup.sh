@@ -30,6 +30,11 @@ main() {
         # What Debian splits off from Python, to install further packages with.
         system_python_has ensurepip || missing+=(python3-venv)
         have_pgbouncer || missing+=(pgbouncer)
+        # To build a newer one.
+        have make || missing+=(make)
+        have pkg-config || missing+=(pkg-config)
+        has_library libevent || missing+=(libevent-dev)
+        has_library openssl || missing+=(libssl-dev)
         have curl || missing+=(curl)
         have_haproxy || missing+=(haproxy)
         have node || missing+=(nodejs)
@@ -59,7 +64,10 @@ main() {
     fi
     check_rust
     case "$purpose" in
-    test) scripts/clients.sh ;;
+    test)
+        scripts/clients.sh
+        scripts/pgbouncer.sh
+        ;;
     bench) scripts/pgbouncer.sh || echo "setup: the benchmark takes Debian's PgBouncer" >&2 ;;
     esac
 }

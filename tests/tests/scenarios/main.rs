@@ -60,6 +60,7 @@ mod parameters;
 mod parameters_refused;
 mod peer_listen;
 mod peers;
+mod peers_drain;
 mod peers_names;
 mod peers_pgbouncer;
 mod peers_wire;

@@ -1,7 +1,7 @@
 //! Peers that are known by their names, and a host that is numbered by its own.
 
 use crate::harness::{
-    Client, Names, PATIENCE, Peers, Pooler, Postgres, RecordingPeer, SqlState, cancel_at, wait_for,
+    Client, Names, PATIENCE, Pooler, Postgres, RecordingPeer, SqlState, cancel_at, wait_for,
 };
 
 const CANCELLED: SqlState = SqlState("57014");
@@ -122,32 +122,4 @@ fn host_without_an_ordinal_is_named_in_the_error() {
         "{said}"
     );
     assert!(said.contains("peer_id"), "{said}");
-}
-
-#[test]
-fn cancels_for_other_hosts_are_delivered_by_a_group_that_ends() {
-    let postgres = Postgres::start();
-    let peers = Peers::start(&postgres, 1, "workers = 1\nadmin_users = postgres");
-    let group = peers.group(1);
-    let recorder = RecordingPeer::start();
-    let port = recorder.port();
-    peers.introduce(1, &format!("2 = host=127.0.0.1 port={port} pool_size=1\n"));
-    recorder.be_silent();
-    // One is on its way, one waits; both clients have left.
-    for _ in 0..2 {
-        let mut wire = group.wire();
-        wire.send(&request());
-        wire.finish();
-    }
-    recorder.wait_packets(1);
-    let console = group.connect_as(&crate::harness::Login::new().database("pgskein"));
-    wait_for("one to wait", PATIENCE, || {
-        console.table("show peer_pools")[0]["cl_waiting_cancel_req"] == "1"
-    });
-    console.close();
-    group.signal(crate::harness::Signal::SIGTERM);
-    group.wait_log("draining");
-    recorder.speak();
-    recorder.wait_packets(2);
-    assert!(group.wait_exit(PATIENCE).success());
 }

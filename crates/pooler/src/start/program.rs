@@ -11,7 +11,9 @@ use std::path::{self, Path, PathBuf};
 /// code that uses it: an upgrade is tried with a build in which only this was
 /// changed.
 pub(crate) fn version() -> &'static str {
-    hint::black_box(env!("CARGO_PKG_VERSION"))
+    // Between marks, whatever text comes to stand beside it in the program.
+    let marked = hint::black_box(concat!("<", env!("CARGO_PKG_VERSION"), ">"));
+    marked.trim_matches(['<', '>'])
 }
 
 /// Where this program was started from: the path at which the next version of

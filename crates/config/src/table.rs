@@ -45,8 +45,8 @@ settings! {
         /// program that RESTART checks has as long to answer. 0 means any time.
         worker_start_timeout: Seconds = "30", Now, Supported;
 
-        /// A worker whose event loop does not turn for this long, and for 2 s at least, is killed
-        /// and replaced. 0 means never, for when a debugger is to stop one.
+        /// A worker, or the process for HTTP, whose event loop does not turn for this long, and for
+        /// 2 s at least, is killed and replaced. 0 means never, for when a debugger is to stop one.
         worker_hang_timeout: Seconds = "30", Now, Supported;
 
         /// How long workers whose supervisor has died go on serving and accepting, unless another

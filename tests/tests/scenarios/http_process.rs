@@ -4,7 +4,8 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use crate::harness::{
-    Daemon, Descriptor, Http, PATIENCE, Pooler, Postgres, Process, Signal, restart, wait_for,
+    Daemon, Descriptor, Http, PATIENCE, Pooler, Postgres, Process, Signal, Stopped, restart,
+    wait_for,
 };
 use crate::http::{http_processes, process_of};
 
@@ -64,6 +65,21 @@ fn replaced_when_it_dies_and_nobody_is_refused_meanwhile() {
         pooler.wait_log(&format!("http: killed by SIGKILL, pid={}", process.0));
     }
     assert_eq!(client.value("select 'untouched'"), "untouched");
+}
+
+#[test]
+fn replaced_when_it_hangs() {
+    let postgres = Postgres::start();
+    let http = Http::unused();
+    let settings = format!("{SETTINGS}{}\nworker_hang_timeout = 3", http.setting());
+    let pooler = Pooler::start(&postgres, &settings);
+    http.wait("/ready", 200, "ready, workers=2");
+    let hung = process_of(&pooler);
+    let _stopped = Stopped::new(hung);
+    // Who asks meanwhile is answered by the next one.
+    assert_eq!(http.get("/ready").status, 200);
+    assert!(pooler.log_contains(&format!("http: hangs, killing it, pid={}", hung.0)));
+    assert_ne!(process_of(&pooler), hung);
 }
 
 #[test]

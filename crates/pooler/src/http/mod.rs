@@ -2,8 +2,8 @@
 //!
 //! The supervisor forks it, so that no byte of HTTP reaches supervisor or
 //! workers, and has it replaced when it dies. It has the scoreboard, the sockets
-//! where it is asked, the log, and a link to the supervisor, which carries one
-//! byte in each direction: [`SERVES`] and [`LEAVE`].
+//! where it is asked, the log, and a link to the supervisor, over which it says
+//! [`SERVES`] every second and may be told to [`LEAVE`].
 //!
 //! ```text
 //! serving ──LEAVE──────────────────────────────────> leaving ──> ended
@@ -44,7 +44,7 @@ pub(crate) struct Setup {
     pub scoreboard: Scoreboard,
 }
 
-/// The process says that it serves.
+/// The process says that it serves, and goes on saying so.
 pub(crate) const SERVES: u8 = b'S';
 
 /// The supervisor has no use for the process any more.
@@ -84,6 +84,8 @@ struct Server {
     /// By their tokens, the oldest first.
     connections: BTreeMap<usize, Connection>,
     last_token: usize,
+    /// When the supervisor hears next that this process turns.
+    beat_at: Instant,
     /// When somebody may wait to be accepted of whom no event tells.
     accept_at: Option<Instant>,
 }
@@ -113,7 +115,6 @@ impl Server {
         for (listener, token) in listeners.iter_mut().zip(FIRST_LISTENER..) {
             registry.register(listener, Token(token), Interest::READABLE)?;
         }
-        (&setup.link).write_all(&[SERVES])?;
         let now = Instant::now();
         Ok(Self {
             poll,
@@ -125,6 +126,7 @@ impl Server {
             phase: Phase::Serving,
             orphaned: false,
             connections: BTreeMap::new(),
+            beat_at: now,
             // Who has come before the first event.
             accept_at: Some(now),
         })
@@ -132,6 +134,7 @@ impl Server {
 
     fn serve(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
+        self.on_time();
         while !self.has_ended() {
             let timeout = self.next_deadline().map(|at| {
                 // Epoll counts in milliseconds and would wake too early.
@@ -157,6 +160,11 @@ impl Server {
     }
 
     fn on_time(&mut self) {
+        if self.phase == Phase::Serving && self.beat_at <= self.now {
+            self.beat_at = self.now + BEAT;
+            // It is said again, and that the link has ended is heard there.
+            let _told_soon = (&self.link).write(&[SERVES]);
+        }
         if self.accept_at.take_if(|at| *at <= self.now).is_some() {
             self.accept();
         }
@@ -174,7 +182,7 @@ impl Server {
 
     fn next_deadline(&self) -> Option<Instant> {
         let phase = match self.phase {
-            Phase::Serving => None,
+            Phase::Serving => Some(self.beat_at),
             Phase::Orphaned { look_at } => Some(look_at),
             Phase::Leaving { until } => Some(until),
         };
@@ -307,6 +315,9 @@ const MOST: usize = 128;
 
 /// From one look at what no event tells of to the next.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How often the supervisor hears that this process turns.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// How long the process stays for those who have asked already.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);

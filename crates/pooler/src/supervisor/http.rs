@@ -52,16 +52,11 @@ struct Process {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Stage {
     /// It has not said yet that it serves, and is killed at that time.
-    Coming {
-        kill_at: Instant,
-    },
-    Serving {
-        since: Instant,
-    },
+    Coming { kill_at: Instant },
+    /// It has said last at that time that it turns.
+    Serving { since: Instant, heard: Instant },
     /// It was told to leave, and is killed at that time.
-    Leaving {
-        kill_at: Instant,
-    },
+    Leaving { kill_at: Instant },
 }
 
 impl Http {
@@ -104,6 +99,21 @@ impl Process {
         }
     }
 
+    /// It says that it turns.
+    fn heard(&mut self, now: Instant) {
+        if let Stage::Serving { heard, .. } = &mut self.stage {
+            *heard = now;
+        }
+    }
+
+    /// Whether it has not said so for `patience`, and 2 s at least; zero is never.
+    fn hangs_since(&self, patience: Duration, now: Instant) -> bool {
+        let Stage::Serving { heard, .. } = self.stage else {
+            return false;
+        };
+        !patience.is_zero() && now.saturating_duration_since(heard) >= patience.max(SUSPECT)
+    }
+
     /// Tells it to leave; if it cannot be told, it is killed.
     fn dismiss(&mut self, now: Instant) {
         let told = (&self.link).write_all(&[LEAVE]);
@@ -118,10 +128,16 @@ impl Supervisor {
     pub(crate) fn http_due(&mut self) {
         self.beat();
         let now = self.now;
+        let patience = self.config.settings.worker_hang_timeout;
         let Some(http) = &mut self.http else {
             return;
         };
         for process in &mut http.processes {
+            if process.hangs_since(patience, now) {
+                log::error!("http: hangs, killing it, pid={}", process.pid);
+                let _dead_already = kill(process.pid, Signal::SIGKILL);
+                process.heard(now);
+            }
             if process.kill_at().is_some_and(|at| at <= now) {
                 let _dead_already = kill(process.pid, Signal::SIGKILL);
                 // Not again before it should be reaped.
@@ -204,14 +220,17 @@ impl Supervisor {
         let processes = self.http.iter_mut().flat_map(|http| &mut http.processes);
         let mut served = None;
         for process in processes {
-            let mut bytes = [0; 16];
+            let mut bytes = [0; 64];
             if process.token == token
                 && let Ok(length) = (&process.link).read(&mut bytes)
                 && bytes.iter().take(length).any(|byte| *byte == SERVES)
-                && matches!(process.stage, Stage::Coming { .. })
             {
-                process.stage = Stage::Serving { since: now };
-                served = Some(process.pid);
+                process.heard(now);
+                if matches!(process.stage, Stage::Coming { .. }) {
+                    let (since, heard) = (now, now);
+                    process.stage = Stage::Serving { since, heard };
+                    served = Some(process.pid);
+                }
             }
         }
         if let (Some(pid), Some(http)) = (served, &mut self.http) {
@@ -239,7 +258,7 @@ impl Supervisor {
                 log::warn!("http: {how} before it was ready, pid={pid}");
                 self.restart_http_later(None);
             }
-            Stage::Serving { since } => {
+            Stage::Serving { since, .. } => {
                 log::warn!("http: {how}, pid={pid}");
                 let lived = self.now.saturating_duration_since(since);
                 self.restart_http_later(Some(lived));
@@ -286,12 +305,12 @@ impl Supervisor {
             log::warn!("http: cannot be heard: {error}");
         }
         if let Some(http) = &mut self.http {
-            let since = self.now;
+            let (since, heard) = (self.now, self.now);
             http.processes.push(Process {
                 pid: Pid::from_raw(i32::try_from(pid).unwrap_or_default()),
                 link,
                 token,
-                stage: Stage::Serving { since },
+                stage: Stage::Serving { since, heard },
             });
         }
     }
@@ -312,6 +331,9 @@ fn be_http(setup: Setup, title: Option<&Title>) -> i32 {
     }
     http::run(setup)
 }
+
+/// How long a process may be silent in any case: it speaks every second.
+const SUSPECT: Duration = Duration::from_secs(2);
 
 /// How long a process has to serve.
 const START: Duration = Duration::from_secs(10);

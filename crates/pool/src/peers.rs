@@ -46,7 +46,7 @@ pub struct Request<W> {
     pub source: Option<IpAddr>,
     /// When it is given up.
     pub deadline: Instant,
-    /// The addresses of its peer are no older than it is.
+    /// The addresses of its peer are no older than it is, or never change.
     pub looked_up: bool,
     /// Who waits for it.
     pub waiter: W,

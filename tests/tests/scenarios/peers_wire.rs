@@ -1,8 +1,15 @@
 //! What goes from host to host, byte by byte, and what does not go at all.
 
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+
+use nix::sys::socket::{Backlog, listen};
+
 use crate::harness::{
-    Client, Login, PATIENCE, Peers, Pooler, Postgres, RecordingPeer, cancel_at, finish, free_port,
-    wait_for,
+    Client, Folder, Login, PATIENCE, Peers, Pooler, Postgres, RecordingPeer, cancel_at, finish,
+    free_port, wait_for,
 };
 
 /// A CancelRequest with this key, as PostgreSQL's documentation has it.
@@ -268,4 +275,39 @@ fn keys_are_found_that_were_issued_under_another_number() {
         cancel_at(group, 2, &client.cancel_packet());
         assert!(query.wait().is_err());
     }
+}
+
+#[test]
+fn peer_whose_queue_is_full_is_tried_again_and_holds_up_nobody() {
+    let postgres = Postgres::start();
+    let peers = Peers::start(&postgres, 1, "workers = 1\nadmin_users = postgres");
+    let group = peers.group(1);
+    // Two connections fit into the queue of its unix socket.
+    let folder = Folder::make("peer", group.account());
+    let path = folder.join(".s.PGSQL.7000");
+    let listener = UnixListener::bind(&path).unwrap();
+    listen(&listener, Backlog::new(1).unwrap()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let line = format!("2 = host={} port=7000\n", folder.path().display());
+    peers.introduce(1, &line);
+    let wires: Vec<_> = (0..5)
+        .map(|_| {
+            let mut wire = group.wire();
+            wire.send(&packet([9, 2, 0, 1], &[1, 2, 3, 0xff]));
+            wire
+        })
+        .collect();
+    wait_for("three to wait", PATIENCE, || {
+        console(group).table("show peer_pools")[0]["cl_waiting_cancel_req"] == "3"
+    });
+    for _ in 0..5 {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = [0; 16];
+        stream.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes[..], packet([9, 2, 0, 1], &[1, 2, 3, 0xfe]));
+    }
+    for wire in wires {
+        finish(wire);
+    }
+    assert_eq!(row(group, "2"), ["ok", "5", "0", "0"]);
 }

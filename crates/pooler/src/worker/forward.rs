@@ -61,6 +61,8 @@ impl Worker {
         process_id: u32,
         secret: &[u8],
     ) {
+        let entry = self.config.peers.get(&peer);
+        let named = entry.is_some_and(|entry| is_name(&entry.host));
         let timeout = self.config.settings.cancel_wait_timeout;
         let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         let request = Request {
@@ -68,7 +70,7 @@ impl Worker {
             secret: secret.to_vec(),
             source: self.source(waiter),
             deadline: self.now + timeout.unwrap_or(FORWARD_AT_MOST),
-            looked_up: false,
+            looked_up: !named,
             waiter,
         };
         match self.peers.submit(peer, request) {
@@ -104,7 +106,9 @@ impl Worker {
                     let Some((ticket, request)) = self.peers.poll_start(peer, sharers) else {
                         return;
                     };
-                    self.forward_to(peer, ticket, request, targets.into());
+                    if !self.forward_to(peer, ticket, request, targets.into()) {
+                        return;
+                    }
                 }
                 Reach::Named(host) => return self.look_up(vec![host], Wanted::Peer(peer)),
                 Reach::Nowhere(error) => return self.forward_none(peer, &error),
@@ -185,6 +189,7 @@ impl Worker {
             }
             forwarding.sent = errand.outbox.is_empty();
             if forwarding.sent {
+                errand.deadline = forwarding.request.deadline;
                 self.peers.on_sent(peer, ticket, self.now);
             }
         }
@@ -212,12 +217,14 @@ impl Worker {
             self.cancel_over(forwarding.request.waiter);
             return self.forward_next(forwarding.peer);
         }
+        let peer = forwarding.peer;
         let why = match (orderly, forwarding.sent) {
             (true, _) => "closed before the request was sent",
             (false, true) => "no answer",
             (false, false) => "connection timed out",
         };
         self.forward_on(forwarding, why);
+        self.forward_next(peer);
     }
 
     fn forward_failed(&mut self, id: ErrandId, why: &str) {
@@ -227,7 +234,9 @@ impl Worker {
         errand.stream.deregister(self.poll.registry());
         drop(errand.stream);
         if let Kind::Forward(forwarding) = errand.kind {
+            let peer = forwarding.peer;
             self.forward_on(*forwarding, why);
+            self.forward_next(peer);
         }
     }
 
@@ -244,7 +253,8 @@ impl Worker {
         } = forwarding;
         let in_time = self.now < request.deadline;
         if !sent && in_time && !others.is_empty() {
-            return self.forward_to(peer, ticket, request, others);
+            self.forward_to(peer, ticket, request, others);
+            return;
         }
         let error = format!("{target}: {why}");
         let name = self.config.peers.get(&peer).map(|peer| peer.host.clone());
@@ -257,27 +267,30 @@ impl Worker {
             // Perhaps it is somewhere else by now.
             request.looked_up = true;
             self.addresses.forget_host(&name);
-            return match self.peers.put_back(peer, ticket, request) {
-                Ok(()) => self.forward_next(peer),
-                Err(waiter) => self.cancel_over(waiter),
-            };
+            if let Err(waiter) = self.peers.put_back(peer, ticket, request) {
+                self.cancel_over(waiter);
+            }
+            return;
         }
         self.log_failed(peer, &error);
         self.peers.on_ended(peer, ticket, Some(error), self.now);
         self.cancel_over(request.waiter);
-        self.forward_next(peer);
     }
 
-    /// Connects to the first of these places that there is.
+    /// Connects to the first of these places that can be connected to; false if
+    /// none can be now, and the request waits again.
     fn forward_to(
         &mut self,
         peer: u16,
         ticket: Ticket,
         request: Request<Waiter>,
         mut targets: VecDeque<Target>,
-    ) {
+    ) -> bool {
         let Some(target) = targets.pop_front() else {
-            return;
+            let error = Some("no address".to_owned());
+            self.peers.on_ended(peer, ticket, error, self.now);
+            self.cancel_over(request.waiter);
+            return true;
         };
         let mut outbox = Outbox::default();
         let packet = outbox.buffer();
@@ -311,9 +324,11 @@ impl Worker {
                 if let Err(waiter) = put_back {
                     self.cancel_over(waiter);
                 }
+                return false;
             }
             Err(error) => self.forward_on(forwarding, &error.to_string()),
         }
+        true
     }
 
     /// When an attempt is given up: each place where a request can still go has

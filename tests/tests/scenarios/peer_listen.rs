@@ -1,9 +1,11 @@
 //! `peer_listen`: where other hosts bring cancel requests, and nothing else.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 
 use crate::harness::{
-    Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, Stopped, Wire, free_port, wait_for,
+    Client, Daemon, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, Stopped, Wire, free_port,
+    wait_for,
 };
 
 const CANCELLED: SqlState = SqlState("57014");
@@ -180,6 +182,60 @@ fn it_is_taken_by_who_turns() {
             group.cancel(&client);
             assert_eq!(query.wait(), Err(CANCELLED));
         }
+    }
+}
+
+#[test]
+fn a_new_group_beside_orphans_takes_cancels_there_too() {
+    let postgres = Postgres::start();
+    let group = Group::start(&postgres, "workers = 2");
+    // It has its server before there is nobody to ask for one.
+    let own = group.pooler.connect();
+    assert_eq!(own.value("select 1"), "1");
+    let orphans = group.pooler.workers();
+    group.pooler.signal(Signal::SIGKILL);
+    group.pooler.wait_exit(PATIENCE);
+    let query = own.start_long_query();
+    group.cancel(&own);
+    assert_eq!(query.wait(), Err(CANCELLED));
+
+    let daemon = Daemon::start(&group.pooler);
+    own.wait_parameter("disconnect_requested", "on");
+    own.close();
+    wait_for("the orphans to end", PATIENCE, || {
+        orphans.values().all(|orphan| !orphan.is_alive())
+    });
+    let client = group.pooler.connect();
+    let query = client.start_long_query();
+    group.cancel(&client);
+    assert_eq!(query.wait(), Err(CANCELLED));
+    client.close();
+    daemon.stop();
+}
+
+#[test]
+fn a_socket_for_it_may_be_passed_or_not() {
+    let postgres = Postgres::start();
+    for passed in [true, false] {
+        let port = free_port();
+        let settings = format!("workers = 2\npool_mode = transaction\npeer_listen = {HOST}:{port}");
+        let pooler = Pooler::start_activated(&postgres, &settings, |clients| {
+            let tcp = TcpListener::bind(("127.0.0.1", clients)).unwrap();
+            let own = passed.then(|| TcpListener::bind((HOST, port)).unwrap());
+            own.into_iter().chain([tcp]).map(OwnedFd::from).collect()
+        });
+        let group = Group {
+            pooler,
+            port,
+            settings,
+        };
+        let client = group.pooler.connect();
+        let query = client.start_long_query();
+        group.cancel(&client);
+        assert_eq!(query.wait(), Err(CANCELLED));
+        let mut wire = group.wire();
+        wire.send(SSL_REQUEST);
+        assert_eq!(wire.read_byte(), None, "clients do not come here");
     }
 }
 

@@ -427,5 +427,7 @@ impl Worker {
     }
 }
 
-/// Connections accepted from one listener in one turn.
-const ACCEPTS: usize = 64;
+/// Connections accepted from one listener in one turn: few, since those who are
+/// served already wait for what new ones want, and a look at the events in
+/// between costs little.
+const ACCEPTS: usize = 8;

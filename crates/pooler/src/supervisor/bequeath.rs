@@ -28,6 +28,7 @@ impl Supervisor {
     pub(crate) fn leave_to_program(&mut self, plan: RestartPlan) -> io::Error {
         // The other program would not know of these children.
         self.hangs.end_writers();
+        self.end_coming_http();
         self.give_up_moves();
         let legacy = self.legacy(&plan);
         match self.execute(&legacy) {

@@ -91,6 +91,15 @@ impl Http {
     }
 }
 
+impl Stage {
+    fn put_off(&mut self, until: Instant) {
+        match self {
+            Self::Coming { kill_at } | Self::Leaving { kill_at } => *kill_at = until,
+            Self::Serving { .. } => {}
+        }
+    }
+}
+
 impl Process {
     fn kill_at(&self) -> Option<Instant> {
         match self.stage {
@@ -141,9 +150,7 @@ impl Supervisor {
             if process.kill_at().is_some_and(|at| at <= now) {
                 let _dead_already = kill(process.pid, Signal::SIGKILL);
                 // Not again before it should be reaped.
-                process.stage = Stage::Leaving {
-                    kill_at: now + FAREWELL,
-                };
+                process.stage.put_off(now + FAREWELL);
             }
         }
         if http.start_at.take_if(|at| *at <= now).is_some()
@@ -276,6 +283,21 @@ impl Supervisor {
             if delay > Duration::ZERO {
                 log::warn!("http: next start in {} ms", delay.as_millis());
             }
+        }
+    }
+
+    /// Ends a process that does not serve yet: another program would not know of
+    /// it, and start one of its own.
+    pub(crate) fn end_coming_http(&mut self) {
+        let Some(http) = &mut self.http else {
+            return;
+        };
+        let coming = |one: &mut Process| matches!(one.stage, Stage::Coming { .. });
+        for process in http.processes.extract_if(.., coming) {
+            let _dead_already = kill(process.pid, Signal::SIGKILL);
+            let _reaped_either_way = waitpid(process.pid, None);
+            deregister(&self.poll, &process.link);
+            http.start_at = Some(self.now);
         }
     }
 

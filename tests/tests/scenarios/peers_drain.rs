@@ -14,20 +14,26 @@ fn request() -> Vec<u8> {
     .concat()
 }
 
-/// A group with a peer 2 that does not answer yet, and takes one at a time.
-fn with_silent_peer(postgres: &Postgres) -> (Peers, RecordingPeer) {
-    let peers = Peers::start(postgres, 1, "workers = 1\nadmin_users = postgres");
+/// A group with a peer 2 that does not answer yet, and gets so many at a time.
+fn with_silent_peer(postgres: &Postgres, pool_size: u32) -> (Peers, RecordingPeer) {
+    let settings = "workers = 1\nadmin_users = postgres\ncancel_wait_timeout = 60";
+    let peers = Peers::start(postgres, 1, settings);
     let recorder = RecordingPeer::start();
     recorder.be_silent();
     let port = recorder.port();
-    peers.introduce(1, &format!("2 = host=127.0.0.1 port={port} pool_size=1\n"));
+    peers.introduce(
+        1,
+        &format!("2 = host=127.0.0.1 port={port} pool_size={pool_size}\n"),
+    );
     (peers, recorder)
 }
 
-fn wait_waiting(group: &Pooler, count: &str) {
+/// Waits until a second request waits, or has got the place of the first.
+fn wait_second(group: &Pooler, recorder: &RecordingPeer) {
     let console = group.connect_as(&Login::new().database("pgskein"));
-    wait_for("one to wait", PATIENCE, || {
-        console.table("show peer_pools")[0]["cl_waiting_cancel_req"] == count
+    wait_for("a second request", PATIENCE, || {
+        console.table("show peer_pools")[0]["cl_waiting_cancel_req"] == "1"
+            || recorder.packets().len() == 2
     });
     console.close();
 }
@@ -35,7 +41,7 @@ fn wait_waiting(group: &Pooler, count: &str) {
 #[test]
 fn requests_of_clients_that_have_left_are_delivered_by_a_group_that_ends() {
     let postgres = Postgres::start();
-    let (peers, recorder) = with_silent_peer(&postgres);
+    let (peers, recorder) = with_silent_peer(&postgres, 1);
     let group = peers.group(1);
     // One is on its way, one waits.
     for _ in 0..2 {
@@ -44,7 +50,7 @@ fn requests_of_clients_that_have_left_are_delivered_by_a_group_that_ends() {
         drop(wire);
     }
     recorder.wait_packets(1);
-    wait_waiting(group, "1");
+    wait_second(group, &recorder);
     group.signal(Signal::SIGTERM);
     group.wait_log("draining");
     recorder.speak();
@@ -55,7 +61,7 @@ fn requests_of_clients_that_have_left_are_delivered_by_a_group_that_ends() {
 #[test]
 fn request_that_is_on_its_way_outlives_the_restart_of_its_worker() {
     let postgres = Postgres::start();
-    let (peers, recorder) = with_silent_peer(&postgres);
+    let (peers, recorder) = with_silent_peer(&postgres, 8);
     let group = peers.group(1);
     let mut old = group.wire();
     old.send(&request());
@@ -80,7 +86,10 @@ fn group_that_drains_forwards_and_is_forwarded_to() {
     peers.group(1).wait_log("draining");
     for (client, other) in clients.iter().zip([2, 1]) {
         let query = client.start_long_query();
-        cancel_at(peers.group(other), 2, &client.cancel_packet());
+        // A login that finds out which worker it reaches would be refused.
+        let mut wire = peers.group(other).wire();
+        wire.send(&client.cancel_packet());
+        finish(wire);
         assert_eq!(query.wait(), Err(SqlState("57014")), "at group {other}");
     }
 }

@@ -112,9 +112,15 @@ fn configuration(port: u16, admin: &Path, groups: &[(&Pooler, Http)]) -> String 
     let mut text = String::new();
     for line in include_str!("../../etc/haproxy.cfg").lines() {
         match line.trim() {
+            // Threads would each count sessions, and deal them a little differently.
             "global" => {
-                text.push_str(&format!("{line}\n    stats socket {}\n", admin.display()));
+                let admin = admin.display();
+                text.push_str(&format!(
+                    "{line}\n    nbthread 1\n    stats socket {admin}\n"
+                ));
             }
+            // A host that is slow to answer here is not one that is out.
+            "timeout check 2s" => text.push_str("    timeout check 15s\n"),
             // As many descriptors as that takes may not be allowed here.
             "maxconn 10000" => text.push_str("    maxconn 200\n"),
             "bind *:5432" => text.push_str(&format!("    bind 127.0.0.1:{port}\n")),
@@ -125,7 +131,14 @@ fn configuration(port: u16, admin: &Path, groups: &[(&Pooler, Http)]) -> String 
             }
         }
     }
-    assert!(text.contains(LOOKS) && text.contains("    bind 127.0.0.1:"));
+    for changed in [
+        LOOKS,
+        "    bind 127.0.0.1:",
+        "nbthread",
+        "timeout check 15s",
+    ] {
+        assert!(text.contains(changed), "{changed}");
+    }
     for (number, (pooler, http)) in (1..).zip(groups) {
         text.push_str(&format!(
             "    server host{number} 127.0.0.1:{} port {}\n",

@@ -37,7 +37,9 @@ fn clients_of_haproxy_have_their_own_addresses() {
             host.pooler
                 .log_contains(&format!("postgres/postgres@{address}:"))
         };
-        assert!(hosts.groups.iter().any(logged));
+        wait_for("a log to have the address", PATIENCE, || {
+            hosts.groups.iter().any(logged)
+        });
     }
     // Who comes past the balancer needs no header, and may not have one.
     let past = hosts.groups[0].pooler.connect();

@@ -26,7 +26,7 @@ fn ready_from_the_first_worker_on_until_the_group_is_told_to_end() {
         client.parameter("disconnect_requested").as_deref(),
         Some("off")
     );
-    assert!(pooler.log_contains("draining: clients="));
+    pooler.wait_log("draining: clients=");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn curl_and_its_exit_code_are_enough_to_ask() {
     let url = format!("http://{}/ready", http.address());
     let curl = |arguments: &[&str]| {
         let mut command = Command::new("curl");
-        command.args(["-sS", "--max-time", "20"]);
+        command.args(["-sS", "--max-time", "60"]);
         let output = command.args(arguments).arg(&url).output();
         let output = output.expect("curl is installed");
         let said = String::from_utf8(output.stdout).unwrap();

@@ -109,7 +109,8 @@ fn request_that_two_hosts_send_to_each_other_ends() {
 #[test]
 fn connection_of_the_client_is_held_until_the_peer_closes_its_own() {
     let postgres = Postgres::start();
-    let (peers, recorder) = with_recorder(&postgres, "workers = 1\nadmin_users = postgres", "");
+    let settings = "workers = 1\nadmin_users = postgres\ncancel_wait_timeout = 60";
+    let (peers, recorder) = with_recorder(&postgres, settings, "");
     let group = peers.group(1);
     recorder.be_silent();
     let mut wire = group.wire();
@@ -131,7 +132,7 @@ fn peer_that_never_answers_costs_its_own_cancels_only() {
     let peers = Peers::start(
         &postgres,
         2,
-        "workers = 1\nadmin_users = postgres\npool_mode = transaction\ncancel_wait_timeout = 5",
+        "workers = 1\nadmin_users = postgres\npool_mode = transaction\ncancel_wait_timeout = 8",
     );
     let silent = RecordingPeer::start();
     silent.be_silent();

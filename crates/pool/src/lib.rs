@@ -8,6 +8,7 @@ pub mod drain;
 pub mod drain_order;
 pub mod flow;
 pub mod handoff;
+pub mod keys;
 pub mod ledger;
 pub mod legacy;
 pub mod lost;

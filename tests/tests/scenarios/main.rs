@@ -43,6 +43,7 @@ mod leases;
 mod lent_servers;
 mod life_of_servers;
 mod limits;
+mod many_keys;
 mod modes;
 mod moved;
 mod moved_cancels;

@@ -4,6 +4,7 @@
 //! came there. So the giver remembers each for a while, and sends cancels after
 //! it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,19 @@ use pgskein_protocol::key::CancelKey;
 /// Sessions that have gone to other workers, by their cancel keys.
 #[derive(Debug)]
 pub struct Away<P> {
-    gone: HashMap<u32, Gone<P>>,
+    /// By the process ids of their keys, which are not unique.
+    gone: HashMap<u32, Vec<Gone<P>>>,
     /// In the order in which they are forgotten.
-    queue: VecDeque<(Instant, u32)>,
+    queue: VecDeque<(Instant, u32, u64)>,
+    /// The number of the last one.
+    last: u64,
 }
 
 #[derive(Debug)]
 struct Gone<P> {
     key: CancelKey,
     to: P,
-    at: Instant,
+    number: u64,
 }
 
 impl<P> Default for Away<P> {
@@ -29,6 +33,7 @@ impl<P> Default for Away<P> {
         Self {
             gone: HashMap::new(),
             queue: VecDeque::new(),
+            last: 0,
         }
     }
 }
@@ -40,25 +45,30 @@ impl<P: Copy> Away<P> {
         while self.queue.len() >= MOST_AWAY {
             self.forget_first();
         }
-        let process_id = key.process_id;
-        self.gone.insert(process_id, Gone { key, to, at: now });
-        self.queue.push_back((now, process_id));
+        self.forget(&key);
+        self.last += 1;
+        let (process_id, number) = (key.process_id, self.last);
+        let alike = self.gone.entry(process_id).or_default();
+        alike.push(Gone { key, to, number });
+        self.queue.push_back((now, process_id, number));
     }
 
     /// Where the session with this key has gone.
     pub fn find(&self, process_id: u32, secret: &[u8]) -> Option<P> {
-        let gone = self.gone.get(&process_id)?;
-        gone.key.matches(secret).then_some(gone.to)
+        // All are compared, so that the time tells nothing about any.
+        let alike = self.gone.get(&process_id)?.iter();
+        let found = alike.filter(|gone| gone.key.matches(secret)).last()?;
+        Some(found.to)
     }
 
     /// A session has this key here from now on.
-    pub fn forget(&mut self, process_id: u32) {
-        self.gone.remove(&process_id);
+    pub fn forget(&mut self, key: &CancelKey) {
+        self.remove(key.process_id, |gone| gone.key.matches(key.secret()));
     }
 
     /// Forgets those who have gone some time ago.
     pub fn expire(&mut self, now: Instant) {
-        while let Some((at, _)) = self.queue.front()
+        while let Some((at, ..)) = self.queue.front()
             && now.saturating_duration_since(*at) >= REMEMBERED
         {
             self.forget_first();
@@ -66,10 +76,17 @@ impl<P: Copy> Away<P> {
     }
 
     fn forget_first(&mut self) {
-        if let Some((at, process_id)) = self.queue.pop_front()
-            && self.gone.get(&process_id).is_some_and(|gone| gone.at == at)
-        {
-            self.gone.remove(&process_id);
+        if let Some((_, process_id, number)) = self.queue.pop_front() {
+            self.remove(process_id, |gone| gone.number == number);
+        }
+    }
+
+    fn remove(&mut self, process_id: u32, is_it: impl Fn(&Gone<P>) -> bool) {
+        if let Entry::Occupied(mut alike) = self.gone.entry(process_id) {
+            alike.get_mut().retain(|gone| !is_it(gone));
+            if alike.get().is_empty() {
+                alike.remove();
+            }
         }
     }
 }
@@ -104,11 +121,26 @@ mod tests {
     fn remembers_where_it_went_last() {
         let (mut away, now) = (Away::default(), Instant::now());
         away.insert(key(7), "2.1", now);
-        away.forget(7);
+        away.forget(&key(7));
         assert_eq!(away.find(7, &[1, 2, 3, 4]), None);
         away.insert(key(7), "3.1", now + REMEMBERED / 2);
         away.expire(now + REMEMBERED);
         assert_eq!(away.find(7, &[1, 2, 3, 4]), Some("3.1"));
+    }
+
+    #[test]
+    fn remembers_all_whose_keys_begin_alike() {
+        let (mut away, now) = (Away::default(), Instant::now());
+        let other = CancelKey::from_parts(7, &[1, 2, 3, 5], false).unwrap();
+        away.insert(key(7), "2.1", now);
+        away.insert(other, "3.1", now);
+        assert_eq!(away.find(7, &[1, 2, 3, 4]), Some("2.1"));
+        assert_eq!(away.find(7, &[1, 2, 3, 5]), Some("3.1"));
+        away.forget(&key(7));
+        assert_eq!(away.find(7, &[1, 2, 3, 4]), None);
+        assert_eq!(away.find(7, &[1, 2, 3, 5]), Some("3.1"));
+        away.expire(now + REMEMBERED);
+        assert!(away.gone.is_empty());
     }
 
     #[test]

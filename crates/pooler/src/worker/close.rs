@@ -148,7 +148,7 @@ impl Worker {
                 if !self.drains.is_empty() {
                     self.drains.on_left(id, Leaving::ByItself);
                 }
-                self.keys.remove(&session.key.process_id);
+                self.keys.remove(session.key.process_id, id);
                 self.parameters.release(session.parameters);
                 if let Some(prepared) = session.prepared {
                     prepared.release(&mut self.statements);

@@ -268,7 +268,7 @@ impl Worker {
         };
         loop {
             let key = CancelKey::issue(&plan, random()?);
-            if !self.keys.contains_key(&key.process_id) {
+            if self.owner(key.process_id, key.secret()).is_none() {
                 return Ok(key);
             }
         }

@@ -76,6 +76,7 @@ use mio::Poll;
 use pgskein_config::Config;
 use pgskein_pool::control::{Asked, LeaseId};
 use pgskein_pool::drain::Drains;
+use pgskein_pool::keys::Keys;
 use pgskein_pool::lost::Lost;
 use pgskein_pool::moves::Moves;
 use pgskein_pool::old_hosts::OldHosts;
@@ -135,7 +136,7 @@ pub(crate) struct Worker {
     /// Transactions whose server is gone, by their client.
     lost: HashMap<ClientId, Lost>,
     /// Clients by the first half of their cancel key.
-    keys: HashMap<u32, ClientId>,
+    keys: Keys,
     /// Connections that may have something to do.
     runnable: Vec<Runnable>,
     /// The memory of the last round's queue.

@@ -9,6 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
 use pgskein_pool::control::ToSupervisor;
 use pgskein_pool::drain::Drains;
+use pgskein_pool::keys::Keys;
 use pgskein_pool::moves::Moves;
 use pgskein_pool::parameters::Parameters;
 use pgskein_pool::peers::Peers;
@@ -103,7 +104,7 @@ impl Worker {
             statements: Statements::new(setup.statement_key),
             flight: Flight::default(),
             lost: HashMap::new(),
-            keys: HashMap::new(),
+            keys: Keys::default(),
             runnable: Vec::new(),
             spare_queue: Vec::new(),
             wishing: Vec::new(),

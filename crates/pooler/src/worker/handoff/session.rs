@@ -132,7 +132,7 @@ impl Worker {
             self.server_given(server, to);
         }
         let key = session.key;
-        self.forget_session(session);
+        self.forget_session(id, session);
         self.hand_claim_over(client.number, to);
         self.send_after(id, key, to);
     }
@@ -158,7 +158,8 @@ impl Worker {
         if self.refuses_servers() {
             return Err(Refusal::Leaving);
         }
-        if self.keys.contains_key(&cargo.key.process_id) {
+        let key = &cargo.key;
+        if self.owner(key.process_id, key.secret()).is_some() {
             return Err(Refusal::KeyTaken);
         }
         let pool = self.pool_for(&cargo.pool)?;
@@ -187,7 +188,7 @@ impl Worker {
             return;
         }
         self.undecided.coming_clients = self.undecided.coming_clients.saturating_sub(1);
-        self.undecided.away.forget(cargo.key.process_id);
+        self.undecided.away.forget(&cargo.key);
         if cargo.counted {
             self.take_place_over(id, from, pid);
         }
@@ -339,8 +340,8 @@ impl Worker {
     }
 
     /// Gives back what a session takes that is not here any more.
-    fn forget_session(&mut self, session: Session) {
-        self.keys.remove(&session.key.process_id);
+    fn forget_session(&mut self, id: ClientId, session: Session) {
+        self.keys.remove(session.key.process_id, id);
         self.parameters.release(session.parameters);
         if let Some(prepared) = session.prepared {
             prepared.release(&mut self.statements);
@@ -358,7 +359,7 @@ impl Worker {
         if let SessionState::Coming(Some(server)) = session.state {
             self.forget_coming(server);
         }
-        self.forget_session(session);
+        self.forget_session(id, session);
         self.stop_waiting_for(id, cargo.key);
     }
 }

@@ -25,8 +25,8 @@ pub(crate) struct Health {
     ending: bool,
     /// Since when the supervisor has not turned; `None` if there is none.
     supervisor: Option<Duration>,
-    /// Workers that are there.
-    living: usize,
+    /// Workers that accept clients, or are about to.
+    staying: usize,
     /// Workers that accept clients and turn.
     ready: usize,
     /// Workers that turn, whatever they do.
@@ -50,9 +50,10 @@ impl Health {
     ) -> Self {
         let group = board.group();
         let silent = |since: u64| Duration::from_millis(now.saturating_sub(since));
-        let (mut living, mut ready, mut turning) = (0, 0, 0);
+        let (mut staying, mut ready, mut turning) = (0, 0, 0);
         for worker in board.living().filter(|worker| lives(worker.pid)) {
-            living += 1;
+            let leaves = worker.state == WorkerState::Draining;
+            staying += usize::from(!leaves);
             // One that is just ready has not swept yet.
             let turns = worker.swept == 0 || silent(worker.swept) < STILL;
             turning += usize::from(turns && worker.state != WorkerState::Starting);
@@ -62,7 +63,7 @@ impl Health {
             state: group.state,
             ending: group.ending,
             supervisor: (!orphaned && group.beat != 0).then(|| silent(group.beat)),
-            living,
+            staying,
             ready,
             turning,
         }
@@ -99,9 +100,9 @@ impl Health {
         Verdict { good, why }
     }
 
-    /// Whether any worker is there.
-    pub(crate) fn is_anybody_there(&self) -> bool {
-        self.living > 0
+    /// Whether any worker is there that does not leave.
+    pub(crate) fn does_anybody_stay(&self) -> bool {
+        self.staying > 0
     }
 }
 
@@ -118,7 +119,7 @@ mod tests {
             state: GroupState::Serving,
             ending: false,
             supervisor: Some(Duration::ZERO),
-            living: 2,
+            staying: 2,
             ready: 2,
             turning: 2,
         }
@@ -207,12 +208,12 @@ mod tests {
         }
         let look = |orphaned| Health::look_with(&board, orphaned, 10_000, |pid| pid < 6);
         let health = look(false);
-        assert_eq!((health.ready, health.turning, health.living), (2, 3, 5));
+        assert_eq!((health.ready, health.turning, health.staying), (2, 3, 4));
         assert_eq!(health.supervisor, None);
         board.beat(GroupState::Serving, 9_500);
         assert_eq!(look(false).supervisor, Some(Duration::from_millis(500)));
         assert_eq!(look(true).supervisor, None);
         let nobody = Health::look_with(&board, true, 10_000, |_| false);
-        assert_eq!((nobody.ready, nobody.is_anybody_there()), (0, false));
+        assert_eq!((nobody.ready, nobody.does_anybody_stay()), (0, false));
     }
 }

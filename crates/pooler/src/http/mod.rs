@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! serving ──LEAVE──────────────────────────────────> leaving ──> ended
-//!    └──link ends──> orphaned ──no worker is left──────^
+//!    └──link ends──> orphaned ──no worker stays───────^
 //! ```
 //!
 //! Nobody who asks can hold it up: connections have a deadline, and where there
@@ -173,8 +173,9 @@ impl Server {
             && *look_at <= self.now
         {
             *look_at = self.now + LOOK;
-            if !self.health().is_anybody_there() {
-                log::info!("no worker is left, ending");
+            // A new group, which answers here as well, has those that leave.
+            if !self.health().does_anybody_stay() {
+                log::info!("no worker stays, ending");
                 self.leave();
             }
         }

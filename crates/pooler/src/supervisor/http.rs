@@ -135,6 +135,7 @@ impl Supervisor {
     /// Says on the scoreboard how the group is, starts what is to be started and
     /// kills what does not come or leave.
     pub(crate) fn http_due(&mut self) {
+        let stood_still = self.stood_still();
         self.beat();
         let now = self.now;
         let patience = self.config.settings.worker_hang_timeout;
@@ -142,6 +143,9 @@ impl Supervisor {
             return;
         };
         for process in &mut http.processes {
+            if stood_still {
+                process.heard(now);
+            }
             if process.hangs_since(patience, now) {
                 log::error!("http: hangs, killing it, pid={}", process.pid);
                 let _dead_already = kill(process.pid, Signal::SIGKILL);
@@ -164,6 +168,13 @@ impl Supervisor {
     /// When [`Supervisor::http_due`] has something to do, if ever.
     pub(crate) fn http_deadline(&self) -> Option<Instant> {
         self.http.as_ref().map(Http::next_deadline)
+    }
+
+    /// Whether this process has not turned for a while itself, so that nothing
+    /// follows of what it has not heard.
+    fn stood_still(&self) -> bool {
+        let due = self.http.as_ref().map(|http| http.beat_at);
+        due.is_some_and(|at| self.now.saturating_duration_since(at) >= SUSPECT)
     }
 
     fn beat(&mut self) {

@@ -350,7 +350,6 @@ impl Reload {
     }
 }
 
-/// Findings as lines of a notice.
 /// Whether the log is to go somewhere else, or to be longer or shorter.
 fn logs_elsewhere(old: &Settings, new: &Settings) -> bool {
     let of = |settings: &Settings| {
@@ -361,6 +360,7 @@ fn logs_elsewhere(old: &Settings, new: &Settings) -> bool {
     of(old) != of(new)
 }
 
+/// Findings as lines of a notice.
 pub(crate) fn lines(findings: &[Finding]) -> String {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     lines.join("\n")

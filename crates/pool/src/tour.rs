@@ -157,9 +157,9 @@ impl Tour {
         left / u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1)
     }
 
-    /// Whether there is more than one place.
+    /// Whether there is more than one place, or a host that has none.
     pub fn has_several(&self) -> bool {
-        self.places.len() + self.refusals.len() > 1
+        self.places.len() > 1 || self.hosts > 1
     }
 
     /// Why each place was left, in order.
@@ -187,9 +187,11 @@ impl Tour {
             // same for all, until it fails.
             LoadBalanceHosts::Disable => (place.host, place.address, failed),
         };
+        let lately = failed.filter(|failed| failed.lately);
         Rank {
-            failed: failed.map_or(0, |failed| failed.order),
+            lately: lately.map_or(0, |failed| failed.order),
             unfit: standing.unfit,
+            failed: failed.map_or(0, |failed| failed.order),
             host,
             address,
         }
@@ -199,8 +201,11 @@ impl Tour {
 /// What comes first; the order of the fields is that of their weight.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Rank {
-    failed: u64,
+    /// The order of a failure, if that is lately.
+    lately: u64,
     unfit: bool,
+    /// That of any failure, where it counts.
+    failed: u64,
     host: usize,
     address: usize,
 }
@@ -295,6 +300,38 @@ mod tests {
     }
 
     #[test]
+    fn does_not_begin_with_a_standby_because_the_primary_failed_once() {
+        let first = |lately| {
+            let tour = Tour::new(&[1; 2], Disable, 0, Primary);
+            let standing = |at| match at {
+                0 => failed(1, lately),
+                _ => Standing {
+                    unfit: true,
+                    failed: None,
+                },
+            };
+            order(tour, standing)[0]
+        };
+        // It may have been promoted.
+        assert_eq!(first(true), 1);
+        assert_eq!(first(false), 0);
+    }
+
+    #[test]
+    fn counts_hosts_and_their_addresses() {
+        let several = |addresses: &[usize]| {
+            let mut tour = Tour::new(addresses, RoundRobin, 0, Any);
+            if let Some(at) = tour.next(fine) {
+                tour.refused(at, no(), false);
+            }
+            tour.has_several()
+        };
+        assert!(!several(&[1]), "what it has refused is no other place");
+        assert!(several(&[2]));
+        assert!(several(&[1, 0]));
+    }
+
+    #[test]
     fn takes_another_where_there_is_no_standby() {
         let mut tour = Tour::new(&[1; 3], RoundRobin, 0, PreferStandby);
         assert_eq!((tour.next(fine), tour.wanted()), (Some(0), PreferStandby));
@@ -362,8 +399,11 @@ mod tests {
             for pair in tried.windows(2) {
                 let weight = |at| {
                     let standing = standing(at);
-                    let failed = standing.failed.filter(|failed| sticks || failed.lately);
-                    (failed.map(|failed| failed.order), standing.unfit)
+                    let order = |counts: bool| {
+                        let failed = standing.failed.filter(|failed| counts || failed.lately);
+                        failed.map(|failed| failed.order)
+                    };
+                    (order(false), standing.unfit, order(sticks))
                 };
                 prop_assert!(weight(pair[0]) <= weight(pair[1]));
             }

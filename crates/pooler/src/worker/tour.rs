@@ -92,6 +92,12 @@ impl Places {
         self.roles.insert(target.to_string(), role);
     }
 
+    /// What a server there has last been.
+    pub(super) fn role(&self, target: &Target) -> Role {
+        let role = self.roles.get(&target.to_string()).copied();
+        role.unwrap_or_default()
+    }
+
     fn standing(&self, target: &Target, wanted: TargetSessionAttrs, now: Instant) -> Standing {
         let name = target.to_string();
         let failed = self.failed.get(&name).map(|(order, until)| Failed {

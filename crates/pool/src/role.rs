@@ -93,6 +93,17 @@ impl Role {
         }
     }
 
+    /// The role of a server that says that it is a standby now, or none any more;
+    /// all else is as it was at its login.
+    #[must_use]
+    pub fn changed(self, standby: bool) -> Self {
+        Self {
+            standby: Some(standby),
+            default_read_only: self.default_read_only.or(Some(false)),
+            read_only: None,
+        }
+    }
+
     fn is_read_only(&self) -> Option<bool> {
         match (self.standby, self.default_read_only) {
             (Some(standby), Some(read_only)) => Some(standby || read_only),
@@ -180,6 +191,16 @@ mod tests {
         assert_eq!(role.fit(ReadOnly), Fit::Fits);
         role.on_answer(Question::Standby, false);
         assert_eq!(role.fit(Standby), Fit::Unfit(Misfit::NotStandby));
+    }
+
+    #[test]
+    fn stays_read_only_by_default_when_it_is_promoted() {
+        let promoted = reported(true, true).changed(false);
+        assert_eq!(promoted, reported(false, true));
+        assert_eq!(promoted.fit(ReadOnly), Fit::Fits);
+        assert_eq!(promoted.fit(Standby), Fit::Unfit(Misfit::NotStandby));
+        // Nothing is known of it.
+        assert_eq!(Role::default().changed(false), reported(false, false));
     }
 
     #[test]

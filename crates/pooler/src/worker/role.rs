@@ -109,11 +109,7 @@ impl Worker {
         let wanted = database.map_or(TargetSessionAttrs::Any, |database| {
             database.target_session_attrs
         });
-        let role = Role {
-            standby: Some(standby),
-            default_read_only: Some(false),
-            read_only: None,
-        };
+        let role = self.places.role(&server.target).changed(standby);
         self.places.note_role(&server.target, role);
         let Fit::Unfit(misfit) = role.fit(wanted) else {
             let value: &[u8] = if standby { b"on" } else { b"off" };

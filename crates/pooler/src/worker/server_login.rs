@@ -83,7 +83,7 @@ impl Worker {
             deadline,
         };
         if let Err(error) = server.outbox.flush(&mut server.stream) {
-            return self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
+            return self.leave_host(id, &ServerReason::SocketFailed(error.kind()));
         }
         self.server_login_turn(id);
     }
@@ -94,7 +94,7 @@ impl Worker {
             return;
         };
         if let Err(error) = server.outbox.flush(&mut server.stream) {
-            return self.lose_server(id, &ServerReason::SocketFailed(error.kind()));
+            return self.leave_host(id, &ServerReason::SocketFailed(error.kind()));
         }
         if !server.stream.readable() {
             return;
@@ -371,24 +371,25 @@ impl Worker {
             return;
         };
         self.credentials
-            .keep_keys(password, challenge, keys.clone());
+            .keep_keys(password, challenge.clone(), keys.clone());
         let ServerState::LoggingIn { login, .. } = &mut server.state else {
             return;
         };
-        let server_first = std::mem::take(&mut login.server_first);
-        let outcome = match &mut login.scram {
-            Some(scram) => {
-                scram.use_keys(keys);
-                scram.last(&server_first).map_err(scram_failed)
-            }
-            None => Err(ServerReason::login_failed("SASL message out of order")),
+        let Some(scram) = &mut login.scram else {
+            return;
         };
-        match outcome {
+        if scram.challenge(&login.server_first) != Ok(challenge) {
+            // The host that has asked was left meanwhile.
+            return;
+        }
+        let server_first = std::mem::take(&mut login.server_first);
+        scram.use_keys(keys);
+        match scram.last(&server_first) {
             Ok(last) => {
                 write::sasl_response(server.outbox.buffer(), &last);
                 self.server_login_turn(id);
             }
-            Err(reason) => self.lose_server(id, &reason),
+            Err(error) => self.lose_server(id, &scram_failed(error)),
         }
     }
 

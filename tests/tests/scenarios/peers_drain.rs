@@ -59,6 +59,34 @@ fn requests_of_clients_that_have_left_are_delivered_by_a_group_that_ends() {
 }
 
 #[test]
+fn group_ends_although_requests_for_a_silent_peer_keep_coming() {
+    let postgres = Postgres::start();
+    let settings = "workers = 1\nadmin_users = postgres\ncancel_wait_timeout = 1";
+    let peers = Peers::start(&postgres, 1, settings);
+    let recorder = RecordingPeer::start();
+    recorder.be_silent();
+    let line = format!("2 = host=127.0.0.1 port={}\n", recorder.port());
+    peers.introduce(1, &line);
+    let group = peers.group(1);
+    let mut wires = Vec::new();
+    let mut ask = || {
+        // The unix socket is open to the end.
+        if let Ok(mut wire) = group.try_unix_wire() {
+            let _ = wire.try_send(&request());
+            wires.push(wire);
+        }
+    };
+    ask();
+    recorder.wait_packets(1);
+    group.signal(Signal::SIGTERM);
+    wait_for("the end of the group", PATIENCE, || {
+        ask();
+        group.exit_status().is_some()
+    });
+    assert!(group.wait_exit(PATIENCE).success());
+}
+
+#[test]
 fn request_that_is_on_its_way_outlives_the_restart_of_its_worker() {
     let postgres = Postgres::start();
     let (peers, recorder) = with_silent_peer(&postgres, 8);

@@ -40,6 +40,8 @@ pub(super) struct Ending {
     shut: bool,
     /// The supervisor was told that nobody is left to be waited for.
     settled: bool,
+    /// Since when that is so and the TCP listeners are closed.
+    alone: Option<Instant>,
     /// When it is looked next who can be closed.
     next_look: Option<Instant>,
     pub slow_turns: SlowTurns,
@@ -297,6 +299,8 @@ impl Worker {
             self.stop_accepting();
         }
         let settled = self.is_settled();
+        let alone = settled && self.ending.listening == Listening::Closed;
+        self.ending.alone = alone.then(|| self.ending.alone.unwrap_or(self.now));
         if settled != self.ending.settled {
             self.ending.settled = settled;
             self.tell_supervisor(&ToSupervisor::Settled { settled });
@@ -379,22 +383,36 @@ fn draining_done(worker: &Worker) -> bool {
     if worker.ending.listening != Listening::Closed {
         return false;
     }
-    if !worker.peers.is_idle() {
-        return false;
-    }
     if worker.refuses_servers() {
         return no_server_in_use(worker);
     }
-    worker.clients.iter().all(|(id, client)| {
-        let console = matches!(client.stage, Stage::Console(_));
-        client.is_before_cancel()
-            || (console && !worker.moves.is_in_flight(id) && !holds_up(worker, client))
-    }) && worker
-        .errands
+    let cancels_over = waits_no_more(worker);
+    let clients_over = worker
+        .clients
         .iter()
-        .all(|(_, errand)| errand.is_of_console())
-        && worker.stalled.is_empty()
-        && !worker.hands_over()
+        .all(|(id, client)| match client.stage {
+            Stage::Console(_) => !worker.moves.is_in_flight(id) && !holds_up(worker, client),
+            Stage::Session(_) => false,
+            _ => client.is_before_cancel() || cancels_over,
+        });
+    let errands = || worker.errands.iter();
+    let idle = || {
+        worker.peers.is_idle()
+            && worker.stalled.is_empty()
+            && errands().all(|(_, errand)| errand.is_of_console())
+    };
+    clients_over && (cancels_over || idle()) && !worker.hands_over()
+}
+
+/// Whether those who come to be refused or to cancel something, and may come for
+/// ever, have been waited for long enough since the others have left. Whatever
+/// came before has had its time.
+fn waits_no_more(worker: &Worker) -> bool {
+    let timeout = worker.config.settings.cancel_wait_timeout;
+    let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+    let since = |at: Instant| worker.now.saturating_duration_since(at);
+    let alone = worker.ending.alone.map(since);
+    alone.is_some_and(|alone| alone > timeout.unwrap_or(CANCELS_AT_MOST))
 }
 
 /// Whether a console may be in the middle of a conversation. A group that ends
@@ -421,6 +439,9 @@ const CONSOLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long consoles hold up a worker that leaves, at most.
 const CONSOLES_AT_MOST: Duration = Duration::from_secs(10);
+
+/// How long cancel requests hold up the end when `cancel_wait_timeout` is 0.
+const CANCELS_AT_MOST: Duration = Duration::from_secs(60);
 
 /// How often it is looked who is quiet.
 const QUIET_INTERVAL: Duration = Duration::from_millis(20);

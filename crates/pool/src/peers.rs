@@ -21,7 +21,7 @@ use std::time::Instant;
 
 pub use self::host::{Counts, Host, Outcome, Ticket};
 pub use self::identity::{Identity, Route};
-use pgskein_protocol::key::{hops, with_hops};
+use pgskein_protocol::key::{SHORTEST_SECRET, hops, with_hops};
 
 /// What this worker knows of the other hosts of the group; `W` waits for the
 /// end of a request.
@@ -55,6 +55,8 @@ pub struct Request<W> {
 /// Why a request is not forwarded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refused {
+    /// Its secret is too short for any key.
+    NoSecret,
     /// It has been forwarded often enough.
     HopsUsedUp,
     /// Too many wait already.
@@ -105,11 +107,15 @@ impl<W> Peers<W> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with whoever waits for it.
+    /// [`Refused`], with whoever waits for the one that is refused. If it is
+    /// [`Refused::Crowded`] that can be another, which makes room.
     pub fn submit(&mut self, id: u16, mut request: Request<W>) -> Result<(), (Refused, W)> {
         let Some(host) = self.hosts.get_mut(&id) else {
             return Err((Refused::NoPeer, request.waiter));
         };
+        if request.secret.len() < SHORTEST_SECRET {
+            return Err((Refused::NoSecret, request.waiter));
+        }
         let Some(left) = hops(&request.secret).and_then(|hops| hops.checked_sub(1)) else {
             return Err((Refused::HopsUsedUp, request.waiter));
         };
@@ -147,6 +153,14 @@ impl<W> Peers<W> {
     pub fn on_looked_up(&mut self, id: u16) {
         if let Some(host) = self.hosts.get_mut(&id) {
             host.on_looked_up();
+        }
+    }
+
+    /// A request could not be sent to the address that it tried first, and goes
+    /// on to the next one.
+    pub fn on_unreachable(&mut self, id: u16, ticket: Ticket) {
+        if let Some(host) = self.hosts.get_mut(&id) {
+            host.on_unreachable(ticket);
         }
     }
 

@@ -22,7 +22,8 @@ pub struct Host<W> {
     succeeded: Option<Instant>,
     /// What went wrong last, and when.
     failed: Option<Outcome>,
-    /// Counts failures, so that the next request begins with the next address.
+    /// Counts addresses that have failed, so that the next request begins with
+    /// the next one.
     turn: usize,
 }
 
@@ -48,6 +49,8 @@ pub struct Outcome {
 struct UnderWay {
     ticket: Ticket,
     source: Option<IpAddr>,
+    /// The turn of the address that it tries.
+    turn: usize,
     /// When it was written whole, if it is.
     sent: Option<Instant>,
 }
@@ -102,16 +105,39 @@ impl<W> Host<W> {
         self.waiting.into_iter().map(|request| request.waiter)
     }
 
-    /// Lets a request wait, unless too many do.
+    /// Lets a request wait. If too many do, one is refused: the newest of the
+    /// source that has the most.
     pub(super) fn submit(&mut self, request: Request<W>) -> Result<(), Request<W>> {
         let source = prefix(request.source);
         let same = self.waiting.iter().filter(|w| prefix(w.source) == source);
-        if self.waiting.len() >= MOST_WAITING || same.count() >= MOST_OF_ONE_SOURCE {
-            self.counts.failed += 1;
+        let same = same.count();
+        let crowded = self.waiting.len() >= MOST_WAITING;
+        if !crowded && same < MOST_OF_ONE_SOURCE {
+            self.waiting.push_back(request);
+            return Ok(());
+        }
+        self.counts.failed += 1;
+        if same >= MOST_OF_ONE_SOURCE {
             return Err(request);
         }
+        let Some(newest) = self.newest_of_most(same) else {
+            return Err(request);
+        };
         self.waiting.push_back(request);
-        Ok(())
+        self.waiting.remove(newest).map_or(Ok(()), Err)
+    }
+
+    /// Where the newest request of the source waits of which the most do, if
+    /// these are more than `same`.
+    fn newest_of_most(&self, same: usize) -> Option<usize> {
+        let mut waiting: HashMap<Option<IpAddr>, (usize, usize)> = HashMap::new();
+        for (at, request) in self.waiting.iter().enumerate() {
+            let (count, newest) = waiting.entry(prefix(request.source)).or_default();
+            *count += 1;
+            *newest = at;
+        }
+        let (most, newest) = waiting.into_values().max()?;
+        (most > same).then_some(newest)
     }
 
     pub(super) fn poll_start(&mut self, ticket: Ticket, sharers: usize) -> Option<Request<W>> {
@@ -132,6 +158,7 @@ impl<W> Host<W> {
         self.under_way.push(UnderWay {
             ticket,
             source: prefix(request.source),
+            turn: self.turn,
             sent: None,
         });
         Some(request)
@@ -161,6 +188,14 @@ impl<W> Host<W> {
         self.waiting.push_front(request);
     }
 
+    /// Whoever tries an address that has failed before goes on alone.
+    pub(super) fn on_unreachable(&mut self, ticket: Ticket) {
+        if let Some(one) = self.under_way.iter_mut().find(|one| one.ticket == ticket) {
+            one.turn += 1;
+            self.turn = self.turn.max(one.turn);
+        }
+    }
+
     pub(super) fn on_sent(&mut self, ticket: Ticket, now: Instant) {
         self.counts.sent += 1;
         if let Some(one) = self.under_way.iter_mut().find(|one| one.ticket == ticket) {
@@ -169,6 +204,9 @@ impl<W> Host<W> {
     }
 
     pub(super) fn on_ended(&mut self, ticket: Ticket, error: Option<String>, now: Instant) {
+        if error.is_some() {
+            self.on_unreachable(ticket);
+        }
         self.under_way.retain(|one| one.ticket != ticket);
         match error {
             None => self.succeeded = Some(now),
@@ -198,7 +236,6 @@ impl<W> Host<W> {
 
     fn fail(&mut self, error: String, count: u64, now: Instant) {
         self.counts.failed += count;
-        self.turn += 1;
         self.failed = Some(Outcome { at: now, error });
     }
 

@@ -36,13 +36,13 @@ fn counts_a_hop_for_each_request_and_refuses_those_that_have_none_left() {
     let mut peers = peers(9);
     for (before, after) in [(0xff, 0xfe), (0xfe, 0xfd), (0x01, 0x00)] {
         let mut request = request(1, A, now);
-        request.secret = vec![7, before];
+        request.secret = vec![7, 7, 7, before];
         assert_eq!(peers.submit(2, request), Ok(()));
         let (_, sent) = peers.poll_start(2, 1).unwrap();
-        assert_eq!(sent.secret, [7, after]);
+        assert_eq!(sent.secret, [7, 7, 7, after]);
     }
     let mut used_up = request(4, A, now);
-    used_up.secret = vec![7, 0xfc];
+    used_up.secret = vec![7, 7, 7, 0xfc];
     assert_eq!(peers.submit(2, used_up), Err((Refused::HopsUsedUp, 4)));
 }
 
@@ -117,13 +117,54 @@ fn refuses_more_than_may_wait() {
     for waiter in (600..).take(MOST_WAITING - MOST_OF_ONE_SOURCE) {
         peers.submit(2, request(waiter, B, now)).unwrap();
     }
-    let crowded = peers.submit(2, request(9, [10, 0, 0, 3], now));
-    assert_eq!(crowded, Err((Refused::Crowded, 9)));
     assert_eq!(peers.submit(3, request(9, A, now)), Ok(()));
     assert_eq!(
         peers.submit(4, request(9, A, now)),
         Err((Refused::NoPeer, 9))
     );
+}
+
+#[test]
+fn refuses_those_of_whom_most_wait_when_there_is_no_room() {
+    let now = Instant::now();
+    let mut peers = peers(1);
+    let each = u32::try_from(MOST_WAITING / 2).unwrap();
+    for waiter in 0..each {
+        peers.submit(2, request(waiter, A, now)).unwrap();
+    }
+    for waiter in each..2 * each - 1 {
+        peers.submit(2, request(waiter, B, now)).unwrap();
+    }
+    const C: [u8; 4] = [10, 0, 0, 3];
+    peers.submit(2, request(5000, C, now)).unwrap();
+    // The newest of A, of which there are more, make room.
+    for (waiter, refused) in [(5001, each - 1), (5002, 2 * each - 2), (5003, each - 2)] {
+        let crowded = peers.submit(2, request(waiter, C, now));
+        assert_eq!(crowded, Err((Refused::Crowded, refused)));
+    }
+    assert_eq!(peers.host(2).unwrap().waiting(), MOST_WAITING);
+    assert_eq!(peers.host(2).unwrap().counts().failed, 3);
+    let (_, first) = start(&mut peers).unwrap();
+    let (second, third) = {
+        let host = peers.hosts.get_mut(&2).unwrap();
+        host.pool_size = 3;
+        (start(&mut peers).unwrap().1, start(&mut peers).unwrap().1)
+    };
+    assert_eq!((first, second, third), (0, each, 5000));
+}
+
+#[test]
+fn takes_no_secret_that_no_key_can_have() {
+    let now = Instant::now();
+    let mut peers = peers(1);
+    for length in 0..4 {
+        let mut short = request(1, A, now);
+        short.secret = vec![0xff; length];
+        assert_eq!(peers.submit(2, short), Err((Refused::NoSecret, 1)));
+    }
+    let host = peers.host(2).unwrap();
+    assert_eq!((host.waiting(), host.counts().failed), (0, 0));
+    assert!(!host.is_failing());
 }
 
 #[test]
@@ -171,6 +212,29 @@ fn begins_with_another_address_after_a_failure_and_tries_each_request_anew() {
     assert_eq!(peers.host(2).unwrap().in_turn::<u8>(&[]), [0_u8; 0]);
     peers.submit(2, request(2, A, now)).unwrap();
     assert_eq!(start(&mut peers).unwrap().1, 2);
+}
+
+#[test]
+fn begins_with_the_address_that_could_be_reached_last() {
+    let now = Instant::now();
+    let mut peers = peers(2);
+    let order = |peers: &Peers<u32>| peers.host(2).unwrap().in_turn(&["dead", "alive"]);
+    for waiter in 0..3 {
+        peers.submit(2, request(waiter, A, now)).unwrap();
+    }
+    // Two find out at the same time.
+    let both = [(); 2].map(|()| start(&mut peers).unwrap().0);
+    for ticket in both {
+        peers.on_unreachable(2, ticket);
+        assert_eq!(order(&peers), ["alive", "dead"]);
+    }
+    for ticket in both {
+        peers.on_ended(2, ticket, None, now);
+    }
+    assert_eq!(order(&peers), ["alive", "dead"]);
+    let (ticket, _) = start(&mut peers).unwrap();
+    peers.on_unreachable(2, ticket);
+    assert_eq!(order(&peers), ["dead", "alive"]);
 }
 
 #[test]

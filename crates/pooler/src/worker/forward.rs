@@ -75,14 +75,14 @@ impl Worker {
         };
         match self.peers.submit(peer, request) {
             Ok(()) => self.forward_next(peer),
-            Err((refused, waiter)) => {
-                let why = match refused {
-                    Refused::HopsUsedUp => "it has been forwarded often enough",
-                    Refused::Crowded => "too many wait already",
-                    Refused::NoPeer => "there is no such peer",
-                };
-                log::info!("cancel request: not forwarded to peer {peer}: {why}");
+            // As many as somebody likes to send: no line for each.
+            Err((Refused::Crowded, waiter)) => {
+                log::debug!("peer {peer}: cancel request not forwarded: too many wait already");
                 self.cancel_over(waiter);
+                self.forward_next(peer);
+            }
+            Err((Refused::NoSecret | Refused::HopsUsedUp | Refused::NoPeer, waiter)) => {
+                self.cancel_unknown(waiter);
             }
         }
     }
@@ -253,6 +253,7 @@ impl Worker {
         } = forwarding;
         let in_time = self.now < request.deadline;
         if !sent && in_time && !others.is_empty() {
+            self.peers.on_unreachable(peer, ticket);
             self.forward_to(peer, ticket, request, others);
             return;
         }

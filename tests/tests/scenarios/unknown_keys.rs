@@ -2,7 +2,9 @@
 //!
 //! How long one waits is not measured: it is seen from others that wait as well.
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, Wire, wait_for};
+use crate::harness::{
+    Client, Login, PATIENCE, Peers, Pooler, Postgres, Signal, SqlState, Wire, cancel_at, wait_for,
+};
 
 const CANCELLED: SqlState = SqlState("57014");
 
@@ -110,6 +112,30 @@ fn so_many_are_held_and_the_others_closed_at_once() {
         assert!(most <= 256, "{most}");
         finish(wires);
         most == 256
+    });
+}
+
+#[test]
+fn wrong_keys_that_another_host_forwards_hold_up_no_good_one() {
+    let postgres = Postgres::start();
+    let peers = Peers::start(&postgres, 2, "workers = 1\npool_mode = transaction");
+    let [forwards, owner] = [1, 2].map(|id| peers.group(id));
+    let (client, console) = (owner.connect(), console(owner));
+    let wires = guess(forwards, &client, 100);
+    assert_eq!(wait_looked_at(&console, 100), 0, "held");
+    let query = client.start_long_query();
+    cancel_at(forwards, 1, &client.cancel_packet());
+    assert_eq!(query.wait(), Err(CANCELLED));
+    finish(wires);
+
+    // They are counted: whoever sends some himself waits.
+    let mut guesses = 100;
+    wait_for("a guess to be held", PATIENCE, || {
+        let wires = guess(owner, &client, 20);
+        guesses += 20;
+        let most = wait_looked_at(&console, guesses);
+        finish(wires);
+        most > 0
     });
 }
 

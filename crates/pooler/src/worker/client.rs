@@ -74,7 +74,10 @@ pub(super) enum Stage {
     /// Logged in to the console.
     Console(Box<Console>),
     /// Its cancel request is being carried out.
-    Cancelling,
+    Cancelling {
+        /// Another host may have forwarded it, and waits for its end.
+        forwarded: bool,
+    },
     /// It was told why it is closed; what it still sends is thrown away.
     Closing {
         /// When it is closed whatever it does.

@@ -35,8 +35,8 @@ impl Worker {
         if client.is_offered() {
             return self.undecided.close_later(id, reason);
         }
-        let may_tell =
-            !matches!(client.stage, Stage::Cancelling) && self.between_messages(client.linked());
+        let may_tell = !matches!(client.stage, Stage::Cancelling { .. })
+            && self.between_messages(client.linked());
         let quiet = matches!(reason, Reason::DrainDeadline | Reason::AskedToGo);
         if !quiet {
             self.log_closed_client(client, reason);
@@ -189,7 +189,7 @@ impl Worker {
                 self.forget_gathering(console.state());
                 self.console_left(id);
             }
-            Stage::Cancelling | Stage::Closing { .. } => {}
+            Stage::Cancelling { .. } | Stage::Closing { .. } => {}
         }
     }
 
@@ -380,7 +380,7 @@ impl Worker {
                 Some(pool) => named(&pool.key.database, &pool.key.user),
                 None => named("", ""),
             },
-            Stage::Cancelling | Stage::Closing { .. } => named("", ""),
+            Stage::Cancelling { .. } | Stage::Closing { .. } => named("", ""),
         }
     }
 

@@ -149,11 +149,7 @@ impl Worker {
     /// Counts a cancel request that another host has forwarded, as its hop
     /// counter shows.
     pub(super) fn note_received(&mut self, id: ClientId, process_id: u32, secret: &[u8]) {
-        let forwarded = hops(secret).is_some_and(|hops| hops < FRESH);
-        if self.config.peer_id.is_none()
-            || !forwarded
-            || self.peers.route(process_id) == Route::Nowhere
-        {
+        if !self.has_hopped(secret) || self.peers.route(process_id) == Route::Nowhere {
             return;
         }
         let from = self.source(Waiter::Client(id)).and_then(|source| {
@@ -163,6 +159,24 @@ impl Worker {
             alone.then_some(first)
         });
         self.peers.on_received(from);
+    }
+
+    /// Whether another host may have forwarded a cancel request: its hop counter
+    /// shows it, and it comes from where one of them is. One that is a name may
+    /// be anywhere.
+    pub(super) fn may_be_forwarded(&self, id: ClientId, secret: &[u8]) -> bool {
+        let source = self.source(Waiter::Client(id));
+        let may_be_at = |host: &str| match source {
+            Some(source) => is_name(host) || self.is_at(host, source),
+            None => is_folder(host),
+        };
+        let mut peers = self.config.other_peers();
+        self.has_hopped(secret) && peers.any(|peer| may_be_at(&peer.host))
+    }
+
+    /// Whether the hop counter in a secret has been counted down, if there is one.
+    fn has_hopped(&self, secret: &[u8]) -> bool {
+        self.config.peer_id.is_some() && hops(secret).is_some_and(|hops| hops < FRESH)
     }
 
     /// Gives a request that is on its way its turn.

@@ -276,8 +276,9 @@ impl Worker {
 
     fn on_cancel_request(&mut self, id: ClientId, request: &CancelRequest<'_>) {
         self.uncount(id);
+        let forwarded = self.may_be_forwarded(id, request.secret);
         if let Some(client) = self.clients.get_mut(id) {
-            client.stage = Stage::Cancelling;
+            client.stage = Stage::Cancelling { forwarded };
         }
         self.note_received(id, request.process_id, request.secret);
         self.begin_cancel(id, request.process_id, request.secret);

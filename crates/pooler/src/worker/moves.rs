@@ -129,7 +129,10 @@ impl Worker {
     /// the group's one sequence.
     fn move_client(&mut self, number: u64, client: u64, to: Place) {
         let known = self.clients.ids(|known| {
-            let here = !matches!(known.stage, Stage::Closing { .. } | Stage::Cancelling);
+            let here = !matches!(
+                known.stage,
+                Stage::Closing { .. } | Stage::Cancelling { .. }
+            );
             known.number == client && here
         });
         match known.first().copied() {
@@ -175,7 +178,7 @@ impl Worker {
             },
             Stage::Console(_) => Ok(Cargo::Console(id)),
             Stage::Login(_) => Err(Stay::Busy),
-            Stage::Cancelling | Stage::Closing { .. } => Err(Stay::Left),
+            Stage::Cancelling { .. } | Stage::Closing { .. } => Err(Stay::Left),
         }
     }
 

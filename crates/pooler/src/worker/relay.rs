@@ -46,7 +46,7 @@ impl Worker {
             Stage::Login(_) => self.login_turn(id),
             Stage::Console(_) => self.console_turn(id),
             Stage::Closing { .. } => self.closing_turn(id),
-            Stage::Cancelling => {}
+            Stage::Cancelling { .. } => {}
         }
     }
 

@@ -87,7 +87,7 @@ fn is_settled(client: &Client) -> bool {
     match &client.stage {
         Stage::Session(session) => client.outbox.is_empty() && session.rest == Rest::None,
         Stage::Login(_) => false,
-        Stage::Console(_) | Stage::Cancelling | Stage::Closing { .. } => true,
+        Stage::Console(_) | Stage::Cancelling { .. } | Stage::Closing { .. } => true,
     }
 }
 

@@ -105,7 +105,7 @@ impl Worker {
                 Some(reason.unserved(pool.and_then(|pool| pool.trouble_since(client.accepted))))
             }
             Stage::Closing { deadline, .. } => (now >= *deadline).then_some(Reason::Left),
-            Stage::Console(_) | Stage::Cancelling => None,
+            Stage::Console(_) | Stage::Cancelling { .. } => None,
             Stage::Session(session) => {
                 let pool = self.pools.get(session.pool)?;
                 let limits = pool.settings;

@@ -35,12 +35,14 @@ impl Worker {
     /// false if it is to be closed at once.
     fn hold_back(&mut self, id: ClientId) -> bool {
         let now = self.now;
-        // Other hosts forward good keys and bad ones, few at a time: who would
-        // wait may have a good one. No drain waits for a bad one.
-        let exempt = self.for_cancels.contains(&id) || self.is_draining();
+        let draining = self.is_draining();
         let Some(client) = self.clients.get_mut(id) else {
             return false;
         };
+        // Other hosts forward good keys and bad ones, few at a time: who would
+        // wait may have a good one. No drain waits for a bad one.
+        let forwarded = matches!(client.stage, Stage::Cancelling { forwarded: true });
+        let exempt = draining || forwarded || self.for_cancels.contains(&id);
         let source = match client.origin {
             Origin::Tcp(address) => Source::of(address.ip()),
             Origin::Unix { uid, .. } => Source::User(uid),

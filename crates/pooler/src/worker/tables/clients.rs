@@ -122,7 +122,7 @@ impl Worker {
             // It is in the table of another worker.
             _ if client.is_coming() => None,
             Stage::Console(console) => Some(named(console.user(), CONSOLE, ClientPhase::Active)),
-            Stage::Cancelling => Some(named("", "", ClientPhase::CancelRequest)),
+            Stage::Cancelling { .. } => Some(named("", "", ClientPhase::CancelRequest)),
             Stage::Closing { .. } => None,
             Stage::Session(session) => {
                 let pool = self.pools.get(session.pool)?;

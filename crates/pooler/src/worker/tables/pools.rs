@@ -133,7 +133,7 @@ fn pool_of(client: &Client) -> Option<(PoolId, bool)> {
         Stage::Login(login) => login.pool.map(|pool| (pool, true)),
         _ if client.is_coming() => None,
         Stage::Session(session) => Some((session.pool, session.state == SessionState::Waiting)),
-        Stage::Console(_) | Stage::Cancelling | Stage::Closing { .. } => None,
+        Stage::Console(_) | Stage::Cancelling { .. } | Stage::Closing { .. } => None,
     }
 }
 

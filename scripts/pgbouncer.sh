@@ -48,7 +48,7 @@ fetch() {
     local apt=(apt-get
         -o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=-
         -o "Dir::State::Lists=$folder/lists" -o "Dir::Cache=$folder/cache"
-        -o APT::Sandbox::User=)
+        -o APT::Sandbox::User= -o Acquire::Retries=3)
     run "${apt[@]}" update
     (cd "$folder" && run "${apt[@]}" source --download-only pgbouncer)
 }

@@ -24,6 +24,22 @@ pub(crate) struct Entry {
     pub(crate) value: String,
 }
 
+#[cfg(test)]
+impl Entry {
+    /// One that stands in line 2 of `a.ini`.
+    pub(crate) fn sample(section: Section, name: &str, value: &str) -> Self {
+        Self {
+            place: Place {
+                file: "a.ini".to_owned(),
+                line: 2,
+            },
+            section,
+            name: name.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+}
+
 /// A section that is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Section {

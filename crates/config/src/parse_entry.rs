@@ -150,19 +150,10 @@ pub(crate) const WILDCARD: &str = "*";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Place;
     use crate::ini::Section;
 
     fn entry(name: &str, value: &str) -> Entry {
-        Entry {
-            place: Place {
-                file: "a.ini".to_owned(),
-                line: 2,
-            },
-            section: Section::Databases,
-            name: name.to_owned(),
-            value: value.to_owned(),
-        }
+        Entry::sample(Section::Databases, name, value)
     }
 
     fn problems<T>(result: Result<T, Vec<Finding>>) -> Vec<String> {

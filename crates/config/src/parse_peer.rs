@@ -80,19 +80,10 @@ const ORDINAL: &str = "%d";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Place;
     use crate::ini::Section;
 
     fn entry(name: &str, value: &str) -> Entry {
-        Entry {
-            place: Place {
-                file: "a.ini".to_owned(),
-                line: 2,
-            },
-            section: Section::Peers,
-            name: name.to_owned(),
-            value: value.to_owned(),
-        }
+        Entry::sample(Section::Peers, name, value)
     }
 
     fn problem(name: &str, value: &str) -> String {

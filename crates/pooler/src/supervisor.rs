@@ -33,7 +33,6 @@ mod tokens;
 mod welcomes;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -78,6 +77,7 @@ use crate::start::pidfile::Pidfile;
 use crate::start::program::version;
 use crate::start::unix_socket::UnixSocket;
 use crate::sys::title::Title;
+use crate::waiting::wait_for_events;
 
 /// The supervisor of a group.
 #[derive(Debug)]
@@ -240,14 +240,9 @@ impl Supervisor {
         let mut events = Events::with_capacity(256);
         self.on_time();
         while !self.has_ended() {
-            let timeout = self.next_deadline().map(|at| {
-                // Epoll counts in milliseconds and would wake too early.
-                at.saturating_duration_since(self.now) + Duration::from_millis(1)
-            });
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                waited => waited.map_err(StartError::system("wait for events"))?,
-            }
+            let deadline = self.next_deadline();
+            wait_for_events(&mut self.poll, &mut events, deadline, self.now)
+                .map_err(StartError::system("wait for events"))?;
             self.now = Instant::now();
             for event in &events {
                 self.on_event(event.token());

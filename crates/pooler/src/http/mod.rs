@@ -32,6 +32,7 @@ use self::connection::{Connection, Turn};
 use self::health::Health;
 use self::message::{Asked, What};
 use crate::scoreboard::Scoreboard;
+use crate::waiting::wait_for_events;
 use crate::worker::monotonic_milliseconds;
 
 /// What the HTTP process is born with.
@@ -136,14 +137,8 @@ impl Server {
         let mut events = Events::with_capacity(256);
         self.on_time();
         while !self.has_ended() {
-            let timeout = self.next_deadline().map(|at| {
-                // Epoll counts in milliseconds and would wake too early.
-                at.saturating_duration_since(self.now) + Duration::from_millis(1)
-            });
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
+            let deadline = self.next_deadline();
+            wait_for_events(&mut self.poll, &mut events, deadline, self.now)?;
             self.now = Instant::now();
             for event in &events {
                 match event.token() {

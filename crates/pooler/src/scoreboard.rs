@@ -217,7 +217,7 @@ impl Scoreboard {
     /// Of three generations in a row the first and the third share a cell; at
     /// most two of them live.
     pub(crate) fn cell(&self, slot: Slot, generation: u32) -> Option<Cell> {
-        let index = (usize::from(slot.get()) - 1) * 2 + (generation % 2) as usize;
+        let index = index_of(slot, generation);
         self.cell_words().nth(index).map(|words| Cell { words })
     }
 
@@ -225,6 +225,11 @@ impl Scoreboard {
         let cells = self.words.get(FIRST_CELL..).unwrap_or_default();
         cells.as_chunks::<CELL_WORDS>().0.iter()
     }
+}
+
+/// Which cell the worker of `slot` with this generation has.
+fn index_of(slot: Slot, generation: u32) -> usize {
+    (usize::from(slot.get()) - 1) * 2 + (generation % 2) as usize
 }
 
 impl AsFd for Scoreboard {

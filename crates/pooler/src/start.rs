@@ -70,8 +70,9 @@ impl Foundation {
         let settings = &config.settings;
         let account = Account::choose(settings)?;
         let passed_unix = passed.take_unix();
-        let passed_for_cancels = passed.take_apart(&listen::cancel_sockets(settings)?);
-        let passed_for_http = passed.take_apart(&listen::http_sockets(settings)?);
+        let (peer_listen, http_listen) = (&settings.peer_listen, &settings.http_listen);
+        let passed_for_cancels = passed.take_apart(&listen::sockets(peer_listen.as_ref())?);
+        let passed_for_http = passed.take_apart(&listen::sockets(http_listen.as_ref())?);
         let tcp = passed.has_tcp() || !settings.listen_addr.is_empty();
         if !tcp && passed_unix.is_none() && settings.unix_socket_dir.is_empty() {
             return Err(StartError::NothingToListenOn);
@@ -86,15 +87,9 @@ impl Foundation {
             }
         }
         let binds = !passed.has_tcp() && !settings.listen_addr.is_empty();
-        let peer_listen = settings
-            .peer_listen
-            .iter()
-            .filter(|_| passed_for_cancels.is_empty());
-        let http_listen = settings
-            .http_listen
-            .iter()
-            .filter(|_| passed_for_http.is_empty());
-        let mut ports = peer_listen.chain(http_listen).map(|place| place.port);
+        let for_cancels = peer_listen.iter().filter(|_| passed_for_cancels.is_empty());
+        let for_http = http_listen.iter().filter(|_| passed_for_http.is_empty());
+        let mut ports = for_cancels.chain(for_http).map(|place| place.port);
         let privileged = |port: u16| port < 1024;
         let low_port = (binds && privileged(settings.listen_port)) || ports.any(privileged);
         account.become_user(low_port)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use pgskein_protocol::key::Slot;
 
-use super::{CELLS, Scoreboard};
+use super::{CELLS, Scoreboard, index_of};
 
 /// Who may have guests: a bit for each cell.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -53,7 +53,7 @@ impl Guests {
 
 /// The word and the bit of a cell.
 fn place(slot: Slot, generation: u32) -> (usize, u64) {
-    let index = (usize::from(slot.get()) - 1) * 2 + (generation % 2) as usize;
+    let index = index_of(slot, generation);
     (index / 64, 1 << (index % 64))
 }
 

@@ -68,21 +68,11 @@ pub(crate) fn listen_for_cancels(
             bound => bound.map(Some).map_err(|cause| address.failed(cause)),
         }
     };
-    let addresses = cancel_addresses(settings)?;
+    let addresses = addresses_of(settings.peer_listen.as_ref())?;
     addresses
         .iter()
         .filter_map(|address| listen(address).transpose())
         .collect()
-}
-
-/// Where cancel requests of other hosts come.
-///
-/// # Errors
-///
-/// [`StartError::Resolve`].
-pub(crate) fn cancel_sockets(settings: &Settings) -> Result<Vec<SocketAddr>, StartError> {
-    let addresses = cancel_addresses(settings)?.into_iter();
-    Ok(addresses.map(|address| address.socket).collect())
 }
 
 /// Listeners for HTTP, where that is wanted.
@@ -115,13 +105,13 @@ pub(crate) fn listen_for_http(
     Ok(listeners)
 }
 
-/// Where HTTP is answered.
+/// The addresses of a place where somebody listens, if it is set.
 ///
 /// # Errors
 ///
 /// [`StartError::Resolve`].
-pub(crate) fn http_sockets(settings: &Settings) -> Result<Vec<SocketAddr>, StartError> {
-    let addresses = addresses_of(settings.http_listen.as_ref())?.into_iter();
+pub(crate) fn sockets(place: Option<&ListenAddress>) -> Result<Vec<SocketAddr>, StartError> {
+    let addresses = addresses_of(place)?.into_iter();
     Ok(addresses.map(|address| address.socket).collect())
 }
 
@@ -185,10 +175,6 @@ impl Address {
         let no_family = error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT);
         self.optional && (no_family || error.kind() == io::ErrorKind::AddrNotAvailable)
     }
-}
-
-fn cancel_addresses(settings: &Settings) -> Result<BTreeSet<Address>, StartError> {
-    addresses_of(settings.peer_listen.as_ref())
 }
 
 fn addresses_of(place: Option<&ListenAddress>) -> Result<BTreeSet<Address>, StartError> {

@@ -10,6 +10,8 @@
 //!
 //! Source: PostgreSQL documentation, "Canceling Requests in Progress".
 
+use std::time::Duration;
+
 use pgskein_pool::flow::{ClientVerdict, Flow};
 use pgskein_pool::peers::Route;
 use pgskein_pool::slab::{ClientId, ErrandId};
@@ -114,6 +116,17 @@ impl Worker {
             guests,
         };
         self.ask_sibling(search);
+    }
+
+    /// How long a cancel request may take where it has to end at some time:
+    /// `cancel_wait_timeout`, or a minute if that is 0.
+    pub(super) fn cancel_time(&self) -> Duration {
+        let timeout = self.config.settings.cancel_wait_timeout;
+        if timeout.is_zero() {
+            CANCEL_AT_MOST
+        } else {
+            timeout
+        }
     }
 
     /// The client of this worker that has this cancel key.
@@ -228,3 +241,6 @@ impl Worker {
         }
     }
 }
+
+/// How long a cancel request may take when `cancel_wait_timeout` is 0.
+const CANCEL_AT_MOST: Duration = Duration::from_secs(60);

@@ -408,11 +408,9 @@ fn draining_done(worker: &Worker) -> bool {
 /// ever, have been waited for long enough since the others have left. Whatever
 /// came before has had its time.
 fn waits_no_more(worker: &Worker) -> bool {
-    let timeout = worker.config.settings.cancel_wait_timeout;
-    let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
     let since = |at: Instant| worker.now.saturating_duration_since(at);
     let alone = worker.ending.alone.map(since);
-    alone.is_some_and(|alone| alone > timeout.unwrap_or(CANCELS_AT_MOST))
+    alone.is_some_and(|alone| alone > worker.cancel_time())
 }
 
 /// Whether a console may be in the middle of a conversation. A group that ends
@@ -439,9 +437,6 @@ const CONSOLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long consoles hold up a worker that leaves, at most.
 const CONSOLES_AT_MOST: Duration = Duration::from_secs(10);
-
-/// How long cancel requests hold up the end when `cancel_wait_timeout` is 0.
-const CANCELS_AT_MOST: Duration = Duration::from_secs(60);
 
 /// How often it is looked who is quiet.
 const QUIET_INTERVAL: Duration = Duration::from_millis(20);

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pgskein_pool::peers::{Refused, Request, Route, Ticket};
 use pgskein_pool::slab::{ClientId, ErrandId};
@@ -63,13 +63,11 @@ impl Worker {
     ) {
         let entry = self.config.peers.get(&peer);
         let named = entry.is_some_and(|entry| is_name(&entry.host));
-        let timeout = self.config.settings.cancel_wait_timeout;
-        let timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         let request = Request {
             process_id,
             secret: secret.to_vec(),
             source: self.source(waiter),
-            deadline: self.now + timeout.unwrap_or(FORWARD_AT_MOST),
+            deadline: self.now + self.cancel_time(),
             looked_up: !named,
             waiter,
         };
@@ -441,6 +439,3 @@ fn is_name(host: &str) -> bool {
 
 /// Hops that a request has left that comes from a client.
 const FRESH: u8 = 3;
-
-/// How long a request may be on its way when `cancel_wait_timeout` is 0.
-const FORWARD_AT_MOST: Duration = Duration::from_secs(60);

@@ -23,6 +23,7 @@ mod pgbouncer;
 mod pgskein;
 mod pooler;
 mod postgres;
+mod preload;
 mod process;
 mod release;
 mod restart;

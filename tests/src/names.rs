@@ -4,17 +4,18 @@
 //! of names below `.test` from files, and from another the name of the host.
 
 use std::fs;
-use std::process::Command;
+use std::path::PathBuf;
 
 use crate::account::Account;
 use crate::folder::Folder;
-use crate::tools::{PROGRAM_DEADLINE, run};
+use crate::preload;
 
 /// The library and the folder of its files; for
 /// [`Pooler::start_in`](crate::Pooler::start_in).
 #[derive(Debug)]
 pub struct Names {
     folder: Folder,
+    library: PathBuf,
 }
 
 impl Names {
@@ -23,22 +24,15 @@ impl Names {
         let account = Account::unprivileged();
         let folder = Folder::make("names", &account);
         account.make_folder(&folder.join("hosts"), 0o755);
-        let source = folder.join("names.c");
-        fs::write(&source, SOURCE).expect("a file can be written");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
-        compiler.arg(folder.join("names.so"));
-        compiler.arg(&source).arg("-ldl");
-        run(compiler, PROGRAM_DEADLINE).ok();
-        Self { folder }
+        let library = preload::compile(&folder, "names", SOURCE);
+        Self { folder, library }
     }
 
     /// What the pooler's environment has to have.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let library = self.folder.join("names.so");
         let folder = self.folder.path();
         vec![
-            ("LD_PRELOAD", library.display().to_string()),
+            ("LD_PRELOAD", self.library.display().to_string()),
             ("PGSKEIN_NAMES", folder.display().to_string()),
         ]
     }

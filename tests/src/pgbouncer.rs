@@ -1,6 +1,6 @@
-//! A real PgBouncer, 1.21 or later, as a peer.
+//! A real PgBouncer beside the pooler or as its peer.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -26,13 +26,32 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one in front of `postgres`; `settings` are lines of its file, and
+    /// Starts one of 1.21 or later in front of `postgres`; `settings` are lines of its file, and
     /// may open further sections.
     ///
     /// # Panics
     ///
     /// When it does not start.
     pub fn start(postgres: &Postgres, settings: &str) -> Self {
+        Self::start_program(&program(), postgres, settings)
+    }
+
+    /// The same of the one that is installed, however old.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_installed(postgres: &Postgres, settings: &str) -> Self {
+        let debian = Path::new(DEBIAN);
+        let program = if debian.exists() {
+            debian.to_owned()
+        } else {
+            installed("pgbouncer")
+        };
+        Self::start_program(&program, postgres, settings)
+    }
+
+    fn start_program(program: &Path, postgres: &Postgres, settings: &str) -> Self {
         let account = Account::unprivileged();
         let folder = Folder::make("pgbouncer", &account);
         let port = free_port();
@@ -46,13 +65,19 @@ impl PgBouncer {
         fs::set_permissions(&ini, Permissions::from_mode(0o644)).expect("a mode can be set");
         // Its account may not get at the folder that it was built to.
         let copy = folder.join("pgbouncer");
-        copy_program(&program(), &copy, 0o755);
+        copy_program(program, &copy, 0o755);
         let mut command = Command::new(copy);
         command.arg("-q").arg(&ini).current_dir("/");
-        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let said = folder.join("stderr");
+        let stderr = File::create(&said).expect("a file can be made");
+        command.stdin(Stdio::null()).stderr(stderr);
         account.apply(&mut command);
-        let child = command.spawn().expect("PgBouncer can be executed");
+        let mut child = command.spawn().expect("PgBouncer can be executed");
         wait_for("PgBouncer to listen", PATIENCE, || {
+            if let Some(status) = child.try_wait().expect("it is our child") {
+                let said = fs::read_to_string(&said).unwrap_or_default();
+                panic!("PgBouncer has ended: {status}, {said}");
+            }
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         Self {
@@ -94,7 +119,7 @@ impl Drop for PgBouncer {
 /// Debian's if it is new enough, which `scripts/pgbouncer.sh` looks at, else the
 /// one that it has built.
 fn program() -> PathBuf {
-    let debian = Path::new("/usr/sbin/pgbouncer");
+    let debian = Path::new(DEBIAN);
     if debian.exists() && is_new(debian) {
         return debian.to_owned();
     }
@@ -110,3 +135,6 @@ fn is_new(program: &Path) -> bool {
     let number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     number >= (1_u32, 21_u32)
 }
+
+/// Where Debian has it, which is not in everybody's `PATH`.
+const DEBIAN: &str = "/usr/sbin/pgbouncer";

@@ -7,18 +7,18 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::Command;
 
 use crate::account::Account;
 use crate::folder::Folder;
+use crate::preload;
 use crate::process::Process;
-use crate::tools::{PROGRAM_DEADLINE, run};
 
 /// The library and the folder of its files; for
 /// [`Pooler::start_in`](crate::Pooler::start_in).
 #[derive(Debug)]
 pub struct Stall {
     folder: Folder,
+    library: PathBuf,
 }
 
 /// Lets the calls go on when it goes out of scope.
@@ -29,22 +29,15 @@ impl Stall {
     /// Compiles the library.
     pub fn make() -> Self {
         let folder = Folder::make("stall", &Account::unprivileged());
-        let source = folder.join("stall.c");
-        fs::write(&source, SOURCE).expect("a file can be written");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
-        compiler.arg(folder.join("stall.so"));
-        compiler.arg(&source).arg("-ldl");
-        run(compiler, PROGRAM_DEADLINE).ok();
-        Self { folder }
+        let library = preload::compile(&folder, "stall", SOURCE);
+        Self { folder, library }
     }
 
     /// What the pooler's environment has to have.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let library = self.folder.join("stall.so");
         let folder = self.folder.path();
         vec![
-            ("LD_PRELOAD", library.display().to_string()),
+            ("LD_PRELOAD", self.library.display().to_string()),
             ("PGSKEIN_STALL", folder.display().to_string()),
         ]
     }

@@ -1,16 +1,7 @@
 //! The console beside that of PgBouncer: the same columns of the same types in
 //! the same order.
 
-use std::fs;
-use std::io::Read;
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-use crate::harness::{
-    Account, Client, Folder, Login, PATIENCE, Pooler, Postgres, Wire, free_port, wait_for,
-};
+use crate::harness::{Client, Login, PgBouncer, Pooler, Postgres};
 
 #[test]
 fn every_table_has_the_columns_of_pgbouncer_1_24() {
@@ -38,8 +29,8 @@ fn every_column_of_the_pgbouncer_that_is_installed_is_there() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "workers = 2");
     let console = pooler.connect_as(&Login::new().database("pgbouncer"));
-    let pgbouncer = PgBouncer::start();
-    let beside = pgbouncer.console();
+    let pgbouncer = PgBouncer::start_installed(&postgres, "admin_users = postgres");
+    let beside = pgbouncer.connect_as(&Login::new().database("pgbouncer"));
     let recorded = RECORDED
         .lines()
         .map(|line| line.split_once(": ").unwrap().0);
@@ -60,70 +51,6 @@ fn every_column_of_the_pgbouncer_that_is_installed_is_there() {
                 "{table}: {column:?}\n{ours:?}\n{theirs:?}"
             );
         }
-    }
-}
-
-/// A PgBouncer without databases.
-struct PgBouncer {
-    child: Child,
-    port: u16,
-    _folder: Folder,
-}
-
-impl PgBouncer {
-    fn start() -> Self {
-        let account = Account::unprivileged();
-        let folder = Folder::make("pgbouncer", &account);
-        let port = free_port();
-        let ini = folder.join("pgbouncer.ini");
-        let text = format!(
-            "[databases]\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             auth_type = any\nadmin_users = postgres\nunix_socket_dir =\n"
-        );
-        fs::write(&ini, text).unwrap();
-        fs::set_permissions(&ini, fs::Permissions::from_mode(0o644)).unwrap();
-        let mut command = Command::new(program());
-        command.arg("-q").arg(&ini);
-        account.apply(&mut command);
-        command.current_dir("/").stderr(Stdio::piped());
-        let mut child = command.spawn().expect("pgbouncer: see scripts/setup.sh");
-        wait_for("PgBouncer to listen", PATIENCE, || {
-            if let Some(status) = child.try_wait().unwrap() {
-                let mut text = String::new();
-                let stderr = child.stderr.as_mut().unwrap();
-                stderr.read_to_string(&mut text).unwrap();
-                panic!("PgBouncer has ended: {status}, {text}");
-            }
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
-        Self {
-            child,
-            port,
-            _folder: folder,
-        }
-    }
-
-    fn console(&self) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let login = Login::new().database("pgbouncer");
-        Client::log_in(Wire::tcp(stream), &login).unwrap()
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// Debian's is in a folder that is not in everybody's `PATH`.
-fn program() -> PathBuf {
-    let debian = Path::new("/usr/sbin/pgbouncer");
-    if debian.exists() {
-        debian.to_owned()
-    } else {
-        "pgbouncer".into()
     }
 }
 

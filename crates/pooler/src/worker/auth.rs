@@ -1,16 +1,14 @@
-//! Authentication of clients, and what is remembered of it.
+//! Authentication of clients.
 //!
 //! Users that do not exist are asked for a password like all others. Keys that
 //! take long to derive are derived once, by a thread, and remembered.
 //!
 //! Source: PostgreSQL documentation, "SASL Authentication".
 
-use std::collections::HashMap;
-
-use pgskein_config::{AuthType, Config};
+use pgskein_config::AuthType;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::frontend::{self, SaslInitial};
-use pgskein_protocol::scram::{Challenge, MECHANISM, ScramKeys};
+use pgskein_protocol::scram::{MECHANISM, ScramKeys};
 use pgskein_protocol::tag::frontend as tags;
 use pgskein_protocol::{Frame, ScramSecret, ScramServer, Secret, write};
 
@@ -20,89 +18,6 @@ use super::client::{Origin, Stage};
 use super::console::Rights;
 use super::login::{Login, Step, is_console};
 use super::reason::{Reason, ServerReason};
-
-/// What a worker remembers of secrets.
-#[derive(Default)]
-pub(super) struct Credentials {
-    /// Keys that clients have shown, with the secret that they fit.
-    learned: HashMap<String, (ScramSecret, ScramKeys)>,
-    /// Keys derived for servers.
-    keys: HashMap<(String, Challenge), ScramKeys>,
-    /// Secrets derived from plain passwords, by user.
-    secrets: HashMap<String, (String, ScramSecret)>,
-    /// The same in all workers, and known to nobody outside.
-    mock_key: Vec<u8>,
-    /// `scram_iterations`.
-    iterations: u32,
-}
-
-impl Credentials {
-    /// Remembers nothing yet.
-    pub(super) fn new(config: &Config) -> Self {
-        let mut credentials = Self::default();
-        credentials.reconfigure(config);
-        credentials
-    }
-
-    /// Follows a new configuration; what was learned stays as long as its
-    /// secret does.
-    pub(super) fn reconfigure(&mut self, config: &Config) {
-        self.iterations = config.settings.scram_iterations;
-        self.mock_key = config
-            .auth
-            .values()
-            .flat_map(|secret| secret.bytes())
-            .collect();
-        self.secrets
-            .retain(|user, (password, _)| config.auth.get(user) == Some(password));
-    }
-
-    /// The keys that fit the secret of a user, if a client has shown them.
-    pub(super) fn learned(&self, user: &str, secret: &ScramSecret) -> Option<ScramKeys> {
-        let (fits, keys) = self.learned.get(user)?;
-        (fits == secret).then(|| keys.clone())
-    }
-
-    /// Remembers keys that a client has shown.
-    pub(super) fn learn(&mut self, user: String, secret: ScramSecret, keys: ScramKeys) {
-        self.learned.insert(user, (secret, keys));
-    }
-
-    /// The keys of a password for a server's challenge, if they were derived.
-    pub(super) fn keys(&self, password: &str, challenge: &Challenge) -> Option<ScramKeys> {
-        self.keys
-            .get(&(password.to_owned(), challenge.clone()))
-            .cloned()
-    }
-
-    /// Remembers derived keys.
-    pub(super) fn keep_keys(&mut self, password: String, challenge: Challenge, keys: ScramKeys) {
-        if self.keys.len() >= KEYS_MAX {
-            self.keys.clear();
-        }
-        self.keys.insert((password, challenge), keys);
-    }
-
-    /// The secret made of a user's plain password, if it was made.
-    fn secret(&self, user: &str, password: &str) -> Option<ScramSecret> {
-        let (of, secret) = self.secrets.get(user)?;
-        (of == password).then(|| secret.clone())
-    }
-
-    /// The secret of a user that has none: looks like one, and fits nothing.
-    fn mock(&self, user: &str) -> ScramSecret {
-        ScramSecret {
-            iterations: self.iterations,
-            ..ScramSecret::mock(user.as_bytes(), &self.mock_key)
-        }
-    }
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credentials(..)")
-    }
-}
 
 impl Worker {
     /// Asks a client to prove who it is, as `auth_type` says.
@@ -216,9 +131,7 @@ impl Worker {
         password: String,
         secret: ScramSecret,
     ) {
-        self.credentials
-            .secrets
-            .insert(user, (password, secret.clone()));
+        self.credentials.keep_secret(user, password, secret.clone());
         if matches!(self.login_mut(id), Some((login, _)) if matches!(login.step, Step::Deriving)) {
             let outcome = self.ask_scram(id, secret);
             self.go_on(id, outcome);
@@ -417,6 +330,3 @@ fn scram_failed(error: pgskein_protocol::ScramError) -> Reason {
 }
 
 const WRONG_PASSWORD: Reason = Reason::AuthenticationFailed("password authentication failed");
-
-/// Keys for servers that are remembered at most.
-const KEYS_MAX: usize = 1_000;

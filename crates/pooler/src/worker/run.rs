@@ -20,9 +20,9 @@ use pgskein_pool::unknown_keys::UnknownKeys;
 
 use super::accept::{Listeners, Sockets};
 use super::addresses::Addresses;
-use super::auth::Credentials;
 use super::chores::{Chores, Done};
 use super::claims::Claims;
+use super::credentials::Credentials;
 use super::drain::Ending;
 use super::flight::Flight;
 use super::handoff::Undecided;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::choices::{PoolMode, SessionState};
 use crate::entries::{Database, Peer, User};
 use crate::finding::{Finding, Place};
+use crate::hba::{Hba, IdentMap};
 use crate::table::Settings;
 
 /// Everything that the files of a configuration say.
@@ -27,6 +28,10 @@ pub struct Config {
     pub peers: BTreeMap<u16, Peer>,
     /// The users of `auth_file` with the texts of their secrets.
     pub auth: BTreeMap<String, String>,
+    /// The rules of `auth_hba_file`, if it is used.
+    pub hba: Hba,
+    /// The maps of `auth_ident_file`, if it is used.
+    pub ident: IdentMap,
     /// What is accepted, but worth a word in the log.
     pub warnings: Vec<Finding>,
     /// Where the settings that are in the files were set.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::check;
+use crate::choices::AuthType;
 use crate::config::Config;
 use crate::finding::Place;
 use crate::finding::{Finding, unknown};
+use crate::hba::{Hba, IdentMap};
 use crate::ini::{Entry, Fetch, Section, scan};
 use crate::parse_entry::{self, WILDCARD};
 use crate::parse_peer;
@@ -40,6 +42,7 @@ pub(crate) fn load(
     }
     load.auth_file(fetch);
     load.peer_id(host_name);
+    load.hba(fetch);
     if load.findings.is_empty() {
         let (findings, warnings) = check::check(&load.config, main);
         load.findings = findings;
@@ -193,6 +196,43 @@ impl Load {
             }
         }
     }
+
+    /// Reads the files of `auth_type = hba`; they are of no use to others.
+    fn hba(&mut self, fetch: &mut Fetch<'_>) {
+        let config = &mut self.config;
+        let settings = &config.settings;
+        if settings.auth_type != AuthType::Hba {
+            return;
+        }
+        let place = |name| config.places.get(name).cloned().unwrap_or_default();
+        let findings = &mut self.findings;
+        if settings.auth_hba_file.is_empty() {
+            let problem = "hba needs auth_hba_file";
+            findings.push(place("auth_type").finding("auth_type", problem));
+        } else {
+            let file = Path::new(&settings.auth_hba_file);
+            config.hba = read(Hba::read(file, &place("auth_hba_file"), fetch), findings);
+        }
+        if !settings.auth_ident_file.is_empty() {
+            let file = Path::new(&settings.auth_ident_file);
+            let result = IdentMap::read(file, &place("auth_ident_file"), fetch);
+            config.ident = read(result, findings);
+        }
+        for (place, map) in config.hba.mapped() {
+            if !config.ident.has(map) {
+                let problem = format!("map={map}: no line of auth_ident_file has this map");
+                config.warnings.push(place.finding("", problem));
+            }
+        }
+    }
+}
+
+/// Takes what was read, or notes why it was not.
+fn read<T: Default>(result: Result<T, Vec<Finding>>, findings: &mut Vec<Finding>) -> T {
+    result.unwrap_or_else(|more| {
+        findings.extend(more);
+        T::default()
+    })
 }
 
 #[cfg(test)]
@@ -205,6 +245,9 @@ mod tests {
         let mut fetch = |path: &Path| match path.to_str() {
             Some("a.ini") => Ok(text.to_owned()),
             Some("users.txt") => Ok("\"alice\" \"hunter2\"\n".to_owned()),
+            Some("hba") => Ok("local all all peer map=m\nhost all @dbs all md5\n".to_owned()),
+            Some("dbs") => Ok("shop\n".to_owned()),
+            Some("ident") => Ok("m root alice\n".to_owned()),
             Some("broken.txt") => Ok("\nalice\n".to_owned()),
             _ => Err("no such file".to_owned()),
         };
@@ -269,12 +312,12 @@ mod tests {
     fn rejects_what_is_not_built_but_accepts_its_default() {
         assert_eq!(
             problems(
-                "[pgskein]\nconffile = x\nauth_type = hba\nserver_tls_sslmode = require\n\
+                "[pgskein]\nconffile = x\nauth_type = pam\nserver_tls_sslmode = require\n\
                  peer_id = 7\nclient_tls_sslmode = prefer\n"
             ),
             [
                 "a.ini:2: conffile: not supported yet",
-                "a.ini:3: auth_type: hba is not supported yet",
+                "a.ini:3: auth_type: pam is not supported yet",
                 "a.ini:4: server_tls_sslmode: require is not supported yet",
                 "a.ini:6: client_tls_sslmode: not supported yet",
             ]
@@ -334,6 +377,36 @@ mod tests {
         assert_eq!(
             problems("[pgskein]\nauth_file = broken.txt\n"),
             ["broken.txt:2: expected \"user\" \"secret\""]
+        );
+    }
+
+    #[test]
+    fn reads_the_hba_file_only_where_it_is_used() {
+        let files = "auth_file = users.txt\nauth_hba_file = hba\nauth_ident_file = ident\n";
+        let config = load_text(&format!("[pgskein]\nauth_type = hba\n{files}")).unwrap();
+        assert_eq!(config.hba.mapped().count(), 1);
+        assert!(config.ident.admits(Some("m"), "root", "alice"));
+        assert_eq!(config.warnings, []);
+        let gone = "[pgskein]\nauth_type = any\nauth_hba_file = gone\n";
+        assert_eq!(problems(gone), [""; 0]);
+        assert_eq!(
+            problems("[pgskein]\nauth_type = hba\nauth_hba_file = gone\nauth_ident_file = x\n"),
+            [
+                "a.ini:3: auth_hba_file: cannot read gone: no such file",
+                "a.ini:4: auth_ident_file: cannot read x: no such file",
+            ]
+        );
+        assert_eq!(
+            problems("[pgskein]\nauth_type = hba\n"),
+            ["a.ini:2: auth_type: hba needs auth_hba_file"]
+        );
+    }
+
+    #[test]
+    fn warns_of_a_map_that_has_no_line() {
+        assert_eq!(
+            warnings("[pgskein]\nauth_type = hba\nauth_file = users.txt\nauth_hba_file = hba\n"),
+            ["hba:1: map=m: no line of auth_ident_file has this map"]
         );
     }
 

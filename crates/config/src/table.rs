@@ -109,16 +109,16 @@ settings! {
         /// `trust` does not ask but must know the user; `md5` uses SCRAM for users whose stored
         /// secret is one for SCRAM.
         auth_type: AuthType = "md5", Now,
-            Partly(&["any", "trust", "plain", "md5", "scram-sha-256"]);
+            Partly(&["any", "trust", "plain", "md5", "scram-sha-256", "hba"]);
 
         /// File with the names of users and their passwords or secrets.
         auth_file: Text = "", Now, Supported;
 
         /// File with the rules of `auth_type = hba`.
-        auth_hba_file: Text = "", Now, OnlyDefault;
+        auth_hba_file: Text = "", Now, Supported;
 
-        /// File that maps names of the system or of certificates to users.
-        auth_ident_file: Text = "", Now, OnlyDefault;
+        /// File that maps names of the system to users, for rules with `map=`.
+        auth_ident_file: Text = "", Now, Supported;
 
         /// Options of `auth_type = ldap`.
         auth_ldap_options: Text = "", Now, OnlyDefault;

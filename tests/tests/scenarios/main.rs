@@ -34,6 +34,7 @@ mod full_postgresql;
 mod garbage;
 mod goaway;
 mod hangs;
+mod hba;
 mod hosts;
 mod hosts_that_fail;
 mod http;

@@ -5,17 +5,18 @@
 //!
 //! Source: PostgreSQL documentation, "SASL Authentication".
 
-use pgskein_config::AuthType;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::frontend::{self, SaslInitial};
 use pgskein_protocol::scram::{MECHANISM, ScramKeys};
 use pgskein_protocol::tag::frontend as tags;
-use pgskein_protocol::{Frame, ScramSecret, ScramServer, Secret, write};
+use pgskein_protocol::{Frame, ScramError, ScramSecret, ScramServer, Secret, write};
 
 use super::Worker;
+use super::admission::Method;
 use super::chores::Chore;
 use super::client::{Origin, Stage};
 use super::console::Rights;
+use super::denied::{Denied, Fault};
 use super::login::{Login, Step, is_console};
 use super::reason::{Reason, ServerReason};
 
@@ -28,26 +29,38 @@ impl Worker {
         if is_console(&login.database) && is_console(&login.user) && origin.is_ourselves() {
             return self.enter_console(id, Rights::Admin);
         }
-        let user = login.user.clone();
-        let secret = self.config.auth.get(&user).map(|text| Secret::parse(text));
-        match self.config.settings.auth_type {
-            AuthType::Any => self.authenticated(id),
-            AuthType::Trust if secret.is_some() => self.authenticated(id),
-            AuthType::Trust => Err(Reason::AuthenticationFailed(
-                "\"trust\" authentication failed",
-            )),
-            AuthType::Plain => self.ask(id, Step::Password, |out| {
-                write::authentication_cleartext(out)
+        let method = self.method_for(id)?;
+        self.prove(id, method)
+    }
+
+    /// Asks a client for its proof.
+    fn prove(&mut self, id: ClientId, method: Method) -> Result<(), Reason> {
+        let secret = self.secret_of(id);
+        match method {
+            Method::Any => self.authenticated(id),
+            Method::Trust if secret.is_some() => self.authenticated(id),
+            Method::Trust => Err(Reason::Denied(Denied::Untrusted)),
+            Method::Password => self.ask(id, Step::Password, |out| {
+                write::authentication_cleartext(out);
             }),
-            AuthType::Md5 if !matches!(secret, Some(Secret::Scram(_))) => {
+            Method::Md5 if !matches!(secret, Some(Secret::Scram(_))) => {
                 let salt = random()?;
                 self.ask(id, Step::Md5 { salt }, |out| {
                     write::authentication_md5(out, salt);
                 })
             }
-            // The configuration admits no other type.
-            _ => self.ask_sasl(id, user, secret),
+            Method::Md5 | Method::ScramSha256 => self.ask_sasl(id, secret),
+            Method::Peer => self.ask_for_peer(id),
         }
+    }
+
+    /// What is known of the password of the user that a client wants to be.
+    fn secret_of(&self, id: ClientId) -> Option<Secret> {
+        let Stage::Login(login) = &self.clients.get(id)?.stage else {
+            return None;
+        };
+        let text = self.config.auth.get(&login.user)?;
+        Some(Secret::parse(text))
     }
 
     fn ask(
@@ -65,12 +78,11 @@ impl Worker {
         Ok(())
     }
 
-    fn ask_sasl(
-        &mut self,
-        id: ClientId,
-        user: String,
-        secret: Option<Secret>,
-    ) -> Result<(), Reason> {
+    fn ask_sasl(&mut self, id: ClientId, secret: Option<Secret>) -> Result<(), Reason> {
+        let Some((login, _)) = self.login_mut(id) else {
+            return Ok(());
+        };
+        let user = login.user.clone();
         let secret = match secret {
             Some(Secret::Scram(secret)) => secret,
             Some(Secret::Plain(password)) => match self.credentials.secret(&user, &password) {
@@ -115,6 +127,11 @@ impl Worker {
         if let Some((login, _)) = self.login_mut(id) {
             login.step = Step::Deriving;
         }
+        self.start_chore(chore)
+    }
+
+    /// Has a thread do what a login waits for.
+    pub(super) fn start_chore(&mut self, chore: Chore) -> Result<(), Reason> {
         self.chores
             .start(chore)
             .map_err(|error| Reason::ServerFailed {
@@ -144,7 +161,7 @@ impl Worker {
             let outcome = if right {
                 self.authenticated(id)
             } else {
-                Err(WRONG_PASSWORD)
+                Err(Reason::Denied(Denied::Password(Fault::Wrong)))
             };
             self.go_on(id, outcome);
         }
@@ -177,15 +194,15 @@ impl Worker {
             return Ok(());
         };
         let user = login.user.clone();
-        match std::mem::replace(&mut login.step, Step::Deriving) {
+        let step = std::mem::replace(&mut login.step, Step::Deriving);
+        let secret = self.secret_of(id);
+        match step {
             Step::Password => {
                 let password = frontend::password(frame.body).ok_or_else(malformed)?;
                 if password.is_empty() {
-                    return Err(Reason::AuthenticationFailed(
-                        "empty password returned by client",
-                    ));
+                    return Err(Reason::Denied(Denied::EmptyPassword));
                 }
-                match self.config.auth.get(&user).map(|text| Secret::parse(text)) {
+                match secret {
                     Some(Secret::Scram(secret)) => {
                         let password = String::from_utf8_lossy(password).into_owned();
                         let chore = Chore::Compare {
@@ -198,16 +215,19 @@ impl Worker {
                     Some(secret) if secret.accepts_password(user.as_bytes(), password) => {
                         self.authenticated(id)
                     }
-                    _ => Err(WRONG_PASSWORD),
+                    secret => Err(Reason::Denied(Denied::Password(fault(secret.as_ref())))),
                 }
             }
             Step::Md5 { salt } => {
                 let response = frontend::password(frame.body).ok_or_else(malformed)?;
-                match self.config.auth.get(&user).map(|text| Secret::parse(text)) {
+                match secret {
                     Some(secret) if secret.accepts_md5(user.as_bytes(), salt, response) => {
                         self.authenticated(id)
                     }
-                    _ => Err(WRONG_PASSWORD),
+                    Some(Secret::Scram(_)) => {
+                        Err(Reason::Denied(Denied::Password(Fault::OtherKind)))
+                    }
+                    secret => Err(Reason::Denied(Denied::Password(fault(secret.as_ref())))),
                 }
             }
             Step::Sasl { scram, begun } => self.on_sasl(id, &user, scram, begun, frame.body),
@@ -235,29 +255,41 @@ impl Worker {
                     "client selected an invalid SASL authentication mechanism".to_owned(),
                 ));
             }
+            let data = initial.data.unwrap_or_default();
             let answer = scram
-                .first(initial.data.unwrap_or_default())
-                .map_err(scram_failed)?;
+                .first(data)
+                .map_err(|error| self.scram_failed(id, &error))?;
             let step = Step::Sasl { scram, begun: true };
             return self.ask(id, step, |out| {
                 write::authentication_sasl_continue(out, &answer);
             });
         }
-        let done = scram.last(body).map_err(scram_failed)?;
+        let done = scram
+            .last(body)
+            .map_err(|error| self.scram_failed(id, &error))?;
         if let Some(client) = self.clients.get_mut(id) {
             write::authentication_sasl_final(client.outbox.buffer(), &done.server_final);
         }
-        if let Some(Secret::Scram(secret)) =
-            self.config.auth.get(user).map(|text| Secret::parse(text))
-        {
+        if let Some(Secret::Scram(secret)) = self.secret_of(id) {
             let keys = ScramKeys::of_client_key(done.client_key, secret.server_key);
             self.credentials.learn(user.to_owned(), secret, keys);
         }
         self.authenticated(id)
     }
 
+    fn scram_failed(&self, id: ClientId, error: &ScramError) -> Reason {
+        log::debug!("SASL: {error}");
+        match error.sqlstate() {
+            "08P01" => Reason::Protocol(error.to_string()),
+            _ => Reason::Denied(Denied::Sasl(match self.secret_of(id) {
+                Some(Secret::Md5(_)) => Fault::OtherKind,
+                secret => fault(secret.as_ref()),
+            })),
+        }
+    }
+
     /// A client has proved who it is.
-    fn authenticated(&mut self, id: ClientId) -> Result<(), Reason> {
+    pub(super) fn authenticated(&mut self, id: ClientId) -> Result<(), Reason> {
         let Some((login, _)) = self.login_mut(id) else {
             return Ok(());
         };
@@ -321,12 +353,10 @@ fn malformed() -> Reason {
     Reason::Protocol("malformed password message".to_owned())
 }
 
-fn scram_failed(error: pgskein_protocol::ScramError) -> Reason {
-    log::debug!("SASL: {error}");
-    match error.sqlstate() {
-        "08P01" => Reason::Protocol(error.to_string()),
-        _ => Reason::AuthenticationFailed("SASL authentication failed"),
+/// What is wrong with a proof that does not fit this secret.
+fn fault(secret: Option<&Secret>) -> Fault {
+    match secret {
+        Some(_) => Fault::Wrong,
+        None => Fault::UnknownUser,
     }
 }
-
-const WRONG_PASSWORD: Reason = Reason::AuthenticationFailed("password authentication failed");

@@ -1,6 +1,6 @@
 //! Chores: what would block the loop is done by threads.
 //!
-//! Name resolution and the derivation of keys. The threads are started when
+//! Resolution of names, of hosts and users, and the derivation of keys. The threads are started when
 //! the first chore comes, after the fork; they get chores over a channel and
 //! wake the loop when one is done.
 
@@ -11,6 +11,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::Waker;
+use nix::unistd::{Uid, User};
 use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::secret::ScramSecret;
 
@@ -44,6 +45,13 @@ pub(super) enum Chore {
         password: String,
         /// The secret.
         secret: ScramSecret,
+    },
+    /// Find the name of a user of the system.
+    NameUser {
+        /// Who waits for it.
+        client: ClientId,
+        /// The number of the user.
+        uid: u32,
     },
     /// Make the keys by which to log in to a server.
     DeriveKeys {
@@ -82,6 +90,13 @@ pub(super) enum Done {
         client: ClientId,
         /// The answer.
         right: bool,
+    },
+    /// The name of a user of the system, if there is one.
+    NamedUser {
+        /// Who waits for it.
+        client: ClientId,
+        /// The name.
+        name: Option<String>,
     },
     /// Keys for a server.
     Keys {
@@ -122,7 +137,7 @@ impl Chores {
     ///
     /// The error of starting a thread.
     pub(super) fn start(&mut self, chore: Chore) -> io::Result<()> {
-        let names = matches!(chore, Chore::Resolve { .. });
+        let names = matches!(chore, Chore::Resolve { .. } | Chore::NameUser { .. });
         let (queue, threads) = if names {
             (&mut self.names, NAME_THREADS)
         } else {
@@ -191,6 +206,10 @@ impl Chore {
                 client,
                 right: secret.accepts(&password),
             },
+            Self::NameUser { client, uid } => Done::NamedUser {
+                client,
+                name: name_of(uid),
+            },
             Self::DeriveKeys {
                 server,
                 password,
@@ -219,6 +238,12 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
         return Err("no address".to_owned());
     }
     Ok(found)
+}
+
+/// The name of a user, which a directory may have to be asked for.
+fn name_of(uid: u32) -> Option<String> {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map(|user| user.name)
 }
 
 /// A name server that does not answer holds up one thread; with two, other

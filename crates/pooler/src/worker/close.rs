@@ -394,10 +394,14 @@ impl Worker {
         if wanted {
             log::log!(
                 reason.level(),
-                "c{} {}: closed: {}, age={}s",
+                "c{} {}: closed: {}{}{}, age={}s",
                 client.number,
                 self.client_name(client),
                 reason.text(),
+                reason
+                    .detail()
+                    .map_or_else(String::new, |detail| format!(" ({detail})")),
+                client.hba_line(),
                 self.now
                     .saturating_duration_since(client.accepted)
                     .as_secs(),

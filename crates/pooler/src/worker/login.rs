@@ -11,6 +11,7 @@
 //!
 //! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
 
+use pgskein_config::Rule;
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{
@@ -43,6 +44,8 @@ pub(super) struct Login {
     pub version: Version,
     /// Whether the client takes GoAway.
     pub goaway: bool,
+    /// The line of the HBA file that it comes in by.
+    pub rule: Option<Box<Rule>>,
     /// What it needs of a server of its own, if it speaks replication.
     pub replication: Option<Box<ReplicationLogin>>,
     /// It asked for TLS; it may do so once.
@@ -78,7 +81,7 @@ pub(super) enum Step {
         /// Four random bytes.
         salt: [u8; 4],
     },
-    /// A thread derives a secret, or compares one.
+    /// A thread derives a secret, compares one, or finds the name of a user.
     Deriving,
     /// A SASL message is to come.
     Sasl {
@@ -104,6 +107,7 @@ impl Default for Login {
             parameters: Vec::new(),
             version: Version::V3_0,
             goaway: false,
+            rule: None,
             replication: None,
             ssl_asked: false,
             gss_asked: false,

@@ -6,6 +6,7 @@
 
 mod accept;
 mod addresses;
+mod admission;
 mod answer;
 mod auth;
 mod cancel;
@@ -19,6 +20,7 @@ mod connect;
 mod console;
 mod control;
 mod credentials;
+mod denied;
 mod drain;
 mod errand;
 mod flight;

@@ -13,6 +13,7 @@ use pgskein_pool::pools::Failure;
 use pgskein_pool::role::Misfit;
 use pgskein_protocol::ProxyError;
 
+use super::denied::Denied;
 use super::going::is_shutdown;
 use super::server::Retire;
 
@@ -41,8 +42,8 @@ pub(super) enum Reason {
     NoSuchDatabase(String),
     /// It may not use the console.
     NotAllowed,
-    /// It could not prove who it is; the text of the method.
-    AuthenticationFailed(&'static str),
+    /// It could not prove who it is, or may not come in.
+    Denied(Denied),
     /// It asked for something that the protocol does not allow.
     Protocol(String),
     /// Its startup packet was refused.
@@ -173,7 +174,7 @@ impl Reason {
             | Self::ServerTorn => return None,
             Self::NoSuchDatabase(_) => "3D000",
             Self::NotAllowed => "28000",
-            Self::AuthenticationFailed(_) => "28P01",
+            Self::Denied(denied) => denied.sqlstate(),
             Self::Protocol(_) => "08P01",
             Self::Startup { sqlstate, .. } => sqlstate,
             Self::TooManyClients
@@ -238,7 +239,7 @@ impl Reason {
                 return Cow::Owned(format!("no such database: {name}"));
             }
             Self::NotAllowed => "not allowed",
-            Self::AuthenticationFailed(text) => text,
+            Self::Denied(denied) => denied.text(),
             Self::Protocol(text) => text,
             Self::Startup { message, .. } => message,
             Self::TooManyClients => "no more connections allowed (max_client_conn)",
@@ -281,6 +282,14 @@ impl Reason {
             Self::Killed => "admin forced disconnect",
             Self::SuspendTimeout => "suspend_timeout",
         })
+    }
+
+    /// What only the log says.
+    pub(super) fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied(denied) => denied.detail(),
+            _ => None,
+        }
     }
 
     /// Hint for the client.

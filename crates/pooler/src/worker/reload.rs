@@ -62,7 +62,8 @@ impl Worker {
     /// login is of one configuration.
     fn refuse_outdated_logins(&mut self, old: &Config) {
         let new = &self.config;
-        let changed = old.settings.auth_type != new.settings.auth_type;
+        let changed = old.settings.auth_type != new.settings.auth_type
+            || (&old.hba, &old.ident) != (&new.hba, &new.ident);
         let outdated = self.clients.ids(|client| match &client.stage {
             Stage::Login(login) => {
                 let proving = !login.is_before_startup() && !matches!(login.step, Step::Greeting);

@@ -277,6 +277,7 @@ impl Worker {
                     secret,
                 } => self.secret_derived(client, user, password, secret),
                 Done::Compared { client, right } => self.compared(client, right),
+                Done::NamedUser { client, name } => self.peer_named(client, name),
                 Done::Keys {
                     server,
                     challenge,

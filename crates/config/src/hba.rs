@@ -1,0 +1,320 @@
+//! The HBA file: who may come in from where, and how it is proved.
+//!
+//! The first rule that fits decides; without one nobody comes in. The syntax is
+//! PostgreSQL's. What needs a server to be decided (`+role`, `samerole`) or is
+//! not built is refused when the file is read, never skipped.
+//!
+//! Source: PostgreSQL documentation, "The pg_hba.conf File".
+
+mod address;
+mod ident;
+mod name;
+mod tokens;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use self::address::Addresses;
+pub use self::ident::IdentMap;
+use self::name::Name;
+use self::tokens::{Line, Word, lines};
+use crate::finding::{Finding, Place, unknown};
+use crate::ini::Fetch;
+
+/// The rules of an HBA file, in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hba {
+    rules: Vec<Rule>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its line.
+    pub place: Place,
+    /// How those whom it fits prove who they are.
+    pub method: HbaMethod,
+    /// The map that says which users a proved name may be.
+    pub map: Option<String>,
+    connections: Connections,
+    databases: Vec<Databases>,
+    users: Vec<Users>,
+}
+
+/// How clients of a rule prove who they are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HbaMethod {
+    /// Not at all, but the user must be known.
+    Trust,
+    /// They cannot.
+    Reject,
+    /// By MD5, or by SCRAM where the stored secret is one for SCRAM.
+    Md5,
+    /// By their password in clear text.
+    Password,
+    /// By SCRAM-SHA-256.
+    ScramSha256,
+    /// By being that user of this host.
+    Peer,
+}
+
+/// Who wants to come in.
+#[derive(Clone, Copy, Debug)]
+pub struct Visitor<'a> {
+    /// Its address, or `None` if it comes over a unix socket.
+    pub address: Option<IpAddr>,
+    /// Whether its connection is encrypted.
+    pub encrypted: bool,
+    /// The database that it asks for.
+    pub database: &'a str,
+    /// The user that it wants to be.
+    pub user: &'a str,
+    /// Whether it asks for physical replication, which is of no database.
+    pub physical_replication: bool,
+}
+
+impl Hba {
+    /// Reads the file that the setting at `place` names.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it and with the files that it names.
+    pub(crate) fn read(
+        file: &Path,
+        place: &Place,
+        fetch: &mut Fetch<'_>,
+    ) -> Result<Self, Vec<Finding>> {
+        let mut rules = Vec::new();
+        let mut findings = Vec::new();
+        for line in lines(file, place, "auth_hba_file", fetch)? {
+            match rule(&line) {
+                Ok(rule) => rules.push(rule),
+                Err(problem) => findings.push(line.place.finding("", problem)),
+            }
+        }
+        if findings.is_empty() {
+            Ok(Self { rules })
+        } else {
+            Err(findings)
+        }
+    }
+
+    /// The rule for `visitor`: the first that fits.
+    pub fn rule(&self, visitor: &Visitor<'_>) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.fits(visitor))
+    }
+
+    /// The rules with a map.
+    pub(crate) fn mapped(&self) -> impl Iterator<Item = (&Place, &str)> {
+        let rules = self.rules.iter();
+        rules.filter_map(|rule| Some((&rule.place, rule.map.as_deref()?)))
+    }
+}
+
+impl Rule {
+    fn fits(&self, visitor: &Visitor<'_>) -> bool {
+        self.connections.fit(visitor)
+            && self.databases.iter().any(|names| names.fit(visitor))
+            && self.users.iter().any(|names| names.fit(visitor.user))
+    }
+}
+
+/// Which connections are meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Connections {
+    /// Those over unix sockets.
+    Local,
+    /// Those from addresses, whether or not they are encrypted.
+    Host(Addresses),
+    /// Encrypted ones from addresses.
+    Encrypted(Addresses),
+    /// Those from addresses that are not encrypted.
+    Plain(Addresses),
+}
+
+impl Connections {
+    fn fit(self, visitor: &Visitor<'_>) -> bool {
+        match (self, visitor.address) {
+            (Self::Local, None) => true,
+            (Self::Host(addresses), Some(address)) => addresses.contain(address),
+            (Self::Encrypted(addresses), Some(address)) => {
+                visitor.encrypted && addresses.contain(address)
+            }
+            (Self::Plain(addresses), Some(address)) => {
+                !visitor.encrypted && addresses.contain(address)
+            }
+            (Self::Local, Some(_)) | (_, None) => false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Databases {
+    All,
+    /// The one that has the name of the user.
+    SameUser,
+    /// None: physical replication.
+    Replication,
+    Named(Name),
+}
+
+impl Databases {
+    fn parse(word: &Word) -> Result<Self, String> {
+        Ok(match word.text.as_str() {
+            "all" if !word.quoted => Self::All,
+            "sameuser" if !word.quoted => Self::SameUser,
+            "replication" if !word.quoted => Self::Replication,
+            "samerole" | "samegroup" if !word.quoted => return Err(needs_roles(&word.text)),
+            _ => Self::Named(Name::parse(word)?),
+        })
+    }
+
+    fn fit(&self, visitor: &Visitor<'_>) -> bool {
+        match self {
+            Self::Replication => visitor.physical_replication,
+            _ if visitor.physical_replication => false,
+            Self::All => true,
+            Self::SameUser => visitor.database == visitor.user,
+            Self::Named(name) => name.matches(visitor.database),
+        }
+    }
+}
+
+/// Users of the database that are meant, here and in an ident map.
+#[derive(Clone, Debug, PartialEq)]
+enum Users {
+    All,
+    Named(Name),
+}
+
+impl Users {
+    fn parse(word: &Word) -> Result<Self, String> {
+        Ok(match word.text.as_str() {
+            "all" if !word.quoted => Self::All,
+            role if !word.quoted && role.starts_with('+') => return Err(needs_roles(role)),
+            _ => Self::Named(Name::parse(word)?),
+        })
+    }
+
+    fn fit(&self, user: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(name) => name.matches(user),
+        }
+    }
+}
+
+fn rule(line: &Line) -> Result<Rule, String> {
+    let mut fields = line.fields.as_slice();
+    let kind = one(next(&mut fields, "type")?, "connection type")?;
+    let of = match kind.text.as_str() {
+        "local" => None,
+        "host" => Some(Connections::Host as fn(Addresses) -> Connections),
+        "hostssl" => Some(Connections::Encrypted as fn(Addresses) -> Connections),
+        "hostnossl" => Some(Connections::Plain as fn(Addresses) -> Connections),
+        other @ ("hostgssenc" | "hostnogssenc") => {
+            return Err(format!("{other}: GSSAPI is not supported"));
+        }
+        other => {
+            return Err(format!(
+                "{other}: {}",
+                unknown("connection type", other, KINDS)
+            ));
+        }
+    };
+    let databases = next(&mut fields, "databases")?.iter();
+    let databases = databases
+        .map(Databases::parse)
+        .collect::<Result<Vec<_>, _>>()?;
+    let users = next(&mut fields, "users")?.iter();
+    let users = users.map(Users::parse).collect::<Result<Vec<_>, _>>()?;
+    let connections = match of {
+        None => Connections::Local,
+        Some(of) => {
+            let (addresses, taken) = Addresses::parse(fields)?;
+            fields = fields.get(taken..).unwrap_or_default();
+            of(addresses)
+        }
+    };
+    let method = method(&one(next(&mut fields, "method")?, "method")?.text)?;
+    if method == HbaMethod::Peer && connections != Connections::Local {
+        return Err("peer is for local connections only".to_owned());
+    }
+    let mut rule = Rule {
+        place: line.place.clone(),
+        method,
+        map: None,
+        connections,
+        databases,
+        users,
+    };
+    for option in fields.iter().flatten() {
+        rule.option(&option.text)?;
+    }
+    Ok(rule)
+}
+
+impl Rule {
+    fn option(&mut self, text: &str) -> Result<(), String> {
+        match text.split_once('=') {
+            Some(("map", map)) if self.method == HbaMethod::Peer => {
+                self.map = Some(map.to_owned());
+                Ok(())
+            }
+            Some(("map", _)) => Err("map is for peer only".to_owned()),
+            Some((name, _)) => Err(format!("{name}: {}", unknown("option", name, ["map"]))),
+            None => Err(format!("{text}: expected an option as name=value")),
+        }
+    }
+}
+
+fn method(text: &str) -> Result<HbaMethod, String> {
+    Ok(match text {
+        "trust" => HbaMethod::Trust,
+        "reject" => HbaMethod::Reject,
+        "md5" => HbaMethod::Md5,
+        "password" => HbaMethod::Password,
+        "scram-sha-256" => HbaMethod::ScramSha256,
+        "peer" => HbaMethod::Peer,
+        "cert" | "ldap" | "pam" => return Err(format!("{text} is not supported yet")),
+        "gss" | "sspi" | "ident" | "radius" | "bsd" | "oauth" => {
+            return Err(format!("{text} is not supported"));
+        }
+        other => return Err(format!("{other}: {}", unknown("method", other, METHODS))),
+    })
+}
+
+/// Takes the next field off; `what` it is if it is missing.
+fn next<'a>(fields: &mut &'a [Vec<Word>], what: &str) -> Result<&'a [Word], String> {
+    let (field, rest) = fields
+        .split_first()
+        .ok_or_else(|| format!("the line ends before its {what}"))?;
+    *fields = rest;
+    Ok(field)
+}
+
+/// The only word of a field.
+fn one<'a>(field: &'a [Word], what: &str) -> Result<&'a Word, String> {
+    match field {
+        [word] => Ok(word),
+        _ => Err(format!("one {what} is expected, not a list")),
+    }
+}
+
+fn needs_roles(text: &str) -> String {
+    format!("{text}: membership in roles is known to PostgreSQL only, and not supported")
+}
+
+const KINDS: [&str; 4] = ["local", "host", "hostssl", "hostnossl"];
+
+const METHODS: [&str; 6] = [
+    "trust",
+    "reject",
+    "md5",
+    "password",
+    "scram-sha-256",
+    "peer",
+];
+
+#[cfg(test)]
+mod tests;

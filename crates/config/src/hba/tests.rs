@@ -1,0 +1,192 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(text: &str) -> Result<Hba, Vec<String>> {
+    let mut fetch = |path: &Path| match path.to_str() {
+        Some("hba") => Ok(text.to_owned()),
+        Some("dbs") => Ok("shop\nweb\n".to_owned()),
+        _ => Err("no such file".to_owned()),
+    };
+    let hba = Hba::read(Path::new("hba"), &Place::default(), &mut fetch);
+    hba.map_err(|findings| findings.iter().map(Finding::to_string).collect())
+}
+
+fn local<'a>(database: &'a str, user: &'a str) -> Visitor<'a> {
+    Visitor {
+        address: None,
+        encrypted: false,
+        database,
+        user,
+        physical_replication: false,
+    }
+}
+
+fn from<'a>(address: &str, database: &'a str, user: &'a str) -> Visitor<'a> {
+    Visitor {
+        address: Some(address.parse().unwrap()),
+        ..local(database, user)
+    }
+}
+
+/// The line of the rule that fits, 0 if none does.
+fn line(hba: &str, visitor: &Visitor<'_>) -> u32 {
+    let hba = read(hba).unwrap();
+    hba.rule(visitor).map_or(0, |rule| rule.place.line)
+}
+
+#[test]
+fn takes_the_first_rule_that_fits() {
+    let hba = "# who may come\n\
+               local all postgres peer map=admins\n\
+               host shop alice 10.0.0.0/8 scram-sha-256\n\
+               host shop all 10.0.0.0 255.255.0.0 md5\n\
+               host all all all reject\n";
+    assert_eq!(line(hba, &local("x", "postgres")), 2);
+    assert_eq!(line(hba, &local("x", "alice")), 0);
+    assert_eq!(line(hba, &from("10.0.0.1", "shop", "alice")), 3);
+    assert_eq!(line(hba, &from("10.0.0.1", "shop", "bob")), 4);
+    assert_eq!(line(hba, &from("10.1.0.1", "shop", "bob")), 5);
+    assert_eq!(line(hba, &from("::1", "shop", "alice")), 5);
+    let hba = read(hba).unwrap();
+    let rule = hba.rule(&local("x", "postgres")).unwrap();
+    assert_eq!(
+        (rule.method, rule.map.as_deref()),
+        (HbaMethod::Peer, Some("admins"))
+    );
+    assert_eq!(hba.mapped().count(), 1);
+}
+
+#[test]
+fn tells_encrypted_connections_from_others() {
+    let hba = "hostssl all all all trust\nhostnossl all all all md5\n";
+    let plain = from("1.2.3.4", "a", "b");
+    let encrypted = Visitor {
+        encrypted: true,
+        ..plain
+    };
+    assert_eq!(line(hba, &plain), 2);
+    assert_eq!(line(hba, &encrypted), 1);
+    assert_eq!(line(hba, &local("a", "b")), 0);
+    assert_eq!(line("host all all all trust\n", &encrypted), 1);
+}
+
+#[test]
+fn knows_the_words_for_databases() {
+    let sameuser = "local sameuser all trust\n";
+    assert_eq!(line(sameuser, &local("alice", "alice")), 1);
+    assert_eq!(line(sameuser, &local("alice", "bob")), 0);
+    let quoted = "local \"sameuser\",\"all\" \"all\" trust\n";
+    assert_eq!(line(quoted, &local("alice", "alice")), 0);
+    assert_eq!(line(quoted, &local("all", "all")), 1);
+    let file = "local x,@dbs all trust\n";
+    for (database, fits) in [("x", 1), ("shop", 1), ("web", 1), ("other", 0)] {
+        assert_eq!(line(file, &local(database, "alice")), fits, "{database}");
+    }
+}
+
+#[test]
+fn keeps_physical_replication_apart() {
+    let replication = Visitor {
+        physical_replication: true,
+        ..local("replication", "alice")
+    };
+    assert_eq!(line("local all,replicatio all trust\n", &replication), 0);
+    assert_eq!(line("local \"replication\" all trust\n", &replication), 0);
+    assert_eq!(line("local x,replication all trust\n", &replication), 1);
+    let ordinary = local("replication", "alice");
+    assert_eq!(line("local replication all trust\n", &ordinary), 0);
+}
+
+#[test]
+fn finds_names_by_regular_expressions() {
+    let hba = "local \"/^shop_[0-9]{2,4}$\" all trust\nlocal \"/^a, b$\" /^al|ob$ trust\n";
+    assert_eq!(line(hba, &local("shop_12", "x")), 1);
+    assert_eq!(line(hba, &local("shop_1", "x")), 0);
+    assert_eq!(line(hba, &local("a, b", "alice")), 2);
+    assert_eq!(line(hba, &local("a, b", "bob")), 2);
+    assert_eq!(line(hba, &local("a, b", "carol")), 0);
+}
+
+#[test]
+fn rejects_the_file_for_one_bad_line_and_names_each() {
+    let problems = read("local all all trust\nlocal all\nhost all all x trust\n").unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "hba:2: the line ends before its users",
+            "hba:3: expected all or an address, host names such as x are not supported yet",
+        ]
+    );
+}
+
+#[test]
+fn says_what_is_wrong_with_a_line() {
+    for (text, expected) in [
+        (
+            "hots all all all md5",
+            "hots: unknown connection type, did you mean host?",
+        ),
+        (
+            "hostgssenc all all all md5",
+            "hostgssenc: GSSAPI is not supported",
+        ),
+        (
+            "local,host all all md5",
+            "one connection type is expected, not a list",
+        ),
+        ("local", "the line ends before its databases"),
+        ("host all all", "the line ends before its address"),
+        ("host all all all", "the line ends before its method"),
+        ("host all all samenet md5", "samenet is not supported"),
+        (
+            "host all all 10.0.0.0/40 md5",
+            "bad prefix length in 10.0.0.0/40",
+        ),
+        (
+            "local all all md55",
+            "md55: unknown method, did you mean md5?",
+        ),
+        (
+            "local all all md5,peer",
+            "one method is expected, not a list",
+        ),
+        ("local all all ldap", "ldap is not supported yet"),
+        ("hostssl all all all cert", "cert is not supported yet"),
+        ("local all all gss", "gss is not supported"),
+        (
+            "host all all all peer",
+            "peer is for local connections only",
+        ),
+        ("local all all md5 map=x", "map is for peer only"),
+        (
+            "local all all peer mao=x",
+            "mao: unknown option, did you mean map?",
+        ),
+        (
+            "local all all peer x",
+            "x: expected an option as name=value",
+        ),
+        (
+            "local all +staff md5",
+            "+staff: membership in roles is known to PostgreSQL only, and not supported",
+        ),
+        (
+            "local samerole all md5",
+            "samerole: membership in roles is known to PostgreSQL only, and not supported",
+        ),
+    ] {
+        assert_eq!(
+            read(text).unwrap_err(),
+            [format!("hba:1: {expected}")],
+            "{text}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_panics(text in "(local|host|hostssl|all|[a-z0-9./:,@+\"=]{1,8}|[ \n#\\\\]){0,30}") {
+        let _ = read(&text);
+    }
+}

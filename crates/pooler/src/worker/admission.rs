@@ -1,0 +1,141 @@
+//! Admission: how a client has to prove who it is.
+//!
+//! `auth_type` says it for all, or the HBA file for each by where it comes from
+//! and what it wants. Over a unix socket the system may know who it is.
+//!
+//! Source: PostgreSQL documentation, "The pg_hba.conf File", "Peer
+//! Authentication".
+
+use std::net::IpAddr;
+
+use pgskein_config::{AuthType, HbaMethod, Visitor};
+use pgskein_pool::slab::ClientId;
+use pgskein_protocol::Replication;
+
+use super::Worker;
+use super::chores::Chore;
+use super::client::{Client, Origin, Stage};
+use super::denied::Denied;
+use super::login::Step;
+use super::reason::Reason;
+
+/// How a client proves who it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Method {
+    /// Not at all, and its name is ignored.
+    Any,
+    /// Not at all, but the user must be known.
+    Trust,
+    /// By its password in clear text.
+    Password,
+    /// By MD5, or by SCRAM where the stored secret is one for SCRAM.
+    Md5,
+    /// By SCRAM-SHA-256.
+    ScramSha256,
+    /// By being a user of this host.
+    Peer,
+}
+
+impl Worker {
+    /// Finds out how a client has to prove who it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Denied`] when it may not try.
+    pub(super) fn method_for(&mut self, id: ClientId) -> Result<Method, Reason> {
+        Ok(match self.config.settings.auth_type {
+            AuthType::Any => Method::Any,
+            AuthType::Trust => Method::Trust,
+            AuthType::Plain => Method::Password,
+            AuthType::Md5 => Method::Md5,
+            AuthType::Hba => return self.method_of_rule(id),
+            // The configuration admits no other type.
+            AuthType::ScramSha256 | AuthType::Cert | AuthType::Ldap | AuthType::Pam => {
+                Method::ScramSha256
+            }
+        })
+    }
+
+    fn method_of_rule(&mut self, id: ClientId) -> Result<Method, Reason> {
+        let Some((login, origin)) = self.login_mut(id) else {
+            return Ok(Method::ScramSha256);
+        };
+        let (database, user) = (login.database.clone(), login.user.clone());
+        let replication = login.replication.as_ref().map(|own| own.mode());
+        let visitor = Visitor {
+            address: origin.address(),
+            encrypted: false,
+            database: &database,
+            user: &user,
+            physical_replication: replication == Some(Replication::Physical),
+        };
+        let Some(rule) = self.config.hba.rule(&visitor) else {
+            return Err(Reason::Denied(Denied::NoLine));
+        };
+        let method = match rule.method {
+            HbaMethod::Trust => Ok(Method::Trust),
+            HbaMethod::Reject => Err(Reason::Denied(Denied::ByLine)),
+            HbaMethod::Md5 => Ok(Method::Md5),
+            HbaMethod::Password => Ok(Method::Password),
+            HbaMethod::ScramSha256 => Ok(Method::ScramSha256),
+            HbaMethod::Peer => Ok(Method::Peer),
+        };
+        let rule = Some(Box::new(rule.clone()));
+        if let Some((login, _)) = self.login_mut(id) {
+            login.rule = rule;
+        }
+        method
+    }
+
+    /// Has the name found of the user of the system behind a client's socket.
+    pub(super) fn ask_for_peer(&mut self, id: ClientId) -> Result<(), Reason> {
+        let Some((login, origin)) = self.login_mut(id) else {
+            return Ok(());
+        };
+        let Origin::Unix { uid: Some(uid), .. } = origin else {
+            return Err(Reason::Denied(Denied::NamelessPeer));
+        };
+        login.step = Step::Deriving;
+        self.start_chore(Chore::NameUser { client: id, uid })
+    }
+
+    /// The name of the user of the system behind a client's socket is known.
+    pub(super) fn peer_named(&mut self, id: ClientId, name: Option<String>) {
+        let Some((login, _)) = self.login_mut(id) else {
+            return;
+        };
+        let map = login.rule.as_ref().and_then(|rule| rule.map.clone());
+        let user = login.user.clone();
+        let outcome = match name {
+            None => Err(Reason::Denied(Denied::NamelessPeer)),
+            Some(name) if self.config.ident.admits(map.as_deref(), &name, &user) => {
+                self.authenticated(id)
+            }
+            Some(_) => Err(Reason::Denied(Denied::WrongPeer)),
+        };
+        self.go_on(id, outcome);
+    }
+}
+
+impl Client {
+    /// `, hba=file:line` of a client that logs in by a line of the HBA file.
+    pub(super) fn hba_line(&self) -> String {
+        match &self.stage {
+            Stage::Login(login) => login.rule.as_ref().map_or_else(String::new, |rule| {
+                format!(", hba={}:{}", rule.place.file, rule.place.line)
+            }),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Origin {
+    /// The address that a client comes from, if it does not come over a unix
+    /// socket.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            Self::Unix { .. } => None,
+        }
+    }
+}

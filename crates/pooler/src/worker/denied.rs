@@ -1,0 +1,83 @@
+//! Denied: why somebody may not come in.
+//!
+//! Clients are told no more than PgBouncer tells them; what exactly was wrong
+//! is for the log.
+//!
+//! Source: PostgreSQL documentation, "PostgreSQL Error Codes".
+
+/// Why a client may not come in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Denied {
+    /// No line of the HBA file is for it.
+    NoLine,
+    /// The line for it rejects it.
+    ByLine,
+    /// The user of the system behind its socket may not be the one it wants.
+    WrongPeer,
+    /// The user of the system behind its socket has no name.
+    NamelessPeer,
+    /// It need not prove who it is, but the user is not known.
+    Untrusted,
+    /// Its password is empty.
+    EmptyPassword,
+    /// Its password does not do.
+    Password(Fault),
+    /// Its SASL exchange does not do.
+    Sasl(Fault),
+}
+
+/// What is wrong with a proof.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// The user is not known.
+    UnknownUser,
+    /// The stored secret is of a kind that does not serve the method.
+    OtherKind,
+    /// It does not fit the stored secret.
+    Wrong,
+}
+
+impl Denied {
+    /// SQLSTATE for the client.
+    pub(super) fn sqlstate(self) -> &'static str {
+        match self {
+            Self::NoLine | Self::ByLine | Self::WrongPeer | Self::NamelessPeer => "28000",
+            Self::Untrusted | Self::EmptyPassword | Self::Password(_) | Self::Sasl(_) => "28P01",
+        }
+    }
+
+    /// Text for the client.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::NoLine | Self::ByLine => "login rejected",
+            Self::WrongPeer | Self::NamelessPeer => "unix socket login rejected",
+            Self::Untrusted => "\"trust\" authentication failed",
+            Self::EmptyPassword => "empty password returned by client",
+            Self::Password(_) => "password authentication failed",
+            Self::Sasl(_) => "SASL authentication failed",
+        }
+    }
+
+    /// What only the log says.
+    pub(super) fn detail(self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoLine => "no line of auth_hba_file fits",
+            Self::ByLine => "reject",
+            Self::WrongPeer => "the user of the system may not be this one",
+            Self::NamelessPeer => "the user of the system has no name",
+            Self::Untrusted => Fault::UnknownUser.text(),
+            Self::EmptyPassword => return None,
+            Self::Password(fault) | Self::Sasl(fault) => fault.text(),
+        })
+    }
+}
+
+impl Fault {
+    fn text(self) -> &'static str {
+        match self {
+            Self::UnknownUser => "unknown user",
+            Self::OtherKind => "the stored secret does not serve this method",
+            Self::Wrong => "wrong password",
+        }
+    }
+}

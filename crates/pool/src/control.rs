@@ -9,6 +9,7 @@
 mod asked;
 mod handoffs;
 mod hosts;
+mod pool_key;
 mod to_supervisor;
 mod to_worker;
 
@@ -20,19 +21,11 @@ use pgskein_protocol::key::Slot;
 pub use self::asked::Asked;
 pub use self::handoffs::HandoffReport;
 pub use self::hosts::{HostNotice, HostReport};
+pub use self::pool_key::PoolKey;
 pub use self::to_supervisor::ToSupervisor;
 pub use self::to_worker::ToWorker;
 use crate::console::Topic;
 use crate::octets::{Octets, Truncated, put_bytes};
-
-/// A pool's name: servers of one database entry and one server-side user.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct PoolKey {
-    /// Name of the entry in `[databases]`, or what a client asked `*` for.
-    pub database: String,
-    /// User the pool's servers log in as.
-    pub user: String,
-}
 
 /// The name of one lease.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -115,12 +108,6 @@ pub const CONTROL_HEADER_LEN: usize = 7;
 
 /// Where in a frame the number of its descriptors is.
 pub const DESCRIPTORS_AT: usize = 6;
-
-impl fmt::Display for PoolKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.database, self.user)
-    }
-}
 
 impl fmt::Debug for Backend {
     /// Shows which it is, and no secret.

@@ -22,6 +22,7 @@ pub mod pools;
 pub mod prepared;
 pub mod role;
 pub mod runtime;
+pub mod secret_query;
 pub mod slab;
 pub mod statistics;
 pub mod text;

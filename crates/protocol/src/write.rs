@@ -16,8 +16,9 @@ pub use backend::{
     ready_for_query, row_description,
 };
 pub use frontend::{
-    CancelError, bind_names, cancel_request, close_statement, copy_fail, describe_statement, parse,
-    password, query, sasl_initial, sasl_response, ssl_request, startup, sync, terminate,
+    CancelError, bind_names, cancel_request, close_statement, copy_fail, describe_statement,
+    extended_query, parse, password, query, sasl_initial, sasl_response, ssl_request, startup,
+    sync, terminate,
 };
 
 /// Appends a message with the body that `body` appends.

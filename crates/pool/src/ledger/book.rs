@@ -111,7 +111,7 @@ impl Book {
         if !self.pools.contains_key(key) {
             for group in [
                 self.databases.entry(key.database.clone()).or_default(),
-                self.users.entry(key.user.clone()).or_default(),
+                self.users.entry(key.login().to_owned()).or_default(),
             ] {
                 group.pools.insert(key.clone());
             }
@@ -143,7 +143,7 @@ impl Book {
         if let Some(group) = self.databases.get_mut(&key.database) {
             change(&mut group.count);
         }
-        if let Some(group) = self.users.get_mut(&key.user) {
+        if let Some(group) = self.users.get_mut(key.login()) {
             change(&mut group.count);
         }
     }
@@ -167,8 +167,8 @@ impl Book {
         }
         self.pools.remove(key);
         for (groups, name) in [
-            (&mut self.databases, &key.database),
-            (&mut self.users, &key.user),
+            (&mut self.databases, key.database.as_str()),
+            (&mut self.users, key.login()),
         ] {
             if let Some(group) = groups.get_mut(name) {
                 group.pools.remove(key);
@@ -199,7 +199,7 @@ impl Book {
             }
             let database = self.databases.get(&key.database);
             let database = database.filter(|_| pool.limits.max_db_connections > 0);
-            let user = self.users.get(&key.user);
+            let user = self.users.get(key.login());
             let user = user.filter(|_| pool.limits.max_user_connections > 0);
             for group in database.into_iter().chain(user) {
                 next.extend(group.pools.iter().filter(|other| !found.contains(*other)));

@@ -135,7 +135,7 @@ impl Ledger {
                 let count = self.check_pool(key);
                 all += count;
                 *databases.entry(&key.database).or_default() += count;
-                *users.entry(&key.user).or_default() += count;
+                *users.entry(key.login()).or_default() += count;
             }
             debug_assert_eq!(all.used as usize, self.leases.len(), "count of all pools");
             for (groups, counts) in [(&self.book.databases, databases), (&self.book.users, users)] {

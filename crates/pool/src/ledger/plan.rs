@@ -176,8 +176,13 @@ impl Plan {
             }
             let mut rooms = vec![own];
             for (kind, name, limit, groups) in [
-                (0, &key.database, limits.max_db_connections, &book.databases),
-                (1, &key.user, limits.max_user_connections, &book.users),
+                (
+                    0,
+                    key.database.as_str(),
+                    limits.max_db_connections,
+                    &book.databases,
+                ),
+                (1, key.login(), limits.max_user_connections, &book.users),
             ] {
                 if limit > 0 {
                     let count = groups.get(name).map(|group| group.count);

@@ -88,6 +88,35 @@ pub fn parse(out: &mut Vec<u8>, statement: &[u8], tail: &[u8]) {
     });
 }
 
+/// Appends Parse, Bind and Execute of an unnamed statement whose parameters are
+/// texts of types that the server finds out, and Sync. None of them holds a NUL,
+/// and there are at most 65535.
+pub fn extended_query(out: &mut Vec<u8>, sql: &[u8], parameters: &[&[u8]]) {
+    message(out, tag::PARSE, |out| {
+        cstr(out, b"");
+        cstr(out, sql);
+        out.extend_from_slice(&[0; 2]);
+    });
+    message(out, tag::BIND, |out| {
+        // Both are unnamed, and all formats are text.
+        out.extend_from_slice(&[0; 4]);
+        let count = u16::try_from(parameters.len()).unwrap_or(u16::MAX);
+        out.extend_from_slice(&count.to_be_bytes());
+        for parameter in parameters {
+            let length = u32::try_from(parameter.len()).unwrap_or(u32::MAX);
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(parameter);
+        }
+        out.extend_from_slice(&[0; 2]);
+    });
+    message(out, tag::EXECUTE, |out| {
+        cstr(out, b"");
+        // All rows.
+        out.extend_from_slice(&[0; 4]);
+    });
+    sync(out);
+}
+
 /// Appends Close of a prepared statement.
 pub fn close_statement(out: &mut Vec<u8>, statement: &[u8]) {
     target(out, tag::CLOSE, statement);
@@ -193,6 +222,17 @@ mod tests {
         let mut out = Vec::new();
         startup(&mut out, Version::V3_0, &[(b"", b"x"), (b"user", b"a")]);
         assert_eq!(out, b"\0\0\0\x10\0\x03\0\0user\0a\0\0");
+    }
+
+    #[test]
+    fn writes_an_extended_query_with_its_parameters() {
+        let mut out = Vec::new();
+        extended_query(&mut out, b"x", &[b"ab"]);
+        assert_eq!(
+            out,
+            b"P\0\0\0\x09\0x\0\0\0B\0\0\0\x12\0\0\0\0\0\x01\0\0\0\x02ab\0\0\
+              E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04"
+        );
     }
 
     #[test]

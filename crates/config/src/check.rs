@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::choices::AuthType;
-use crate::config::Config;
+use crate::config::{Config, is_reserved};
 use crate::finding::{Finding, Place};
 use crate::peer_id::PeerId;
 use crate::reported::is_read_only_parameter;
@@ -22,6 +22,7 @@ pub(crate) fn check(config: &Config, main: &Path) -> (Vec<Finding>, Vec<Finding>
     check.listeners();
     check.log();
     check.passwords();
+    check.secrets();
     check.drain();
     check.parameters();
     check.peers();
@@ -107,12 +108,28 @@ impl Check<'_> {
     fn passwords(&mut self) {
         let settings = &self.config.settings;
         let needed = !matches!(settings.auth_type, AuthType::Any | AuthType::Cert);
-        if needed && settings.auth_file.is_empty() {
+        let mut entries = self.config.databases.values().chain(&self.config.wildcard);
+        let asked = entries.any(|entry| entry.auth_user.is_some());
+        if needed && settings.auth_file.is_empty() && settings.auth_user.is_empty() && !asked {
             let problem = format!(
                 "{} knows no user without auth_file: every login will fail",
                 settings.auth_type
             );
             self.warn("auth_type", problem);
+        }
+    }
+
+    fn secrets(&mut self) {
+        let entries = self.config.databases.values().chain(&self.config.wildcard);
+        let names = entries.filter_map(|entry| entry.auth_dbname.as_deref());
+        let setting = self.config.settings.auth_dbname.as_str();
+        let all: Vec<_> = names.chain([setting]).filter(|n| !n.is_empty()).collect();
+        for name in all {
+            if is_reserved(name) {
+                self.wrong("auth_dbname", format!("{name} is reserved for the console"));
+            } else if self.config.database(name).is_none() {
+                self.wrong("auth_dbname", format!("{name} is no entry of [databases]"));
+            }
         }
     }
 
@@ -295,6 +312,21 @@ mod tests {
         assert_eq!(
             warnings,
             ["a.ini: auth_type: md5 knows no user without auth_file: every login will fail"]
+        );
+    }
+
+    #[test]
+    fn rejects_databases_for_secrets_that_are_not_there() {
+        let mut config = config();
+        config.settings.auth_dbname = "gone".to_owned();
+        assert_eq!(
+            texts(&config).0,
+            ["a.ini: auth_dbname: gone is no entry of [databases]"]
+        );
+        config.settings.auth_dbname = "pgbouncer".to_owned();
+        assert_eq!(
+            texts(&config).0,
+            ["a.ini: auth_dbname: pgbouncer is reserved for the console"]
         );
     }
 

@@ -50,6 +50,12 @@ pub struct Database {
     pub server_lifetime: Option<Duration>,
     /// Query that is run once on every new server connection.
     pub connect_query: Option<String>,
+    /// User that asks for the secrets of users.
+    pub auth_user: Option<String>,
+    /// Query that asks for the secret of a user.
+    pub auth_query: Option<String>,
+    /// Entry of `[databases]` that is asked for secrets.
+    pub auth_dbname: Option<String>,
     /// Startup parameter for the server.
     pub client_encoding: Option<String>,
     /// Startup parameter for the server.
@@ -116,6 +122,9 @@ impl Default for Database {
             query_wait_timeout: None,
             server_lifetime: None,
             connect_query: None,
+            auth_user: None,
+            auth_query: None,
+            auth_dbname: None,
             client_encoding: None,
             datestyle: None,
             timezone: None,

@@ -7,33 +7,10 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// What it is for.
     pub(crate) text: &'static str,
-    /// What of it is built.
-    pub(crate) built: Built,
-}
-
-/// What of a key is built.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Built {
-    /// All of it.
-    Yes,
-    /// Nothing; these values say that it is not used.
-    Only(&'static [&'static str]),
 }
 
 const fn key(name: &'static str, text: &'static str) -> Key {
-    Key {
-        name,
-        text,
-        built: Built::Yes,
-    }
-}
-
-const fn later(name: &'static str, unused: &'static [&'static str], text: &'static str) -> Key {
-    Key {
-        name,
-        text,
-        built: Built::Only(unused),
-    }
+    Key { name, text }
 }
 
 /// Keys of `[databases]`.
@@ -103,9 +80,9 @@ pub(crate) const DATABASE: &[Key] = &[
         "max_db_client_connections",
         "Client connections; by default the setting of that name.",
     ),
-    later("auth_user", &[], "As the setting of that name."),
-    later("auth_query", &[], "As the setting of that name."),
-    later("auth_dbname", &[], "As the setting of that name."),
+    key("auth_user", "As the setting of that name."),
+    key("auth_query", "As the setting of that name."),
+    key("auth_dbname", "As the setting of that name."),
     key(
         "load_balance_hosts",
         "Which of several hosts a new server connection is tried at first: the next one each time (`round-robin`, the default), or the same until it fails (`disable`).",

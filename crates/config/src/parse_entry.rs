@@ -8,7 +8,7 @@ use crate::conninfo;
 use crate::entries::{Database, User};
 use crate::finding::{Finding, unknown};
 use crate::ini::Entry;
-use crate::keys::{self, Built, Key};
+use crate::keys::{self, Key};
 use crate::kind::{Count, Kind, Names, Ports, Seconds};
 
 /// Reads an entry of `[databases]`.
@@ -53,6 +53,9 @@ pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
             }
             "query_wait_timeout" => d.query_wait_timeout = Some(read::<Seconds>(value)?),
             "connect_query" => d.connect_query = Some(value.to_owned()),
+            "auth_user" => d.auth_user = filled(value),
+            "auth_query" => d.auth_query = filled(value),
+            "auth_dbname" => d.auth_dbname = filled(value),
             "client_encoding" => d.client_encoding = Some(value.to_owned()),
             "datestyle" => d.datestyle = Some(value.to_owned()),
             "timezone" => d.timezone = Some(value.to_owned()),
@@ -68,6 +71,11 @@ pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
         return Err(vec![entry.place.finding(&entry.name, problem)]);
     }
     Ok(database)
+}
+
+/// A text that an empty one does not replace.
+fn filled(value: &str) -> Option<String> {
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// Reads an entry of `[users]`.
@@ -111,16 +119,12 @@ pub(crate) fn each_key(
     let pairs = conninfo::parse(&entry.value).map_err(|error| vec![wrong(error.to_string())])?;
     let mut findings = Vec::new();
     for (name, value) in pairs {
-        let Some(key) = known.iter().find(|key| key.name == name) else {
+        if !known.iter().any(|key| key.name == name) {
             let problem = unknown("key", name, known.iter().map(|key| key.name));
             findings.push(wrong(format!("{name}: {problem}")));
             continue;
-        };
-        if let Built::Only(unused) = key.built {
-            if !unused.contains(&value.as_str()) {
-                findings.push(wrong(format!("{name}: not supported yet")));
-            }
-        } else if let Err(Expected(expected)) = set(name, &value) {
+        }
+        if let Err(Expected(expected)) = set(name, &value) {
             let problem = format!("{name}: bad value \"{value}\", expected {expected}");
             findings.push(wrong(problem));
         }
@@ -168,7 +172,8 @@ mod tests {
                     min_pool_size=1 reserve_pool=5 pool_mode=statement session_state=pin \
                     max_db_connections=3 max_db_client_connections=9 server_lifetime=4 \
                     query_wait_timeout=0 connect_query='set x = 1' client_encoding=UTF8 \
-                    datestyle=ISO timezone=UTC application_name=app";
+                    datestyle=ISO timezone=UTC application_name=app auth_user=au auth_query=aq \
+                    auth_dbname=ad";
         let seconds = Duration::from_secs;
         let expected = Database {
             name: "shop".to_owned(),
@@ -189,6 +194,9 @@ mod tests {
             query_wait_timeout: Some(seconds(0)),
             server_lifetime: Some(seconds(4)),
             connect_query: Some("set x = 1".to_owned()),
+            auth_user: Some("au".to_owned()),
+            auth_query: Some("aq".to_owned()),
+            auth_dbname: Some("ad".to_owned()),
             client_encoding: Some("UTF8".to_owned()),
             datestyle: Some("ISO".to_owned()),
             timezone: Some("UTC".to_owned()),
@@ -218,16 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn rejects_unknown_keys_bad_values_and_what_is_not_built() {
+    fn rejects_unknown_keys_and_bad_values() {
         assert_eq!(
             problems(database(&entry(
                 "shop",
-                "pol_size=1 port=x auth_user=me load_balance_hosts=random"
+                "pol_size=1 port=x load_balance_hosts=random"
             ))),
             [
                 "a.ini:2: shop: pol_size: unknown key, did you mean pool_size?",
                 "a.ini:2: shop: port: bad value \"x\", expected ports from 1 to 65535, with commas between them",
-                "a.ini:2: shop: auth_user: not supported yet",
                 "a.ini:2: shop: load_balance_hosts: bad value \"random\", expected one of round-robin, disable",
             ]
         );

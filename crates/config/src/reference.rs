@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::keys::{self, Built, Key};
+use crate::keys::{self, Key};
 use crate::settings::{SettingInfo, Status, When};
 use crate::table::table;
 
@@ -50,10 +50,7 @@ pub fn reference_markdown() -> String {
         line(&mut out, format_args!("\n## `[{section}]`\n\n{about}\n"));
         line(&mut out, format_args!("| key | meaning |\n|---|---|"));
         for key in keys {
-            line(
-                &mut out,
-                format_args!("| `{}` | {}{} |", key.name, key.text, later(key)),
-            );
+            line(&mut out, format_args!("| `{}` | {} |", key.name, key.text));
         }
     }
     out
@@ -88,14 +85,6 @@ fn note(setting: &SettingInfo) -> Option<String> {
         Status::Obsolete(reason) => Some(format!(
             "Accepted with a warning, and without effect: {reason}."
         )),
-    }
-}
-
-fn later(key: &Key) -> String {
-    match key.built {
-        Built::Yes => String::new(),
-        Built::Only([]) => " Not built yet.".to_owned(),
-        Built::Only(values) => format!(" Not built yet: only `{}`.", values.join("`, `")),
     }
 }
 

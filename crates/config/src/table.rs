@@ -124,14 +124,15 @@ settings! {
         auth_ldap_options: Text = "", Now, OnlyDefault;
 
         /// User that asks the database for the secrets of users who are not in `auth_file`.
-        auth_user: Text = "", Now, OnlyDefault;
+        auth_user: Text = "", Now, Supported;
 
-        /// Query that fetches the name and the secret of the user `$1`.
-        auth_query: Text = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin", Now, OnlyDefault;
+        /// Query that fetches the name and the secret of the user `$1`. It runs with an empty
+        /// `search_path`, so names that are not PostgreSQL's own need their schema.
+        auth_query: Text = "SELECT rolname, CASE WHEN rolvaliduntil OPERATOR(pg_catalog.<) pg_catalog.now() THEN NULL ELSE rolpassword END FROM pg_catalog.pg_authid WHERE rolname OPERATOR(pg_catalog.=) $1 AND rolcanlogin", Now, Supported;
 
         /// Entry of `[databases]` where `auth_query` runs; when empty, the one that the client
         /// asks for.
-        auth_dbname: Text = "", Now, OnlyDefault;
+        auth_dbname: Text = "", Now, Supported;
 
         /// Iterations for SCRAM secrets that are made from passwords in clear text.
         scram_iterations: Count = "4096", Now, Supported;

@@ -5,6 +5,7 @@
 
 use pgskein_tests as harness;
 
+mod auth_query;
 mod authentication;
 mod balance;
 mod bursts;

@@ -174,7 +174,7 @@ pub(super) fn limits(
     draining: bool,
 ) -> Limits {
     let rests = draining || runtime.is_paused(&pool.database);
-    let settings = config.pool(&pool.database, &pool.user);
+    let settings = pool.settings(config);
     Limits {
         pool_size: settings.pool_size,
         min_pool_size: if rests { 0 } else { settings.min_pool_size },

@@ -19,6 +19,7 @@ use super::console::Rights;
 use super::denied::{Denied, Fault};
 use super::login::{Login, Step, is_console};
 use super::reason::{Reason, ServerReason};
+use super::secrets::Fetched;
 
 impl Worker {
     /// Asks a client to prove who it is, as `auth_type` says.
@@ -30,20 +31,23 @@ impl Worker {
             return self.enter_console(id, Rights::Admin);
         }
         let method = self.method_for(id)?;
+        if self.ask_for_secret(id, method)? {
+            return Ok(());
+        }
         self.prove(id, method)
     }
 
     /// Asks a client for its proof.
-    fn prove(&mut self, id: ClientId, method: Method) -> Result<(), Reason> {
+    pub(super) fn prove(&mut self, id: ClientId, method: Method) -> Result<(), Reason> {
         let secret = self.secret_of(id);
         match method {
             Method::Any => self.authenticated(id),
-            Method::Trust if secret.is_some() => self.authenticated(id),
+            Method::Trust if self.knows_user(id) => self.authenticated(id),
             Method::Trust => Err(Reason::Denied(Denied::Untrusted)),
             Method::Password => self.ask(id, Step::Password, |out| {
                 write::authentication_cleartext(out);
             }),
-            Method::Md5 if !matches!(secret, Some(Secret::Scram(_))) => {
+            Method::Md5 if self.asks_for_md5(id, secret.as_ref()) => {
                 let salt = random()?;
                 self.ask(id, Step::Md5 { salt }, |out| {
                     write::authentication_md5(out, salt);
@@ -59,8 +63,38 @@ impl Worker {
         let Stage::Login(login) = &self.clients.get(id)?.stage else {
             return None;
         };
-        let text = self.config.auth.get(&login.user)?;
+        let text = match (self.config.auth.get(&login.user), &login.fetched) {
+            (Some(text), _) => text,
+            (None, Some(Fetched::Secret(text))) => text,
+            (None, _) => return None,
+        };
         Some(Secret::parse(text))
+    }
+
+    /// Whether there is a user of the name that a client gives.
+    fn knows_user(&self, id: ClientId) -> bool {
+        match self.clients.get(id).map(|client| &client.stage) {
+            Some(Stage::Login(login)) => {
+                self.config.auth.contains_key(&login.user)
+                    || matches!(
+                        login.fetched,
+                        Some(Fetched::NoPassword | Fetched::Secret(_))
+                    )
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a client that may use MD5 is asked for it: if its secret is none
+    /// for SCRAM. Who is not known to the database is asked as the last one was
+    /// who is.
+    fn asks_for_md5(&mut self, id: ClientId, secret: Option<&Secret>) -> bool {
+        let asked = self.login_mut(id).map(|(login, _)| login.fetched.is_some());
+        match secret {
+            Some(Secret::Scram(_)) => false,
+            None if asked == Some(true) => !self.credentials.scram_is_usual(),
+            _ => true,
+        }
     }
 
     fn ask(
@@ -85,6 +119,8 @@ impl Worker {
         let user = login.user.clone();
         let secret = match secret {
             Some(Secret::Scram(secret)) => secret,
+            // Nobody comes in by an empty password.
+            Some(Secret::Plain(password)) if password.is_empty() => self.credentials.mock(&user),
             Some(Secret::Plain(password)) => match self.credentials.secret(&user, &password) {
                 Some(secret) => secret,
                 None => {
@@ -215,7 +251,9 @@ impl Worker {
                     Some(secret) if secret.accepts_password(user.as_bytes(), password) => {
                         self.authenticated(id)
                     }
-                    secret => Err(Reason::Denied(Denied::Password(fault(secret.as_ref())))),
+                    secret => Err(Reason::Denied(Denied::Password(
+                        self.fault(id, secret.as_ref()),
+                    ))),
                 }
             }
             Step::Md5 { salt } => {
@@ -227,13 +265,16 @@ impl Worker {
                     Some(Secret::Scram(_)) => {
                         Err(Reason::Denied(Denied::Password(Fault::OtherKind)))
                     }
-                    secret => Err(Reason::Denied(Denied::Password(fault(secret.as_ref())))),
+                    secret => Err(Reason::Denied(Denied::Password(
+                        self.fault(id, secret.as_ref()),
+                    ))),
                 }
             }
             Step::Sasl { scram, begun } => self.on_sasl(id, &user, scram, begun, frame.body),
             Step::Startup
             | Step::CancelOnly
             | Step::Proxy
+            | Step::Asking(_)
             | Step::Deriving
             | Step::Claiming
             | Step::Greeting => Ok(()),
@@ -272,9 +313,19 @@ impl Worker {
         }
         if let Some(Secret::Scram(secret)) = self.secret_of(id) {
             let keys = ScramKeys::of_client_key(done.client_key, secret.server_key);
-            self.credentials.learn(user.to_owned(), secret, keys);
+            self.learn_shown(id, user, secret, keys);
         }
         self.authenticated(id)
+    }
+
+    /// What is wrong with a proof that does not fit this secret.
+    fn fault(&self, id: ClientId, secret: Option<&Secret>) -> Fault {
+        match secret {
+            Some(Secret::Plain(password)) if password.is_empty() => Fault::NoPassword,
+            Some(_) => Fault::Wrong,
+            None if self.knows_user(id) => Fault::NoPassword,
+            None => Fault::UnknownUser,
+        }
     }
 
     fn scram_failed(&self, id: ClientId, error: &ScramError) -> Reason {
@@ -283,7 +334,7 @@ impl Worker {
             "08P01" => Reason::Protocol(error.to_string()),
             _ => Reason::Denied(Denied::Sasl(match self.secret_of(id) {
                 Some(Secret::Md5(_)) => Fault::OtherKind,
-                secret => fault(secret.as_ref()),
+                secret => self.fault(id, secret.as_ref()),
             })),
         }
     }
@@ -294,6 +345,7 @@ impl Worker {
             return Ok(());
         };
         if !is_console(&login.database) {
+            self.keep_fetched(id);
             return self.enter_pool(id);
         }
         let user = login.user.clone();
@@ -351,12 +403,4 @@ impl From<getrandom::Error> for ServerReason {
 
 fn malformed() -> Reason {
     Reason::Protocol("malformed password message".to_owned())
-}
-
-/// What is wrong with a proof that does not fit this secret.
-fn fault(secret: Option<&Secret>) -> Fault {
-    match secret {
-        Some(_) => Fault::Wrong,
-        None => Fault::UnknownUser,
-    }
 }

@@ -214,6 +214,10 @@ impl Worker {
         }
         let opening = server.is_opening();
         let (pool, lease) = (server.pool, server.lease);
+        self.question_lost(id, reason);
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
         server.state = ServerState::Closing {
             deadline: self.now + TERMINATE_TIMEOUT,
         };
@@ -273,6 +277,7 @@ impl Worker {
             return self.drop_server(id);
         }
         self.log_closed_server(id, reason);
+        self.question_lost(id, reason);
         if let Some(owner) = owner {
             self.refuse_owner(owner, reason);
         }
@@ -365,7 +370,7 @@ impl Worker {
     /// `shop/alice@address` of a server, for the log.
     pub(super) fn server_name(&self, server: &Server) -> String {
         match self.pools.get(server.pool) {
-            Some(pool) => format!("{}/{}@{}", pool.key.database, pool.key.user, server.target),
+            Some(pool) => format!("{}@{}", pool.key, server.target),
             None => server.target.to_string(),
         }
     }

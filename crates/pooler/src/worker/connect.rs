@@ -51,9 +51,7 @@ impl Worker {
             return self.tell_supervisor(&ToSupervisor::Returned { lease });
         }
         let config = &self.config;
-        let id = self
-            .pools
-            .find(key, || config.pool(&key.database, &key.user));
+        let id = self.pools.find(key, || key.settings(config));
         if let Some(pool) = self.pools.get_mut(id) {
             pool.on_ordered();
         }

@@ -5,8 +5,17 @@
 use std::collections::HashMap;
 
 use pgskein_config::Config;
-use pgskein_protocol::ScramSecret;
+use pgskein_pool::control::PoolKey;
+use pgskein_pool::prepared::StatementKey;
 use pgskein_protocol::scram::{Challenge, ScramKeys};
+use pgskein_protocol::{ScramSecret, Secret};
+use zeroize::Zeroizing;
+
+/// What the database knows of a user.
+struct Kept {
+    text: Zeroizing<String>,
+    keys: Option<ScramKeys>,
+}
 
 /// What a worker remembers of secrets.
 #[derive(Default)]
@@ -17,16 +26,25 @@ pub(super) struct Credentials {
     keys: HashMap<(String, Challenge), ScramKeys>,
     /// Secrets derived from plain passwords, by user.
     secrets: HashMap<String, (String, ScramSecret)>,
+    /// What the database knows of the users of pools, as it was last told.
+    fetched: HashMap<PoolKey, Kept>,
+    /// The last secret that was fetched was not one for SCRAM.
+    unusual: bool,
     /// The same in all workers, and known to nobody outside.
     mock_key: Vec<u8>,
+    /// A secret of the group.
+    group_key: [u8; 16],
     /// `scram_iterations`.
     iterations: u32,
 }
 
 impl Credentials {
     /// Remembers nothing yet.
-    pub(super) fn new(config: &Config) -> Self {
-        let mut credentials = Self::default();
+    pub(super) fn new(config: &Config, group_key: StatementKey) -> Self {
+        let mut credentials = Self {
+            group_key: group_key.0,
+            ..Self::default()
+        };
         credentials.reconfigure(config);
         credentials
     }
@@ -40,6 +58,9 @@ impl Credentials {
             .values()
             .flat_map(|secret| secret.bytes())
             .collect();
+        if self.mock_key.is_empty() {
+            self.mock_key.extend_from_slice(&self.group_key);
+        }
         self.secrets
             .retain(|user, (password, _)| config.auth.get(user) == Some(password));
     }
@@ -68,6 +89,47 @@ impl Credentials {
             self.keys.clear();
         }
         self.keys.insert((password, challenge), keys);
+    }
+
+    /// Remembers what the database knows of the user of a pool, and what he has
+    /// shown, if that is new.
+    pub(super) fn keep_fetched(&mut self, pool: PoolKey, text: &str, keys: Option<ScramKeys>) {
+        match self.fetched.get_mut(&pool) {
+            Some(kept) if *kept.text == text => kept.keys = keys.or(kept.keys.take()),
+            _ => {
+                let text = Zeroizing::new(text.to_owned());
+                self.fetched.insert(pool, Kept { text, keys });
+            }
+        }
+    }
+
+    /// What the database knows of the user of a pool, with the keys that fit if
+    /// a client has shown them.
+    pub(super) fn fetched(&self, pool: &PoolKey) -> Option<(&str, Option<&ScramKeys>)> {
+        let kept = self.fetched.get(pool)?;
+        Some((&kept.text, kept.keys.as_ref()))
+    }
+
+    /// The keys that a client of the pool has shown, if they fit the secret.
+    pub(super) fn shown(&self, pool: &PoolKey, secret: &ScramSecret) -> Option<ScramKeys> {
+        let kept = self.fetched.get(pool)?;
+        let fits = Secret::parse(&kept.text) == Secret::Scram(secret.clone());
+        kept.keys.clone().filter(|_| fits)
+    }
+
+    /// Forgets a pool that is gone.
+    pub(super) fn forget_pool(&mut self, pool: &PoolKey) {
+        self.fetched.remove(pool);
+    }
+
+    /// Notes of which kind a secret is that was fetched.
+    pub(super) fn note_kind(&mut self, text: &str) {
+        self.unusual = !matches!(Secret::parse(text), Secret::Scram(_));
+    }
+
+    /// Whether users of the database usually have a secret for SCRAM.
+    pub(super) fn scram_is_usual(&self) -> bool {
+        !self.unusual
     }
 
     /// The secret made of a user's plain password, if it was made.

@@ -5,6 +5,8 @@
 //!
 //! Source: PostgreSQL documentation, "PostgreSQL Error Codes".
 
+use super::reason::Reason;
+
 /// Why a client may not come in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Denied {
@@ -31,6 +33,8 @@ pub(super) enum Denied {
 pub(super) enum Fault {
     /// The user is not known.
     UnknownUser,
+    /// No password does: it has none, or that has expired.
+    NoPassword,
     /// The stored secret is of a kind that does not serve the method.
     OtherKind,
     /// It does not fit the stored secret.
@@ -72,10 +76,22 @@ impl Denied {
     }
 }
 
+impl Reason {
+    /// What only the log says.
+    pub(super) fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Denied(denied) => denied.detail(),
+            Self::Unanswered { problem, .. } => Some(problem),
+            _ => None,
+        }
+    }
+}
+
 impl Fault {
     fn text(self) -> &'static str {
         match self {
             Self::UnknownUser => "unknown user",
+            Self::NoPassword => "the user has no valid password",
             Self::OtherKind => "the stored secret does not serve this method",
             Self::Wrong => "wrong password",
         }

@@ -64,9 +64,7 @@ impl Worker {
         }
         self.note_user(id, &login_user, &key.user);
         let config = &self.config;
-        let pool_id = self
-            .pools
-            .find(&key, || config.pool(&key.database, &key.user));
+        let pool_id = self.pools.find(&key, || key.settings(config));
         self.pause_new_pool(pool_id);
         if let Some((login, _)) = self.login_mut(id) {
             login.pool = Some(pool_id);
@@ -153,6 +151,7 @@ impl Worker {
         let mut clients = pool.take_greeting();
         clients.extend(pool.take_suitors());
         self.close_waiting(clients, &reason);
+        self.refuse_questions(pool_id, &reason);
     }
 
     /// Ends a login: the client has a session from now on.

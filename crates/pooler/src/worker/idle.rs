@@ -122,6 +122,7 @@ impl Worker {
             log::debug!("{}: unused for long and removed", pool.key);
             self.warned.remove(&id);
             self.count_removed(&pool);
+            self.credentials.forget_pool(&pool.key);
             self.places.forget_pool(id);
             if let Some(welcome) = pool.welcome {
                 self.parameters.release(welcome.parameters);

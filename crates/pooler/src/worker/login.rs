@@ -6,6 +6,7 @@
 //! Startup ──> Password ─────┬──> Claiming ──> Greeting ──> (Session)
 //!    │   └──> Sasl ─────────┤
 //!    │   └──> Deriving ──> Sasl
+//!    ├──> Asking ──> (as from Startup)
 //!    └──> (Cancelling)      └──> (Console)
 //! ```
 //!
@@ -20,9 +21,11 @@ use pgskein_protocol::{
 };
 
 use super::Worker;
+use super::admission::Method;
 use super::client::Stage;
 use super::reason::Reason;
 use super::replication::ReplicationLogin;
+use super::secrets::Fetched;
 use super::stream::Filled;
 
 /// A client before it has a session.
@@ -44,6 +47,8 @@ pub(super) struct Login {
     pub version: Version,
     /// Whether the client takes GoAway.
     pub goaway: bool,
+    /// What the database knows of the user, if it was asked.
+    pub fetched: Option<Fetched>,
     /// The line of the HBA file that it comes in by.
     pub rule: Option<Box<Rule>>,
     /// What it needs of a server of its own, if it speaks replication.
@@ -74,6 +79,9 @@ pub(super) enum Step {
     CancelOnly,
     /// A proxy is to say whose connection it is.
     Proxy,
+    /// The database is asked for the secret of the user, who has to prove by
+    /// this method who he is.
+    Asking(Method),
     /// A password in clear text is to come.
     Password,
     /// A password hashed with this salt is to come.
@@ -107,6 +115,7 @@ impl Default for Login {
             parameters: Vec::new(),
             version: Version::V3_0,
             goaway: false,
+            fetched: None,
             rule: None,
             replication: None,
             ssl_asked: false,
@@ -139,7 +148,10 @@ impl Worker {
         let Stage::Login(login) = &client.stage else {
             return;
         };
-        let waits = matches!(login.step, Step::Deriving | Step::Claiming | Step::Greeting);
+        let waits = matches!(
+            login.step,
+            Step::Asking(_) | Step::Deriving | Step::Claiming | Step::Greeting
+        );
         if !client.stream.readable()
             || (waits && (!client.stream.read_closed() || client.inbox.len() > INBOX_MAX))
         {
@@ -203,7 +215,7 @@ impl Worker {
                         client.passed_through(header);
                     }
                 },
-                Step::Deriving | Step::Claiming | Step::Greeting => break,
+                Step::Asking(_) | Step::Deriving | Step::Claiming | Step::Greeting => break,
                 Step::Password | Step::Md5 { .. } | Step::Sasl { .. } => {
                     match Frame::split(rest, PASSWORD_MAX).map_err(frame_error)? {
                         None => break,

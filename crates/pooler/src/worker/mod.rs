@@ -50,6 +50,7 @@ mod role;
 mod rows;
 mod run;
 mod scan;
+mod secrets;
 mod server;
 mod server_login;
 pub(crate) mod setup;
@@ -103,6 +104,7 @@ use self::errand::Errand;
 use self::flight::Flight;
 use self::handoff::{Undecided, Ways};
 use self::orders::Orders;
+use self::secrets::Question;
 use self::server::Server;
 use self::statistics::Counting;
 use self::ticker::Ticker;
@@ -175,6 +177,8 @@ pub(crate) struct Worker {
     /// Searches that wait for room in a sibling's backlog.
     stalled: Vec<errand::Search>,
     claims: Claims,
+    /// What servers are asked about users, by the server.
+    questions: HashMap<ServerId, Question>,
     /// What waits until it is decided whose a connection is.
     undecided: Undecided,
     counting: Counting,

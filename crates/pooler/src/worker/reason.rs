@@ -44,6 +44,13 @@ pub(super) enum Reason {
     NotAllowed,
     /// It could not prove who it is, or may not come in.
     Denied(Denied),
+    /// Nobody could be asked whether it may come in.
+    Unanswered {
+        /// SQLSTATE of what went wrong.
+        sqlstate: String,
+        /// What went wrong.
+        problem: String,
+    },
     /// It asked for something that the protocol does not allow.
     Protocol(String),
     /// Its startup packet was refused.
@@ -175,6 +182,7 @@ impl Reason {
             Self::NoSuchDatabase(_) => "3D000",
             Self::NotAllowed => "28000",
             Self::Denied(denied) => denied.sqlstate(),
+            Self::Unanswered { sqlstate, .. } => sqlstate,
             Self::Protocol(_) => "08P01",
             Self::Startup { sqlstate, .. } => sqlstate,
             Self::TooManyClients
@@ -240,6 +248,8 @@ impl Reason {
             }
             Self::NotAllowed => "not allowed",
             Self::Denied(denied) => denied.text(),
+            // It has not proved who it is.
+            Self::Unanswered { .. } => "authentication query failed",
             Self::Protocol(text) => text,
             Self::Startup { message, .. } => message,
             Self::TooManyClients => "no more connections allowed (max_client_conn)",
@@ -282,14 +292,6 @@ impl Reason {
             Self::Killed => "admin forced disconnect",
             Self::SuspendTimeout => "suspend_timeout",
         })
-    }
-
-    /// What only the log says.
-    pub(super) fn detail(&self) -> Option<&'static str> {
-        match self {
-            Self::Denied(denied) => denied.detail(),
-            _ => None,
-        }
     }
 
     /// Hint for the client.

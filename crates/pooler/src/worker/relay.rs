@@ -61,6 +61,10 @@ impl Worker {
             ServerState::Connecting { .. } => return self.connect_turn(id),
             ServerState::LoggingIn { .. } => return self.server_login_turn(id),
             ServerState::Closing { .. } => return self.server_closing_turn(id),
+            ServerState::Own {
+                query: OwnQuery::Secret,
+                ..
+            } => return self.question_turn(id),
             ServerState::Offered(_) | ServerState::Coming(_) => return,
             _ => {}
         }

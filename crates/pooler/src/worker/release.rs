@@ -89,6 +89,9 @@ impl Worker {
     fn lend_to(&mut self, client: ClientId, server: ServerId) {
         self.link(client, server);
         if self.servers.get(server).and_then(|server| server.client()) != Some(client) {
+            if self.asks(server) {
+                return self.put_question(client, server);
+            }
             // The queue names nobody who is gone; should it, the server is
             // not lost.
             debug_assert!(false, "a client that is gone was in the queue");
@@ -109,6 +112,8 @@ impl Worker {
             OwnQuery::Check => settings.check_query().unwrap_or_default().into(),
             OwnQuery::Reset => settings.server_reset_query.as_str().into(),
             OwnQuery::Rollback => "ROLLBACK".into(),
+            // It is put by whoever has its question.
+            OwnQuery::Secret => return,
             OwnQuery::Clean { classes, .. } => text::undo(classes).into(),
         };
         let Some(server) = self.servers.get_mut(id) else {
@@ -157,6 +162,7 @@ impl Worker {
             }
             OwnQuery::Clean { again: true, .. } => self.run_own(id, OwnQuery::ConnectAgain),
             OwnQuery::Clean { .. } | OwnQuery::ConnectAgain => self.lend(id),
+            OwnQuery::Secret => {}
             OwnQuery::Rollback if failed || !idle => {
                 self.close_server(id, &ServerReason::Unclean);
             }

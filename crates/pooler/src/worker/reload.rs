@@ -67,7 +67,12 @@ impl Worker {
         let outdated = self.clients.ids(|client| match &client.stage {
             Stage::Login(login) => {
                 let proving = !login.is_before_startup() && !matches!(login.step, Step::Greeting);
-                proving && (changed || old.auth.get(&login.user) != new.auth.get(&login.user))
+                let asked =
+                    || old.secret_source(&login.database) != new.secret_source(&login.database);
+                proving
+                    && (changed
+                        || asked()
+                        || old.auth.get(&login.user) != new.auth.get(&login.user))
             }
             _ => false,
         });
@@ -85,7 +90,7 @@ impl Worker {
         for (id, pool) in self.pools.iter_mut() {
             pool.forget_failure();
             let before = pool.settings;
-            pool.configure(self.config.pool(&pool.key.database, &pool.key.user));
+            pool.configure(pool.key.settings(&self.config));
             let now = &pool.settings;
             if cleans_anew
                 || (now.pool_mode, now.session_state) != (before.pool_mode, before.session_state)

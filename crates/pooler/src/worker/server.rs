@@ -190,6 +190,8 @@ pub(super) enum OwnQuery {
     Connect,
     /// `server_check_query`.
     Check,
+    /// `auth_query`, for a login.
+    Secret,
     /// `server_reset_query`.
     Reset,
     /// The ROLLBACK of a transaction whose client has left.

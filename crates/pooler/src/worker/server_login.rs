@@ -58,7 +58,7 @@ impl Worker {
             return self.lose_server(id, &ServerReason::DatabaseChanged);
         };
         let mut parameters: Vec<(&[u8], &[u8])> = vec![
-            (b"user", pool.key.user.as_bytes()),
+            (b"user", pool.key.login().as_bytes()),
             (b"database", database.dbname.as_bytes()),
         ];
         let given = [
@@ -76,6 +76,11 @@ impl Worker {
         }
         for (name, value) in &own {
             parameters.push((name.as_bytes(), value));
+        }
+        if pool.key.is_asking() {
+            // Nothing is found that is not named with its schema, but what is
+            // PostgreSQL's own.
+            parameters.push((b"search_path", b""));
         }
         server.bid.write(server.outbox.buffer(), &parameters);
         server.state = ServerState::LoggingIn {
@@ -265,14 +270,17 @@ impl Worker {
         let Some(pool) = self.pools.get(server.pool) else {
             return Ok(());
         };
-        let user = pool.key.user.as_str();
+        let user = pool.key.login();
         let forced = self
             .config
             .database(&pool.key.database)
+            .filter(|database| !pool.key.is_asking() || database.user.as_deref() == Some(user))
             .and_then(|database| database.password.clone());
+        let fetched = || self.credentials.fetched(&pool.key);
         let secret = forced
             .as_deref()
             .or_else(|| self.config.auth.get(user).map(String::as_str))
+            .or_else(|| fetched().map(|(text, _)| text))
             .map(Secret::parse);
         let out = server.outbox.buffer();
         let missing = || ServerReason::LoginFailed {
@@ -311,6 +319,7 @@ impl Worker {
                     Some(Secret::Scram(secret)) => self
                         .credentials
                         .learned(user, &secret)
+                        .or_else(|| self.credentials.shown(&pool.key, &secret))
                         .ok_or_else(missing)?
                         .into(),
                     _ => return Err(missing()),

@@ -73,16 +73,21 @@ impl Worker {
             return Err(Refusal::Other);
         }
         let config = &self.config;
-        let id = self
-            .pools
-            .find(key, || config.pool(&key.database, &key.user));
+        let id = self.pools.find(key, || key.settings(config));
         self.pause_new_pool(id);
         Ok(id)
     }
 
     /// What a user has shown at a login, if servers are logged in to with it.
-    pub(super) fn shown_by(&self, user: &str) -> Option<format::Learned> {
-        let text = self.config.auth.get(user)?;
+    pub(super) fn shown_by(&self, pool: &PoolKey) -> Option<format::Learned> {
+        let user = &pool.user;
+        let Some(text) = self.config.auth.get(user) else {
+            let (text, keys) = self.credentials.fetched(pool)?;
+            return Some(format::Learned {
+                secret: text.to_owned(),
+                client_key: keys.map_or([0; 32], |keys| keys.client_key),
+            });
+        };
         let Secret::Scram(secret) = Secret::parse(text) else {
             return None;
         };
@@ -94,10 +99,20 @@ impl Worker {
     }
 
     /// Remembers what a user has shown to another worker.
-    pub(super) fn learn(&mut self, user: &str, learned: &format::Learned) {
-        if let Secret::Scram(secret) = Secret::parse(&learned.secret) {
-            let keys = ScramKeys::of_client_key(learned.client_key, secret.server_key);
-            self.credentials.learn(user.to_owned(), secret, keys);
+    pub(super) fn learn(&mut self, pool: &PoolKey, learned: &format::Learned) {
+        let keys = match Secret::parse(&learned.secret) {
+            Secret::Scram(secret) if learned.client_key != [0; 32] => {
+                let keys = ScramKeys::of_client_key(learned.client_key, secret.server_key);
+                Some((secret, keys))
+            }
+            _ => None,
+        };
+        if !self.config.auth.contains_key(&pool.user) {
+            let keys = keys.map(|(_, keys)| keys);
+            self.credentials
+                .keep_fetched(pool.clone(), &learned.secret, keys);
+        } else if let Some((secret, keys)) = keys {
+            self.credentials.learn(pool.user.clone(), secret, keys);
         }
     }
 

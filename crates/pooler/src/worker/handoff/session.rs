@@ -84,7 +84,7 @@ impl Worker {
             parameters: self.values_of(session.parameters),
             statements: statements.unwrap_or_default(),
             unnamed: prepared.and_then(|prepared| prepared.unnamed.text().map(<[u8]>::to_vec)),
-            learned: self.shown_by(&pool.key.user),
+            learned: self.shown_by(&pool.key),
             server: server.map(|(cargo, _)| cargo),
             orders: self.orders.version(),
         };
@@ -194,7 +194,7 @@ impl Worker {
         }
         log::debug!("c{}: comes from worker {from}", cargo.number);
         if let Some(learned) = &cargo.learned {
-            self.learn(&cargo.pool.user, learned);
+            self.learn(&cargo.pool, learned);
         }
         let user = cargo.user.as_deref().unwrap_or(&cargo.pool.user);
         self.note_user(id, user, &cargo.pool.user);

@@ -76,7 +76,7 @@ impl Worker {
         let names = config.auth.keys().chain(config.users.keys());
         let pools = self.pools.iter();
         let names = names.map(String::as_str);
-        names.chain(pools.map(|(_, pool)| pool.key.user.as_str()))
+        names.chain(pools.map(|(_, pool)| pool.key.login()))
     }
 
     fn database_row(&self, database: &Database, uses: Uses) -> Row {
@@ -141,7 +141,7 @@ impl Worker {
                 && server.is_working()
                 && !matches!(server.state, ServerState::Coming(_))
             {
-                let part = part(&pool.key.database, &pool.key.user);
+                let part = part(&pool.key.database, pool.key.login());
                 uses.entry(part).or_default().servers += 1;
             }
         }

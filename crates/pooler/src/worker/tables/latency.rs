@@ -15,7 +15,7 @@ impl Worker {
                 rows.push(vec![
                     Value::Counts(latency.counts),
                     Value::text(pool.key.database.as_str()),
-                    Value::text(pool.key.user.as_str()),
+                    Value::text(&*pool.key.shown()),
                     Value::from(kind.name()),
                     // They are worked out of the counts of all workers.
                     Value::Null,

@@ -142,7 +142,7 @@ fn row(pool: &PoolKey, counts: Counts, wait: Duration, mode: &str) -> Row {
     vec![
         Value::number(wait.as_micros()),
         Value::text(pool.database.as_str()),
-        Value::text(pool.user.as_str()),
+        Value::text(&*pool.shown()),
         Value::number(counts.clients_active),
         Value::number(counts.clients_waiting),
         Value::number(counts.requests_sent),

@@ -96,7 +96,7 @@ impl Worker {
         });
         let connection = Connection {
             side: Side::Server(phase),
-            user: &pool.key.user,
+            user: &pool.key.shown(),
             database: &pool.key.database,
             replication: self.replication_of(server),
             place,
@@ -133,6 +133,10 @@ impl Worker {
             ServerState::Linked(_)
             | ServerState::Offered(Use::Linked(_))
             | ServerState::Recovering { .. } => ServerPhase::Active,
+            ServerState::Own {
+                query: OwnQuery::Secret,
+                ..
+            } => ServerPhase::Active,
             ServerState::Own { .. } => ServerPhase::Tested,
             ServerState::BeingCancelled { .. } => ServerPhase::BeingCancelled,
             ServerState::Coming(_) | ServerState::Closing { .. } => return None,

@@ -215,6 +215,7 @@ mod tests {
         assert_eq!(sasl(b"X\0\xff\xff\xff\xff"), Some((&b"X"[..], None)));
     }
 
+    /// CVE-2026-6664.
     #[test]
     fn rejects_initial_response_whose_length_overflows_or_lies() {
         for body in [

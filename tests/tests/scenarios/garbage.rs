@@ -4,6 +4,7 @@ use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, Wire, startup_pa
 
 const SETTINGS: &str = "workers = 1\npool_mode = transaction\nclient_login_timeout = 1";
 
+/// Lengths above 2^31 among them: CVE-2026-107348.
 #[test]
 fn garbage_instead_of_a_startup_packet_closes_the_connection() {
     let postgres = Postgres::start();
@@ -93,6 +94,7 @@ fn silence_that_ends_frees_its_place() {
     untouched(&pooler, &witness);
 }
 
+/// CVE-2021-23214, CVE-2021-3935.
 #[test]
 fn bytes_stuffed_after_an_ssl_request_are_refused() {
     let postgres = Postgres::start();
@@ -155,6 +157,7 @@ fn garbage_after_the_login_closes_the_connection() {
     untouched(&pooler, &witness);
 }
 
+/// CVE-2026-107349: `-c=` was read for ever.
 #[test]
 fn options_with_an_empty_name_are_refused() {
     let postgres = Postgres::start();

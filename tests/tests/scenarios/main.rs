@@ -7,6 +7,7 @@ use pgskein_tests as harness;
 
 mod auth_query;
 mod authentication;
+mod authentication_traps;
 mod balance;
 mod bursts;
 mod cancel;

@@ -93,6 +93,7 @@ mod tests {
         assert_eq!(fields.field(b'P'), Some(&b"8"[..]));
     }
 
+    /// CVE-2026-6666.
     #[test]
     fn accepts_error_without_sqlstate() {
         let fields = ErrorFields::parse(b"SFATAL\0Msorry, too many clients already\0\0");

@@ -83,6 +83,7 @@ fn rejects_nonce_of_another_exchange() {
     assert_eq!(client().last(message), Err(ScramError::Nonce));
 }
 
+/// CVE-2026-6665.
 #[test]
 fn rejects_over_long_nonce_of_a_server() {
     let own = client().nonce.len();

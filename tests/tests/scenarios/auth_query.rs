@@ -2,7 +2,9 @@
 
 use std::thread;
 
-use crate::harness::{Login, Message, PATIENCE, Pooler, Postgres, Psql, Run, Wire, wait_for};
+use crate::harness::{
+    Drivers, Login, Message, PATIENCE, Pooler, Postgres, Psql, Run, Script, Wire, wait_for,
+};
 
 #[test]
 fn users_of_the_database_log_in_with_the_secrets_it_has_of_them() {
@@ -264,6 +266,36 @@ fn disabled_database_answers_nobody() {
     let psql = pooler.psql().user("scram_user").database("pgskein");
     let said = psql.password("secret").run("SHOW VERSION").refused();
     assert!(said.contains("not allowed"), "{said}");
+}
+
+#[test]
+fn psycopg_logs_in_by_all_ways() {
+    let postgres = Postgres::start();
+    let pooler = start(&postgres, "auth_type = trust");
+    let lines = "host all md5_user all md5\nhost all scram_user all scram-sha-256\n\
+                 host all plain_user all password\nhost all bob all reject\n";
+    let hba = pooler.write_file("hba.conf", lines);
+    let hba = format!("auth_type = hba\nauth_hba_file = {}", hba.display());
+    pooler.reload(&settings(&hba));
+    let script = Script::python(Drivers::New, "psycopg_login.py");
+    let log_in = |user: &str, password: &str, expected: &str| {
+        let run = script.run(pooler.port(), &[user, password, expected]);
+        run.ok()
+    };
+    for user in ["md5_user", "scram_user"] {
+        assert_eq!(log_in(user, "secret", ""), user);
+        let said = log_in(user, "wrong", "authentication failed");
+        assert_eq!(said, "refused");
+    }
+    for user in ["plain_user", "nobody"] {
+        pooler.write_file("hba.conf", "host all all all password\n");
+        pooler.reload_files();
+        let said = log_in(user, "wrong", "password authentication failed");
+        assert_eq!(said, "refused");
+    }
+    pooler.write_file("hba.conf", lines);
+    pooler.reload_files();
+    assert_eq!(log_in("bob", "secret", "login rejected"), "refused");
 }
 
 /// CVE-2025-12819.

@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use pgskein_config::{AuthType, HbaMethod, Visitor};
+use pgskein_config::{AuthType, HbaMethod, Place, Visitor};
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::Replication;
 
@@ -34,6 +34,14 @@ pub(super) enum Method {
     ScramSha256,
     /// By being a user of this host.
     Peer,
+}
+
+/// The line of the HBA file that a client comes in by.
+#[derive(Debug)]
+pub(super) struct HbaLine {
+    place: Place,
+    /// The map that says whom a peer may be.
+    map: Option<String>,
 }
 
 impl Worker {
@@ -80,9 +88,12 @@ impl Worker {
             HbaMethod::ScramSha256 => Ok(Method::ScramSha256),
             HbaMethod::Peer => Ok(Method::Peer),
         };
-        let rule = Some(Box::new(rule.clone()));
+        let line = Box::new(HbaLine {
+            place: rule.place.clone(),
+            map: rule.map.clone(),
+        });
         if let Some((login, _)) = self.login_mut(id) {
-            login.rule = rule;
+            login.line = Some(line);
         }
         method
     }
@@ -104,7 +115,7 @@ impl Worker {
         let Some((login, _)) = self.login_mut(id) else {
             return;
         };
-        let map = login.rule.as_ref().and_then(|rule| rule.map.clone());
+        let map = login.line.as_ref().and_then(|line| line.map.clone());
         let user = login.user.clone();
         let outcome = match name {
             None => Err(Reason::Denied(Denied::NamelessPeer)),
@@ -121,8 +132,8 @@ impl Client {
     /// `, hba=file:line` of a client that logs in by a line of the HBA file.
     pub(super) fn hba_line(&self) -> String {
         match &self.stage {
-            Stage::Login(login) => login.rule.as_ref().map_or_else(String::new, |rule| {
-                format!(", hba={}:{}", rule.place.file, rule.place.line)
+            Stage::Login(login) => login.line.as_ref().map_or_else(String::new, |line| {
+                format!(", hba={}:{}", line.place.file, line.place.line)
             }),
             _ => String::new(),
         }

@@ -117,15 +117,18 @@ impl Worker {
             return Ok(());
         };
         let user = login.user.clone();
+        let asked = login.fetched.is_some();
         let secret = match secret {
             Some(Secret::Scram(secret)) => secret,
             // Nobody comes in by an empty password.
-            Some(Secret::Plain(password)) if password.is_empty() => self.credentials.mock(&user),
+            Some(Secret::Plain(password)) if password.is_empty() => {
+                self.credentials.mock(&user, asked)
+            }
             Some(Secret::Plain(password)) => match self.credentials.secret(&user, &password) {
                 Some(secret) => secret,
                 None => {
                     // The salt of a mock secret: all workers have the same.
-                    let mock = self.credentials.mock(&user);
+                    let mock = self.credentials.mock(&user, false);
                     let mut salt = [0; 16];
                     for (place, byte) in salt.iter_mut().zip(mock.salt) {
                         *place = byte;
@@ -144,7 +147,7 @@ impl Worker {
                 }
             },
             // An MD5 secret cannot serve; the user is not told so.
-            Some(Secret::Md5(_)) | None => self.credentials.mock(&user),
+            Some(Secret::Md5(_)) | None => self.credentials.mock(&user, asked),
         };
         self.ask_scram(id, secret)
     }
@@ -197,7 +200,10 @@ impl Worker {
             let outcome = if right {
                 self.authenticated(id)
             } else {
-                Err(Reason::Denied(Denied::Password(Fault::Wrong)))
+                let secret = self.secret_of(id);
+                Err(Reason::Denied(Denied::Password(
+                    self.fault(id, secret.as_ref()),
+                )))
             };
             self.go_on(id, outcome);
         }
@@ -230,6 +236,7 @@ impl Worker {
             return Ok(());
         };
         let user = login.user.clone();
+        let asked = login.fetched.is_some();
         let step = std::mem::replace(&mut login.step, Step::Deriving);
         let secret = self.secret_of(id);
         match step {
@@ -238,8 +245,16 @@ impl Worker {
                 if password.is_empty() {
                     return Err(Reason::Denied(Denied::EmptyPassword));
                 }
-                match secret {
-                    Some(Secret::Scram(secret)) => {
+                let compared = match &secret {
+                    Some(Secret::Scram(secret)) => Some(secret.clone()),
+                    // That takes as long for somebody who is not there.
+                    None if asked && self.credentials.scram_is_usual() => {
+                        Some(self.credentials.mock(&user, asked))
+                    }
+                    _ => None,
+                };
+                match (secret, compared) {
+                    (_, Some(secret)) => {
                         let password = String::from_utf8_lossy(password).into_owned();
                         let chore = Chore::Compare {
                             client: id,
@@ -248,10 +263,10 @@ impl Worker {
                         };
                         self.derive(id, chore)
                     }
-                    Some(secret) if secret.accepts_password(user.as_bytes(), password) => {
+                    (Some(secret), None) if secret.accepts_password(user.as_bytes(), password) => {
                         self.authenticated(id)
                     }
-                    secret => Err(Reason::Denied(Denied::Password(
+                    (secret, None) => Err(Reason::Denied(Denied::Password(
                         self.fault(id, secret.as_ref()),
                     ))),
                 }

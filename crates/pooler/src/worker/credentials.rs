@@ -11,6 +11,18 @@ use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::{ScramSecret, Secret};
 use zeroize::Zeroizing;
 
+/// What secrets the database has.
+#[derive(Clone, Copy, Default)]
+enum Usual {
+    /// None was seen.
+    #[default]
+    Unknown,
+    /// For SCRAM, with so many iterations.
+    Scram(u32),
+    /// Others.
+    Other,
+}
+
 /// What the database knows of a user.
 struct Kept {
     text: Zeroizing<String>,
@@ -28,8 +40,8 @@ pub(super) struct Credentials {
     secrets: HashMap<String, (String, ScramSecret)>,
     /// What the database knows of the users of pools, as it was last told.
     fetched: HashMap<PoolKey, Kept>,
-    /// The last secret that was fetched was not one for SCRAM.
-    unusual: bool,
+    /// What the last secret was that was fetched.
+    usual: Usual,
     /// The same in all workers, and known to nobody outside.
     mock_key: Vec<u8>,
     /// A secret of the group.
@@ -124,12 +136,15 @@ impl Credentials {
 
     /// Notes of which kind a secret is that was fetched.
     pub(super) fn note_kind(&mut self, text: &str) {
-        self.unusual = !matches!(Secret::parse(text), Secret::Scram(_));
+        self.usual = match Secret::parse(text) {
+            Secret::Scram(secret) => Usual::Scram(secret.iterations),
+            Secret::Md5(_) | Secret::Plain(_) => Usual::Other,
+        };
     }
 
     /// Whether users of the database usually have a secret for SCRAM.
     pub(super) fn scram_is_usual(&self) -> bool {
-        !self.unusual
+        !matches!(self.usual, Usual::Other)
     }
 
     /// The secret made of a user's plain password, if it was made.
@@ -143,10 +158,15 @@ impl Credentials {
         self.secrets.insert(user, (password, secret));
     }
 
-    /// The secret of a user that has none: looks like one, and fits nothing.
-    pub(super) fn mock(&self, user: &str) -> ScramSecret {
+    /// The secret of a user that has none: looks like one, and fits nothing. Of
+    /// whom the database was `asked`, it looks like those of the database.
+    pub(super) fn mock(&self, user: &str, asked: bool) -> ScramSecret {
+        let iterations = match self.usual {
+            Usual::Scram(iterations) if asked => iterations,
+            _ => self.iterations,
+        };
         ScramSecret {
-            iterations: self.iterations,
+            iterations,
             ..ScramSecret::mock(user.as_bytes(), &self.mock_key)
         }
     }

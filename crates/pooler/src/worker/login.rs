@@ -12,7 +12,6 @@
 //!
 //! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
 
-use pgskein_config::Rule;
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{
@@ -21,7 +20,7 @@ use pgskein_protocol::{
 };
 
 use super::Worker;
-use super::admission::Method;
+use super::admission::{HbaLine, Method};
 use super::client::Stage;
 use super::reason::Reason;
 use super::replication::ReplicationLogin;
@@ -50,7 +49,7 @@ pub(super) struct Login {
     /// What the database knows of the user, if it was asked.
     pub fetched: Option<Fetched>,
     /// The line of the HBA file that it comes in by.
-    pub rule: Option<Box<Rule>>,
+    pub line: Option<Box<HbaLine>>,
     /// What it needs of a server of its own, if it speaks replication.
     pub replication: Option<Box<ReplicationLogin>>,
     /// It asked for TLS; it may do so once.
@@ -116,7 +115,7 @@ impl Default for Login {
             version: Version::V3_0,
             goaway: false,
             fetched: None,
-            rule: None,
+            line: None,
             replication: None,
             ssl_asked: false,
             gss_asked: false,

@@ -243,7 +243,7 @@ impl Worker {
         let fetched = match answer {
             Answer::Nobody => Ok(Fetched::Nobody),
             Answer::NoPassword => Ok(Fetched::NoPassword),
-            Answer::Secret(text) => Ok(Fetched::Secret(text.into())),
+            Answer::Secret(text) => Ok(Fetched::Secret(text)),
             Answer::Failed { sqlstate, message } => Err(unanswered(
                 "F0000",
                 format!("auth_query: {sqlstate} {message}"),

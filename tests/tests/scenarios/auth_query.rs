@@ -12,8 +12,7 @@ fn users_of_the_database_log_in_with_the_secrets_it_has_of_them() {
     for method in ["md5", "scram-sha-256", "plain"] {
         let pooler = start(&postgres, &format!("auth_type = {method}"));
         let users: &[&str] = match method {
-            "md5" => &["md5_user", "scram_user"],
-            "plain" => &["md5_user"],
+            "md5" | "plain" => &["md5_user", "scram_user"],
             _ => &["scram_user"],
         };
         for user in users {

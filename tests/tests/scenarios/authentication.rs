@@ -55,7 +55,8 @@ fn secrets_in_the_file_may_be_hashed() {
 
     // With md5 the stored secret decides.
     for (method, names) in [
-        ("md5", &["md5_user", "scram_user"][..]),
+        ("plain", &["scram_user"][..]),
+        ("md5", &["md5_user", "scram_user"]),
         ("scram-sha-256", &["scram_user"]),
     ] {
         let pooler = start_with_users(&postgres, method, &users);

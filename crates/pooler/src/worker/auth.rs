@@ -194,19 +194,25 @@ impl Worker {
         }
     }
 
-    /// A password was compared with a SCRAM secret.
-    pub(super) fn compared(&mut self, id: ClientId, right: bool) {
-        if matches!(self.login_mut(id), Some((login, _)) if matches!(login.step, Step::Deriving)) {
-            let outcome = if right {
+    /// A password was compared with a SCRAM secret, and is the right one if these
+    /// are its keys.
+    pub(super) fn compared(&mut self, id: ClientId, keys: Option<ScramKeys>) {
+        let user = match self.login_mut(id) {
+            Some((login, _)) if matches!(login.step, Step::Deriving) => login.user.clone(),
+            _ => return,
+        };
+        let secret = self.secret_of(id);
+        let outcome = match (keys, secret) {
+            (Some(keys), Some(Secret::Scram(secret))) => {
+                // By them servers are logged in to.
+                self.learn_shown(id, &user, secret, keys);
                 self.authenticated(id)
-            } else {
-                let secret = self.secret_of(id);
-                Err(Reason::Denied(Denied::Password(
-                    self.fault(id, secret.as_ref()),
-                )))
-            };
-            self.go_on(id, outcome);
-        }
+            }
+            (_, secret) => Err(Reason::Denied(Denied::Password(
+                self.fault(id, secret.as_ref()),
+            ))),
+        };
+        self.go_on(id, outcome);
     }
 
     pub(super) fn go_on(&mut self, id: ClientId, outcome: Result<(), Reason>) {

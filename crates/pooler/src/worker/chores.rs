@@ -84,12 +84,12 @@ pub(super) enum Done {
         /// The secret.
         secret: ScramSecret,
     },
-    /// Whether a password is the right one.
+    /// The keys of a password, if it is the right one.
     Compared {
-        /// Who waits for it.
+        /// Who waits for them.
         client: ClientId,
-        /// The answer.
-        right: bool,
+        /// The keys.
+        keys: Option<ScramKeys>,
     },
     /// The name of a user of the system, if there is one.
     NamedUser {
@@ -204,7 +204,7 @@ impl Chore {
                 secret,
             } => Done::Compared {
                 client,
-                right: secret.accepts(&password),
+                keys: secret.keys_of(&password),
             },
             Self::NameUser { client, uid } => Done::NamedUser {
                 client,

@@ -277,7 +277,7 @@ impl Worker {
                     password,
                     secret,
                 } => self.secret_derived(client, user, password, secret),
-                Done::Compared { client, right } => self.compared(client, right),
+                Done::Compared { client, keys } => self.compared(client, keys),
                 Done::NamedUser { client, name } => self.peer_named(client, name),
                 Done::Keys {
                     server,

@@ -76,8 +76,14 @@ impl ScramSecret {
 
     /// Whether this is the secret of `password`; takes milliseconds.
     pub fn accepts(&self, password: &str) -> bool {
+        self.keys_of(password).is_some()
+    }
+
+    /// The keys of `password` if this is its secret; takes milliseconds.
+    pub fn keys_of(&self, password: &str) -> Option<ScramKeys> {
         let keys = ScramKeys::derive(password, &self.salt, self.iterations);
-        keys.stored_key.ct_eq(&self.stored_key).into()
+        let same: bool = keys.stored_key.ct_eq(&self.stored_key).into();
+        same.then_some(keys)
     }
 }
 

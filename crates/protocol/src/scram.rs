@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The user name in the messages is empty and is ignored, as in PostgreSQL:
-//! the startup packet has it. There is no channel binding.
+//! the startup packet has it. An exchange over TLS may be bound to its
+//! connection ([`Channel`]); then the mechanism has another name.
 //!
 //! Deriving the keys of a password takes milliseconds on purpose; everything
 //! else here takes microseconds. [`ScramKeys::derive`] can be called in a
@@ -18,6 +19,7 @@
 //! Source: RFC 5802, RFC 7677; PostgreSQL documentation, "SASL
 //! Authentication".
 
+mod channel;
 mod client;
 mod crypto;
 mod error;
@@ -25,6 +27,7 @@ mod keys;
 mod server;
 mod text;
 
+pub use channel::Channel;
 pub use client::{Challenge, ScramClient, ScramCredential};
 pub use error::ScramError;
 pub use keys::ScramKeys;
@@ -35,6 +38,9 @@ pub(crate) use text::{encode, parse_count};
 
 /// The name of the mechanism.
 pub const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// The name of the mechanism with channel binding.
+pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 
 /// The most iterations that a server may ask of us: about half a second.
 pub const MAX_ITERATIONS: u32 = 1_000_000;

@@ -9,7 +9,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 
 use super::crypto::{self, Block};
-use super::{MAX_ITERATIONS, NONCE_LEN, ScramError, ScramKeys, text};
+use super::{Channel, MAX_ITERATIONS, NONCE_LEN, ScramError, ScramKeys, text};
 
 /// What a client knows of its password.
 #[derive(Clone, Eq, PartialEq)]
@@ -51,6 +51,7 @@ pub struct ScramClient {
     credential: ScramCredential,
     nonce: String,
     first_bare: String,
+    channel: Channel,
     state: State,
 }
 
@@ -62,13 +63,20 @@ impl ScramClient {
             credential,
             first_bare: format!("n=,r={nonce}"),
             nonce,
+            channel: Channel::None,
             state: State::Start,
         }
     }
 
+    /// Runs in this channel.
+    #[must_use]
+    pub fn over(self, channel: Channel) -> Self {
+        Self { channel, ..self }
+    }
+
     /// The first message to the server.
     pub fn first(&self) -> Vec<u8> {
-        format!("{GS2_HEADER}{}", self.first_bare).into_bytes()
+        format!("{}{}", self.channel.header(), self.first_bare).into_bytes()
     }
 
     /// Reads what a challenge demands of a password, for a caller that derives
@@ -114,7 +122,7 @@ impl ScramClient {
                 server_key,
             },
         };
-        let without_proof = format!("c={},r={nonce}", text::encode(GS2_HEADER.as_bytes()));
+        let without_proof = format!("c={},r={nonce}", self.channel.repeated());
         let mut conversation = format!("{},", self.first_bare).into_bytes();
         conversation.extend_from_slice(server_first);
         conversation.push(b',');
@@ -193,9 +201,6 @@ enum State {
     },
     Ended,
 }
-
-/// We do not bind to a channel and act as nobody else.
-const GS2_HEADER: &str = "n,,";
 
 /// The longest message of a server, in bytes: a nonce, and twice as much again.
 const MAX_MESSAGE: usize = 3 * 1024;

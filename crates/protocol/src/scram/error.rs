@@ -14,6 +14,12 @@ pub enum ScramError {
     TooLong,
     /// The client binds to a TLS channel, which was not offered.
     ChannelBinding,
+    /// The client binds to a TLS channel in a way that is not known.
+    ChannelType,
+    /// The client sees another TLS channel than we do.
+    ChannelMismatch,
+    /// The client could bind to its TLS channel and was not told that we can.
+    Downgrade,
     /// The client wants to act as somebody else.
     AuthorizationIdentity,
     /// A message demands an extension that is not known.
@@ -35,6 +41,7 @@ impl ScramError {
     pub fn sqlstate(self) -> &'static str {
         match self {
             Self::WrongProof => "28P01",
+            Self::ChannelMismatch => "28000",
             Self::AuthorizationIdentity | Self::Extension => "0A000",
             _ => "08P01",
         }
@@ -48,6 +55,11 @@ impl fmt::Display for ScramError {
             Self::Malformed => "malformed SCRAM message",
             Self::TooLong => "SCRAM message is too long",
             Self::ChannelBinding => "SCRAM channel binding was not offered",
+            Self::ChannelType => "unsupported SCRAM channel-binding type",
+            Self::ChannelMismatch => "SCRAM channel binding check failed",
+            Self::Downgrade => {
+                "client believes that SCRAM channel binding was not offered, and it was"
+            }
             Self::AuthorizationIdentity => {
                 "client uses authorization identity, but it is not supported"
             }

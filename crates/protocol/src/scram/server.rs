@@ -8,7 +8,7 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-use super::{NONCE_LEN, ScramError, crypto, text};
+use super::{Channel, NONCE_LEN, ScramError, crypto, text};
 use crate::secret::ScramSecret;
 
 /// One exchange with a client that wants to log in.
@@ -16,6 +16,7 @@ pub struct ScramServer {
     secret: ScramSecret,
     /// Our part of the nonce.
     nonce: String,
+    channel: Channel,
     state: State,
 }
 
@@ -25,8 +26,15 @@ impl ScramServer {
         Self {
             secret,
             nonce: text::encode(&nonce),
+            channel: Channel::None,
             state: State::Start,
         }
+    }
+
+    /// Runs in this channel.
+    #[must_use]
+    pub fn over(self, channel: Channel) -> Self {
+        Self { channel, ..self }
     }
 
     /// Takes the client's first message and returns the challenge.
@@ -39,12 +47,8 @@ impl ScramServer {
             return Err(ScramError::OutOfTurn);
         };
         let message = text::text(client_first, MAX_MESSAGE)?;
-        let (binding, rest) = match message.split_once(',') {
-            Some(("n", rest)) => ("biws", rest),
-            Some(("y", rest)) => ("eSws", rest),
-            Some((flag, _)) if flag.starts_with("p=") => return Err(ScramError::ChannelBinding),
-            _ => return Err(ScramError::Malformed),
-        };
+        let (flag, rest) = message.split_once(',').ok_or(ScramError::Malformed)?;
+        let binding = self.channel.agree(flag)?;
         let first_bare = match rest.split_once(',') {
             Some(("", bare)) => bare,
             Some((name, _)) if name.starts_with("a=") => {
@@ -91,7 +95,10 @@ impl ScramServer {
         let (sent_binding, rest) = text::leading(without_proof, "c")?;
         let (sent_nonce, _extensions) = text::attribute(rest, "r")?;
         if sent_binding != binding {
-            return Err(ScramError::ChannelBinding);
+            return Err(match self.channel {
+                Channel::ServerEndPoint(_) => ScramError::ChannelMismatch,
+                Channel::None | Channel::Unbound => ScramError::ChannelBinding,
+            });
         }
         if sent_nonce != nonce {
             return Err(ScramError::Nonce);
@@ -139,7 +146,7 @@ enum State {
     Start,
     Challenged {
         /// What the client must repeat of its words on channel binding.
-        binding: &'static str,
+        binding: String,
         /// What the proof is about, as far as it is known.
         conversation: String,
         /// The nonces of both sides.

@@ -18,6 +18,7 @@ fn rfc_7677() -> ScramClient {
         credential: ScramCredential::Password("pencil".to_owned()),
         nonce: "rOprNGfwEbeRWgbNEkqO".to_owned(),
         first_bare: "n=user,r=rOprNGfwEbeRWgbNEkqO".to_owned(),
+        channel: Channel::None,
         state: State::Start,
     }
 }
@@ -36,6 +37,27 @@ fn writes_the_proof_of_rfc_7677() {
           p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
     );
     assert_eq!(client.verify(RFC_7677_FINAL), Ok(()));
+}
+
+/// Worked out by another implementation, of the numbers of RFC 7677 and this
+/// certificate: RFC 5802 and RFC 5929 have no example.
+#[test]
+fn writes_the_proof_of_a_channel() {
+    let hash = crypto::sha256(&[b"a certificate"]).to_vec();
+    let mut client = rfc_7677().over(Channel::ServerEndPoint(hash));
+    assert_eq!(
+        client.first(),
+        b"p=tls-server-end-point,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    );
+    let last = client.last(RFC_7677_CHALLENGE).unwrap();
+    assert_eq!(
+        String::from_utf8(last).unwrap(),
+        "c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsgazXYhQPppKhQoItL75NxvVLyqUB9oqzflru0Lr+TZk=,\
+         r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+         p=PENeW0ZRP0k2JAhJJzTQl6wCR49nsIUYgRfs2eOh/Rg="
+    );
+    let server_final = b"v=jajuR8gMfQCRyUaioUEgzSfToF94H11QVgmHwaAozaI=";
+    assert_eq!(client.verify(server_final), Ok(()));
 }
 
 #[test]

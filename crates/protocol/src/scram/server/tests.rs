@@ -30,6 +30,7 @@ fn accepts_the_proof_of_rfc_7677() {
     let mut server = ScramServer {
         secret: ScramSecret::derive("pencil", &salt, 4096),
         nonce: "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".to_owned(),
+        channel: Channel::None,
         state: State::Start,
     };
     assert_eq!(

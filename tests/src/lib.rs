@@ -8,6 +8,7 @@
 
 mod account;
 mod balancer;
+mod certificates;
 mod client;
 mod crowd;
 mod daemon;
@@ -38,6 +39,7 @@ mod wire;
 
 pub use account::Account;
 pub use balancer::Balancer;
+pub use certificates::{Certificates, TlsClient};
 pub use client::{Client, Login, PendingQuery, SqlState};
 pub use crowd::Crowd;
 pub use daemon::Daemon;
@@ -65,4 +67,4 @@ pub use tools::{
     Drivers, Pgbench, Program, Psql, RunningProgram, RunningPsql, Script, python, script,
 };
 pub use wait::{PATIENCE, Stop, StopGuard, Ticker, assert_gave_up, wait_for, within};
-pub use wire::{ErrorFields, Message, Wire, message, startup_packet};
+pub use wire::{ErrorFields, Message, SSL_REQUEST, Wire, message, startup_packet};

@@ -11,8 +11,10 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
 use socket2::SockRef;
 
+use crate::certificates::TlsClient;
 use crate::wait::PATIENCE;
 
 /// One message from the server.
@@ -154,6 +156,30 @@ impl Wire {
         wire
     }
 
+    /// Shakes hands for TLS at once, with nothing before.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no TLS.
+    pub fn tls(self, client: &TlsClient) -> io::Result<Self> {
+        let Stream::Tcp(stream) = self.stream else {
+            panic!("only plain TCP can be encrypted");
+        };
+        let stream = client.shake(stream)?;
+        Ok(Self::new(Stream::Tls(Box::new(stream))))
+    }
+
+    /// Asks for TLS, which is granted, and shakes hands.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no TLS.
+    pub fn ask_for_tls(mut self, client: &TlsClient) -> io::Result<Self> {
+        self.send(&SSL_REQUEST);
+        assert_eq!(self.read_byte(), Some(b'S'), "the answer to SSLRequest");
+        self.tls(client)
+    }
+
     /// Sets how long one read or write may take.
     pub fn set_deadline(&self, deadline: Duration) {
         self.stream
@@ -178,7 +204,7 @@ impl Wire {
     pub fn local_address(&self) -> String {
         match &self.stream {
             Stream::Tcp(stream) => stream.local_addr().expect("it is connected").to_string(),
-            Stream::Unix(_) => panic!("a unix socket has no address"),
+            _ => panic!("it is no plain TCP"),
         }
     }
 
@@ -366,6 +392,7 @@ fn with_length(body: &[u8]) -> Vec<u8> {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Stream {
@@ -374,6 +401,10 @@ impl Stream {
             Self::Tcp(stream) => {
                 stream.set_read_timeout(Some(timeout))?;
                 stream.set_write_timeout(Some(timeout))
+            }
+            Self::Tls(stream) => {
+                stream.sock.set_read_timeout(Some(timeout))?;
+                stream.sock.set_write_timeout(Some(timeout))
             }
             Self::Unix(stream) => {
                 stream.set_read_timeout(Some(timeout))?;
@@ -385,6 +416,7 @@ impl Stream {
     fn set_nonblocking(&self, on: bool) {
         let set = match self {
             Self::Tcp(stream) => stream.set_nonblocking(on),
+            Self::Tls(stream) => stream.sock.set_nonblocking(on),
             Self::Unix(stream) => stream.set_nonblocking(on),
         };
         set.expect("a socket can be made to wait or not");
@@ -393,6 +425,7 @@ impl Stream {
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(how),
+            Self::Tls(stream) => stream.sock.shutdown(how),
             Self::Unix(stream) => stream.shutdown(how),
         }
     }
@@ -400,6 +433,7 @@ impl Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(into),
+            Self::Tls(stream) => stream.read(into),
             Self::Unix(stream) => stream.read(into),
         }
     }
@@ -407,10 +441,14 @@ impl Stream {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
             Self::Unix(stream) => stream.write_all(bytes),
         }
     }
 }
+
+/// SSLRequest.
+pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Bytes of a message's type and length.
 const HEADER_LEN: usize = 5;

@@ -10,6 +10,7 @@ use crate::entries::{Database, Peer, User};
 use crate::finding::{Finding, Place};
 use crate::hba::{Hba, IdentMap};
 use crate::table::Settings;
+use crate::tls::Tls;
 
 /// Everything that the files of a configuration say.
 #[derive(Clone, Default, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub hba: Hba,
     /// The maps of `auth_ident_file`, if it is used.
     pub ident: IdentMap,
+    /// TLS towards clients.
+    pub client_tls: Tls,
     /// What is accepted, but worth a word in the log.
     pub warnings: Vec<Finding>,
     /// Where the settings that are in the files were set.

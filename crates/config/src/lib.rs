@@ -28,6 +28,7 @@ mod secret_source;
 mod settings;
 mod sources;
 mod table;
+mod tls;
 mod userlist;
 
 pub use addresses::{ListenAddress, Network};
@@ -47,3 +48,4 @@ pub use secret_source::SecretSource;
 pub use settings::{SettingInfo, Status, When};
 pub use sources::Sources;
 pub use table::{Settings, table};
+pub use tls::{Tls, TlsFile, TlsGroup, TlsSuite, TlsVersions};

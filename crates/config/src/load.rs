@@ -14,6 +14,7 @@ use crate::parse_entry::{self, WILDCARD};
 use crate::parse_peer;
 use crate::settings::{SetError, SettingInfo, Status, When};
 use crate::table::table;
+use crate::tls;
 use crate::userlist;
 
 /// Reads the configuration whose main file is `main`, where these settings have
@@ -41,6 +42,7 @@ pub(crate) fn load(
         load.overridden(name, value);
     }
     load.auth_file(fetch);
+    load.tls(main, fetch);
     load.peer_id(host_name);
     load.hba(fetch);
     if load.findings.is_empty() {
@@ -172,6 +174,12 @@ impl Load {
                 self.findings.push(finding);
             }
         }
+    }
+
+    fn tls(&mut self, main: &Path, fetch: &mut Fetch<'_>) {
+        let (findings, warnings) = tls::resolve(&mut self.config, main, fetch);
+        self.findings.extend(findings);
+        self.config.warnings.extend(warnings);
     }
 
     fn auth_file(&mut self, fetch: &mut Fetch<'_>) {
@@ -313,13 +321,13 @@ mod tests {
         assert_eq!(
             problems(
                 "[pgskein]\nconffile = x\nauth_type = pam\nserver_tls_sslmode = require\n\
-                 peer_id = 7\nclient_tls_sslmode = prefer\n"
+                 peer_id = 7\nserver_tls_cert_file = x\n"
             ),
             [
                 "a.ini:2: conffile: not supported yet",
                 "a.ini:3: auth_type: pam is not supported yet",
                 "a.ini:4: server_tls_sslmode: require is not supported yet",
-                "a.ini:6: client_tls_sslmode: not supported yet",
+                "a.ini:6: server_tls_cert_file: not supported yet",
             ]
         );
         let text = "[pgskein]\nauth_type = any\nproxy_protocol = 0\nmax_prepared_statements = 0\n\

@@ -397,31 +397,31 @@ settings! {
 
     "TLS" {
         /// How much TLS clients have to use.
-        client_tls_sslmode: SslMode = "disable", Now, OnlyDefault;
+        client_tls_sslmode: SslMode = "disable", Now, Supported;
 
         /// Certificate that is shown to clients.
-        client_tls_cert_file: Text = "", Now, OnlyDefault;
+        client_tls_cert_file: Text = "", Now, Supported;
 
         /// Private key of `client_tls_cert_file`.
-        client_tls_key_file: Text = "", Now, OnlyDefault;
+        client_tls_key_file: Text = "", Now, Supported;
 
         /// Authorities that certificates of clients are checked against.
-        client_tls_ca_file: Text = "", Now, OnlyDefault;
+        client_tls_ca_file: Text = "", Now, Supported;
 
         /// TLS versions that clients may use: a list, or one of `secure`, `all`, `legacy`.
-        client_tls_protocols: Text = "secure", Now, OnlyDefault;
+        client_tls_protocols: Text = "secure", Now, Supported;
 
         /// Ciphers that clients may use up to TLS 1.2.
-        client_tls_ciphers: Text = "default", Now, OnlyDefault;
+        client_tls_ciphers: Text = "default", Now, Supported;
 
         /// Ciphers that clients may use with TLS 1.3.
         client_tls13_ciphers: Text = "", Now, OnlyDefault;
 
         /// Elliptic curve for key exchange with clients.
-        client_tls_ecdhcurve: Text = "auto", Now, OnlyDefault;
+        client_tls_ecdhcurve: Text = "auto", Now, Supported;
 
-        /// Diffie-Hellman parameters for key exchange with clients.
-        client_tls_dheparams: Text = "auto", Now, OnlyDefault;
+        /// Diffie-Hellman parameters for key exchange with clients: there are none.
+        client_tls_dheparams: Text = "auto", Now, Supported;
 
         /// How much TLS to use with servers.
         server_tls_sslmode: SslMode = "prefer", Now, Partly(&["disable", "allow", "prefer"]);

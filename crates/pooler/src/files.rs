@@ -6,6 +6,8 @@ use std::path::Path;
 
 use pgskein_config::{Config, Finding, Sources};
 
+use crate::tls;
+
 /// Reads the configuration in `main` and every file that it names.
 ///
 /// # Errors
@@ -17,6 +19,7 @@ pub(crate) fn read(main: &Path) -> Result<(Sources, Config), Vec<Finding>> {
     Sources::gather(main, &host_name.to_string_lossy(), &mut |path| {
         read_text(path).map_err(|error| error.to_string())
     })
+    .and_then(tls::checked)
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

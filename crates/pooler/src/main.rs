@@ -10,6 +10,7 @@ mod scoreboard;
 mod start;
 mod supervisor;
 mod sys;
+mod tls;
 mod waiting;
 mod worker;
 

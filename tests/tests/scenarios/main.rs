@@ -121,6 +121,8 @@ mod switchover;
 mod takeover;
 mod takeover_hangs;
 mod timeouts;
+mod tls;
+mod tls_clients;
 mod two_generations;
 mod unknown_keys;
 mod unlucky;

@@ -23,7 +23,7 @@ use pgskein_protocol::key::Slot;
 use super::Supervisor;
 use super::ask::Asker;
 use super::orders::silence;
-use crate::{files, logging};
+use crate::{files, logging, tls};
 
 /// Reloads that were asked for, and the one that is under way.
 #[derive(Debug, Default)]
@@ -231,7 +231,7 @@ impl Supervisor {
             notice: String::new(),
             askers: vec![asker],
         };
-        match self.sources.with(name, value) {
+        match self.sources.with(name, value).and_then(tls::checked) {
             Ok((sources, mut config)) => {
                 self.keep_running(&mut config);
                 let known = &self.config.warnings;

@@ -125,7 +125,8 @@ impl Worker {
             ToWorker::Prepare { version, sources } => self.prepare(version, &sources),
             ToWorker::Commit { version } => self.commit(version),
             ToWorker::Abandon { version } => {
-                self.prepared.take_if(|(prepared, _)| *prepared == version);
+                self.prepared
+                    .take_if(|prepared| prepared.version == version);
             }
             ToWorker::Adopt { slot } => {
                 let registry = self.poll.registry();

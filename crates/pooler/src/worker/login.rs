@@ -22,10 +22,12 @@ use pgskein_protocol::{
 use super::Worker;
 use super::admission::{HbaLine, Method};
 use super::client::Stage;
+use super::encryption::EncryptionAsked;
 use super::reason::Reason;
 use super::replication::ReplicationLogin;
 use super::secrets::Fetched;
 use super::stream::Filled;
+use super::tls::Tls;
 
 /// A client before it has a session.
 #[derive(Debug)]
@@ -52,10 +54,8 @@ pub(super) struct Login {
     pub line: Option<Box<HbaLine>>,
     /// What it needs of a server of its own, if it speaks replication.
     pub replication: Option<Box<ReplicationLogin>>,
-    /// It asked for TLS; it may do so once.
-    ssl_asked: bool,
-    /// It asked for GSSAPI encryption; it may do so once.
-    gss_asked: bool,
+    /// What encryption it has asked for.
+    pub asked: EncryptionAsked,
 }
 
 /// A value that a client wants a followed parameter to have.
@@ -117,8 +117,7 @@ impl Default for Login {
             fetched: None,
             line: None,
             replication: None,
-            ssl_asked: false,
-            gss_asked: false,
+            asked: EncryptionAsked::default(),
         }
     }
 }
@@ -151,6 +150,9 @@ impl Worker {
             login.step,
             Step::Asking(_) | Step::Deriving | Step::Claiming | Step::Greeting
         );
+        if let Err(error) = client.stream.flush_tls() {
+            return self.close_client(id, &Reason::of_socket(&error));
+        }
         if !client.stream.readable()
             || (waits && (!client.stream.read_closed() || client.inbox.len() > INBOX_MAX))
         {
@@ -158,14 +160,18 @@ impl Worker {
         }
         client.heard = self.now;
         let mut scratch = std::mem::take(&mut self.scratch);
-        let outcome = match client.stream.fill(&mut client.inbox, &mut scratch) {
+        let filled = client.stream.fill(&mut client.inbox, &mut scratch);
+        let outcome = match filled {
+            _ if client.stream.tls().is_some_and(Tls::lacks_alpn) => {
+                Err(Reason::Tls("direct TLS without ALPN".to_owned()))
+            }
             Ok(Filled::Nothing) => Ok(()),
             Ok(Filled::End) => Err(Reason::Left),
             Ok(Filled::Scratch(end)) => {
                 self.login_bytes(id, scratch.get(..end).unwrap_or_default())
             }
             Ok(Filled::Inbox(bytes)) => self.login_bytes(id, &bytes),
-            Err(error) => Err(Reason::SocketFailed(error.kind())),
+            Err(error) => Err(Reason::of_socket(&error)),
         };
         self.scratch = scratch;
         match outcome {
@@ -190,6 +196,11 @@ impl Worker {
                 break;
             };
             match login.step {
+                Step::Startup if client.begins_tls(rest) => {
+                    self.on_direct_tls(id, rest)?;
+                    rest = &[];
+                    break;
+                }
                 Step::Startup => match Startup::split(rest).map_err(startup_error)? {
                     None => break,
                     Some((startup, behind)) => {
@@ -253,40 +264,9 @@ impl Worker {
                 self.on_cancel_request(id, request);
                 Ok(())
             }
-            Startup::SslRequest => {
-                self.refuse_encryption(id, behind, "SSL", |login| &mut login.ssl_asked)
-            }
-            Startup::GssEncRequest => {
-                self.refuse_encryption(id, behind, "GSSAPI encryption", |login| {
-                    &mut login.gss_asked
-                })
-            }
+            Startup::SslRequest => self.on_ssl_request(id, behind),
+            Startup::GssEncRequest => self.on_gss_request(id, behind),
         }
-    }
-
-    fn refuse_encryption(
-        &mut self,
-        id: ClientId,
-        behind: &[u8],
-        what: &str,
-        asked: impl Fn(&mut Login) -> &mut bool,
-    ) -> Result<(), Reason> {
-        let Some(client) = self.clients.get_mut(id) else {
-            return Ok(());
-        };
-        let Stage::Login(login) = &mut client.stage else {
-            return Ok(());
-        };
-        if std::mem::replace(asked(login), true) {
-            return Err(Reason::Protocol(format!("{what} was asked for twice")));
-        }
-        if !behind.is_empty() {
-            return Err(Reason::Protocol(format!(
-                "received unencrypted data after {what} request"
-            )));
-        }
-        client.outbox.buffer().push(b'N');
-        Ok(())
     }
 
     fn on_cancel_request(&mut self, id: ClientId, request: &CancelRequest<'_>) {
@@ -324,6 +304,9 @@ impl Worker {
         }
         if login.database.is_empty() {
             login.database.clone_from(&login.user);
+        }
+        if self.lacks_tls(id) {
+            return Err(refused("28000", "SSL required".to_owned()));
         }
         let console = is_console(&login.database);
         let Some(client) = self.clients.get_mut(id) else {

@@ -22,6 +22,7 @@ mod control;
 mod credentials;
 mod denied;
 mod drain;
+mod encryption;
 mod errand;
 mod flight;
 mod forward;
@@ -60,6 +61,7 @@ mod suspend;
 mod sweep;
 mod tables;
 mod ticker;
+mod tls;
 mod token;
 mod tour;
 mod unknown;
@@ -74,6 +76,7 @@ pub(crate) use tables::{drain_row, state_rows};
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::Poll;
@@ -91,6 +94,7 @@ use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab, WayId};
 use pgskein_pool::unknown_keys::UnknownKeys;
 use pgskein_protocol::key::Slot;
+use rustls::ServerConfig;
 
 use self::accept::Listeners;
 use self::addresses::Addresses;
@@ -104,6 +108,7 @@ use self::errand::Errand;
 use self::flight::Flight;
 use self::handoff::{Undecided, Ways};
 use self::orders::Orders;
+use self::reload::Prepared;
 use self::secrets::Question;
 use self::server::Server;
 use self::statistics::Counting;
@@ -158,8 +163,10 @@ pub(crate) struct Worker {
     cell: Cell,
     config: Config,
     config_version: u64,
+    /// What connections of clients are encrypted by, where they are.
+    tls: Option<Arc<ServerConfig>>,
     /// A configuration that waits for its commit.
-    prepared: Option<(u64, Config)>,
+    prepared: Option<Prepared>,
     credentials: Credentials,
     addresses: Addresses,
     places: Places,

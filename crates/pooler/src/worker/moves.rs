@@ -170,6 +170,10 @@ impl Worker {
     fn cargo(&self, id: ClientId) -> Result<Cargo, Stay> {
         let client = self.clients.get(id).ok_or(Stay::Left)?;
         match &client.stage {
+            // Its keys are not to leave this process.
+            Stage::Session(_) | Stage::Console(_) if client.stream.tls().is_some() => {
+                Err(Stay::Tls)
+            }
             Stage::Session(session) => match session.carrier {
                 Carrier::Never(_) => Err(Stay::Replication),
                 // An order may wait for its server, and would not find it there.

@@ -134,6 +134,8 @@ impl Worker {
         is_between(client, &self.servers)
             && quiet >= QUIET_MIN.max(4 * round_trip_time(&client.stream).unwrap_or_default())
             && unread(&client.stream).is_ok_and(|bytes| bytes == 0)
+            // What TLS has taken from the socket may not be read yet.
+            && (client.stream.tls().is_none() || !client.stream.readable())
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) enum Reason {
     SocketFailed(std::io::ErrorKind),
     /// A cancel request was carried out, or nobody knew its key.
     CancelDone,
+    /// It does not keep to TLS, or not to what is asked of it there.
+    Tls(String),
     /// It sent something else where only cancel requests are taken.
     NoCancelRequest,
     /// It came through a proxy that did not say whose connection it is.
@@ -173,6 +175,7 @@ impl Reason {
             | Self::Left
             | Self::SocketFailed(_)
             | Self::CancelDone
+            | Self::Tls(_)
             | Self::NoCancelRequest
             | Self::Proxy(_)
             | Self::CancelWaitTimeout
@@ -214,7 +217,11 @@ impl Reason {
     pub(super) fn is_ours(&self) -> bool {
         let untold = matches!(
             self,
-            Self::NoCancelRequest | Self::Proxy(_) | Self::CancelWaitTimeout | Self::TooManyCancels
+            Self::Tls(_)
+                | Self::NoCancelRequest
+                | Self::Proxy(_)
+                | Self::CancelWaitTimeout
+                | Self::TooManyCancels
         );
         untold || self.sqlstate().is_some()
     }
@@ -239,6 +246,7 @@ impl Reason {
             Self::Left => "client unexpected eof",
             Self::SocketFailed(kind) => return Cow::Owned(format!("client socket failed: {kind}")),
             Self::CancelDone => "cancel request done",
+            Self::Tls(text) => return Cow::Owned(format!("TLS: {text}")),
             Self::Proxy(error) => return Cow::Owned(error.to_string()),
             Self::NoCancelRequest => "only cancel requests are taken here",
             Self::CancelWaitTimeout => "cancel_wait_timeout",

@@ -1,7 +1,10 @@
 //! Reload: a new configuration, prepared by all workers before any uses it.
 
-use pgskein_config::{Config, Sources};
+use std::sync::Arc;
+
+use pgskein_config::{Config, Finding, Sources};
 use pgskein_pool::control::ToSupervisor;
+use rustls::ServerConfig;
 
 use super::Worker;
 use super::client::Stage;
@@ -9,32 +12,56 @@ use super::login::Step;
 use super::reason::{Reason, ServerReason};
 use super::server::{Retire, ServerState};
 use super::watch::resets_always;
+use crate::tls::for_clients;
+
+/// A configuration that waits for its commit.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// Its version.
+    pub version: u64,
+    config: Config,
+    /// What connections of clients will be encrypted by.
+    tls: Option<Arc<ServerConfig>>,
+}
 
 impl Worker {
     /// Gets ready for a configuration, and says so.
     pub(super) fn prepare(&mut self, version: u64, sources: &[u8]) {
-        let config = match Sources::decode(sources).map(|sources| sources.config()) {
-            Some(Ok(config)) => config,
-            Some(Err(findings)) => {
-                let reason = findings
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join("; ");
-                return self.tell_supervisor(&ToSupervisor::Refused { version, reason });
-            }
-            None => {
-                let reason = "the configuration cannot be decoded".to_owned();
-                return self.tell_supervisor(&ToSupervisor::Refused { version, reason });
-            }
+        let refused = |reason| ToSupervisor::Refused { version, reason };
+        let Some(sources) = Sources::decode(sources) else {
+            let reason = "the configuration cannot be decoded".to_owned();
+            return self.tell_supervisor(&refused(reason));
         };
-        self.prepared = Some((version, config));
-        self.tell_supervisor(&ToSupervisor::Prepared { version });
+        let made = sources
+            .config()
+            .and_then(|config| match for_clients(&config) {
+                Ok(tls) => Ok((config, tls)),
+                Err(finding) => Err(vec![finding]),
+            });
+        match made {
+            Ok((config, tls)) => {
+                self.prepared = Some(Prepared {
+                    version,
+                    config,
+                    tls,
+                });
+                self.tell_supervisor(&ToSupervisor::Prepared { version });
+            }
+            Err(findings) => {
+                let findings: Vec<_> = findings.iter().map(Finding::to_string).collect();
+                self.tell_supervisor(&refused(findings.join("; ")));
+            }
+        }
     }
 
     /// Puts the prepared configuration into effect.
     pub(super) fn commit(&mut self, version: u64) {
-        let Some((_, mut config)) = self.prepared.take_if(|(prepared, _)| *prepared == version)
+        let prepared = self
+            .prepared
+            .take_if(|prepared| prepared.version == version);
+        let Some(Prepared {
+            mut config, tls, ..
+        }) = prepared
         else {
             return log::error!("configuration {version} was never prepared");
         };
@@ -43,6 +70,10 @@ impl Worker {
         config.keep_restart_settings(&self.config.settings);
         let old = std::mem::replace(&mut self.config, config);
         self.refuse_outdated_logins(&old);
+        let mode = |config: &Config| config.settings.client_tls_sslmode;
+        if old.client_tls != self.config.client_tls || mode(&old) != mode(&self.config) {
+            self.tls = tls;
+        }
         self.config_version = version;
         self.old_hosts.forget();
         crate::logging::apply(&self.config.settings);
@@ -165,4 +196,13 @@ impl Worker {
             self.wish(id);
         }
     }
+}
+
+/// What connections of clients are encrypted by when a worker begins; the
+/// supervisor has seen before that it can be used.
+pub(super) fn usable_tls(config: &Config) -> Option<Arc<ServerConfig>> {
+    for_clients(config).unwrap_or_else(|finding| {
+        log::error!("no TLS towards clients: {finding}");
+        None
+    })
 }

@@ -27,6 +27,7 @@ use super::drain::Ending;
 use super::flight::Flight;
 use super::handoff::Undecided;
 use super::orders::Orders;
+use super::reload::usable_tls;
 use super::setup::Setup;
 use super::statistics::Counting;
 use super::sweep::SWEEP_INTERVAL;
@@ -115,6 +116,7 @@ impl Worker {
             scoreboard: setup.scoreboard,
             cell: setup.cell,
             credentials: Credentials::new(&setup.config, setup.statement_key),
+            tls: usable_tls(&setup.config),
             config: setup.config,
             config_version: setup.config_version,
             prepared: None,

@@ -3,7 +3,7 @@
 //! Readiness is state: an event sets it, and only the socket's own word takes
 //! it back. `WouldBlock` does, and on plain TCP so does a short read, since the
 //! socket is then empty. A short read is no proof where the end of the stream
-//! may have come with the last bytes, nor on unix sockets.
+//! may have come with the last bytes, nor on unix sockets, nor on TLS.
 //!
 //! Source: epoll(7), "Level-triggered and edge-triggered".
 
@@ -13,6 +13,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
+use rustls::Connection;
+
+use super::tls::Tls;
 
 /// A connected socket of either family.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(super) enum Socket {
 #[derive(Debug)]
 pub(super) struct Stream {
     socket: Socket,
+    /// What encrypts it, if it is encrypted.
+    tls: Option<Box<Tls>>,
     readable: bool,
     writable: bool,
     /// The other side has closed its side, or all of it.
@@ -51,6 +56,7 @@ impl Stream {
     pub(super) fn new(socket: Socket) -> Self {
         Self {
             socket,
+            tls: None,
             readable: true,
             writable: true,
             read_closed: false,
@@ -61,6 +67,7 @@ impl Stream {
     fn connecting(socket: Socket) -> Self {
         Self {
             socket,
+            tls: None,
             readable: false,
             writable: false,
             read_closed: false,
@@ -73,6 +80,31 @@ impl Stream {
             Socket::Tcp(_) => Self::connecting(socket),
             Socket::Unix(_) => Self::new(socket),
         }
+    }
+
+    /// Encrypts all that follows by `session`; `early` was read already, and is
+    /// the beginning of it.
+    pub(super) fn encrypt(&mut self, session: Connection, early: &[u8]) {
+        self.tls = Some(Box::new(Tls::new(session, early.to_vec())));
+        // What was read early is in no socket.
+        self.readable = true;
+    }
+
+    /// What encrypts it, if it is encrypted.
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
+    }
+
+    /// Sends what TLS has to say by itself.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket.
+    pub(super) fn flush_tls(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.flush(&mut self.socket)?;
+        }
+        Ok(())
     }
 
     /// The unix socket, which was taken out of the event loop.
@@ -115,6 +147,9 @@ impl Stream {
 
     /// Takes the socket out of the event loop, before it is closed.
     pub(super) fn deregister(&mut self, registry: &Registry) {
+        if let Some(tls) = &mut self.tls {
+            tls.say_good_bye(&mut self.socket);
+        }
         // A socket that was never registered has nothing to be taken out.
         let _ = self.source().deregister(registry);
     }
@@ -164,7 +199,11 @@ impl Stream {
             return Ok(Filled::Nothing);
         };
         let room_len = room.len();
-        let read = match self.socket.read(room) {
+        let read = match &mut self.tls {
+            None => self.socket.read(room),
+            Some(tls) => tls.read(&mut self.socket, room),
+        };
+        let read = match read {
             Ok(0) => return Ok(Filled::End),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -176,7 +215,11 @@ impl Stream {
             }
             Err(error) => return Err(error),
         };
-        if read < room_len && !self.read_closed && matches!(self.socket, Socket::Tcp(_)) {
+        if read < room_len
+            && !self.read_closed
+            && matches!(self.socket, Socket::Tcp(_))
+            && self.tls.is_none()
+        {
             self.readable = false;
         }
         if kept == 0 {
@@ -211,7 +254,10 @@ impl Stream {
     }
 
     /// Says that nothing more will be written.
-    pub(super) fn shutdown_write(&self) {
+    pub(super) fn shutdown_write(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.say_good_bye(&mut self.socket);
+        }
         // A peer that is gone already needs no good-bye.
         let _ = match &self.socket {
             Socket::Tcp(socket) => socket.shutdown(Shutdown::Write),
@@ -222,9 +268,14 @@ impl Stream {
     /// Writes once; `None` when the socket takes nothing now.
     #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        match self.socket.write(bytes) {
+        let written = match &mut self.tls {
+            None => self.socket.write(bytes),
+            Some(tls) => tls.write(&mut self.socket, bytes),
+        };
+        match written {
             Ok(written) => {
-                if written < bytes.len() {
+                // TLS takes its time, and says itself when it cannot go on.
+                if written < bytes.len() && self.tls.is_none() {
                     self.writable = false;
                 }
                 Ok(Some(written))

@@ -12,6 +12,7 @@ use crate::worker::Worker;
 use crate::worker::client::{Carrier, Client, Origin, Rest, SessionState, Stage};
 use crate::worker::login::Login;
 use crate::worker::stream::Stream;
+use crate::worker::tls::Tls;
 
 /// The name of the console as a database.
 pub(in crate::worker) const CONSOLE: &str = "pgbouncer";
@@ -94,6 +95,10 @@ impl Worker {
             link: doing.link,
             remote_pid,
             parameters: doing.parameters,
+            tls: client
+                .stream
+                .tls()
+                .map_or_else(String::new, Tls::description),
             prepared_statements: doing.prepared,
             number: client.number,
             descriptor: client.stream.as_raw_fd(),

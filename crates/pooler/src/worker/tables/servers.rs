@@ -14,6 +14,7 @@ use super::sockets::{Buffers, Connection, Form, Link, Side};
 use crate::worker::Worker;
 use crate::worker::client::{Carrier, Stage};
 use crate::worker::server::{OwnQuery, Retire, Server, ServerState, Target, Use};
+use crate::worker::tls::Tls;
 
 /// What a server is doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -111,6 +112,10 @@ impl Worker {
             link,
             remote_pid: server.key.as_ref().map_or(0, |(pid, _)| *pid),
             parameters: Some(server.parameters),
+            tls: server
+                .stream
+                .tls()
+                .map_or_else(String::new, Tls::description),
             prepared_statements: server.known.len(),
             number: server.number,
             descriptor: server.stream.as_raw_fd(),

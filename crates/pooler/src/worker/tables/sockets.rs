@@ -41,6 +41,8 @@ pub(super) struct Connection<'a> {
     pub link: Option<Link>,
     pub remote_pid: u32,
     pub parameters: Option<ParametersId>,
+    /// Version and cipher, if it is encrypted.
+    pub tls: String,
     pub prepared_statements: usize,
     pub number: u64,
     pub descriptor: i32,
@@ -130,8 +132,7 @@ impl Worker {
             Value::text(format!("{own}{}", connection.number)),
             Value::text(link.unwrap_or_default()),
             Value::number(connection.remote_pid),
-            // Connections are not encrypted.
-            Value::from(""),
+            Value::text(connection.tls.as_str()),
             Value::text(name.unwrap_or_default()),
             Value::number(connection.prepared_statements),
             Value::number(connection.number),

@@ -1,0 +1,245 @@
+//! TLS: what the settings of one side come to.
+//!
+//! Versions, ciphers and groups are named as PgBouncer and OpenSSL name them.
+//! What of a list is not offered here is left out with a warning; when nothing
+//! is left, that is an error. The files are texts here; whether they hold
+//! certificates is for those to say who use them.
+
+mod names;
+
+use std::fmt;
+use std::path::Path;
+
+use crate::choices::SslMode;
+use crate::config::Config;
+use crate::finding::{Finding, Place};
+use crate::ini::Fetch;
+
+pub use names::{TlsGroup, TlsSuite, TlsVersions};
+
+/// What TLS towards clients, or towards servers, is to be like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    /// The certificate that is shown, with those between it and the root.
+    pub certificate: Option<TlsFile>,
+    /// Its private key.
+    pub key: Option<TlsFile>,
+    /// Authorities that the other side's certificate is checked against.
+    pub authorities: Option<TlsFile>,
+    /// Versions of the protocol.
+    pub versions: TlsVersions,
+    /// Cipher suites, the preferred ones first.
+    pub suites: Vec<TlsSuite>,
+    /// Groups for the key exchange, the preferred ones first.
+    pub groups: Vec<TlsGroup>,
+}
+
+/// A file that a setting names.
+#[derive(Clone, Default, PartialEq)]
+pub struct TlsFile {
+    /// The setting.
+    pub setting: &'static str,
+    /// The file as it was named.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+    /// Where the setting is.
+    pub place: Place,
+}
+
+impl TlsFile {
+    /// Something is wrong with what is in the file.
+    pub fn finding(&self, problem: &str) -> Finding {
+        let problem = format!("{}: {problem}", self.name);
+        self.place.finding(self.setting, problem)
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            authorities: None,
+            versions: TlsVersions::ALL,
+            suites: TlsSuite::ALL.to_vec(),
+            groups: TlsGroup::DEFAULT.to_vec(),
+        }
+    }
+}
+
+impl fmt::Debug for TlsFile {
+    /// Shows no text, which may be a private key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TlsFile").field(&self.name).finish()
+    }
+}
+
+/// Works out the TLS of both sides, and reads the files by `fetch`; returns
+/// what is wrong, and what is worth a warning.
+pub(crate) fn resolve(
+    config: &mut Config,
+    main: &Path,
+    fetch: &mut Fetch<'_>,
+) -> (Vec<Finding>, Vec<Finding>) {
+    let settings = config.settings.clone();
+    let mut resolve = Resolve {
+        config,
+        main,
+        findings: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let client = Texts {
+        mode: settings.client_tls_sslmode,
+        certificate: ("client_tls_cert_file", &settings.client_tls_cert_file),
+        key: ("client_tls_key_file", &settings.client_tls_key_file),
+        authorities: ("client_tls_ca_file", &settings.client_tls_ca_file),
+        protocols: ("client_tls_protocols", &settings.client_tls_protocols),
+        ciphers: ("client_tls_ciphers", &settings.client_tls_ciphers),
+        ciphers13: ("client_tls13_ciphers", &settings.client_tls13_ciphers),
+    };
+    let mut tls = resolve.side(&client, fetch);
+    let curves = ("client_tls_ecdhcurve", &*settings.client_tls_ecdhcurve);
+    if let Some(groups) = resolve.list(curves, names::groups(curves.1)) {
+        tls.groups = groups;
+    }
+    let parameters = &settings.client_tls_dheparams;
+    if !["auto", "none"]
+        .iter()
+        .any(|word| parameters.eq_ignore_ascii_case(word))
+    {
+        let problem = format!(
+            "{parameters} is not offered: keys are exchanged over elliptic curves only, \
+             expected auto or none"
+        );
+        resolve.wrong("client_tls_dheparams", problem);
+    }
+    if client.mode != SslMode::Disable {
+        resolve.need("client_tls_cert_file", tls.certificate.is_some());
+        resolve.need("client_tls_key_file", tls.key.is_some());
+    }
+    if matches!(client.mode, SslMode::VerifyCa | SslMode::VerifyFull) {
+        resolve.need("client_tls_ca_file", tls.authorities.is_some());
+    }
+    let (findings, warnings) = (resolve.findings, resolve.warnings);
+    config.client_tls = tls;
+    (findings, warnings)
+}
+
+struct Resolve<'a> {
+    config: &'a Config,
+    main: &'a Path,
+    findings: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+/// The settings of one side, each with its name.
+struct Texts<'a> {
+    mode: SslMode,
+    certificate: (&'static str, &'a str),
+    key: (&'static str, &'a str),
+    authorities: (&'static str, &'a str),
+    protocols: (&'static str, &'a str),
+    ciphers: (&'static str, &'a str),
+    ciphers13: (&'static str, &'a str),
+}
+
+impl Resolve<'_> {
+    fn side(&mut self, texts: &Texts<'_>, fetch: &mut Fetch<'_>) -> Tls {
+        let mut tls = Tls::default();
+        // What is not used yet may be missing; if not, SET can have it used.
+        let before = self.findings.len();
+        tls.certificate = self.file(texts.certificate, fetch);
+        tls.key = self.file(texts.key, fetch);
+        tls.authorities = self.file(texts.authorities, fetch);
+        if texts.mode == SslMode::Disable {
+            self.findings.truncate(before);
+        }
+        if let Some(versions) = self.list(texts.protocols, names::versions(texts.protocols.1)) {
+            tls.versions = versions;
+        }
+        let old = self.list(texts.ciphers, names::suites(texts.ciphers.1));
+        let new = self.list(texts.ciphers13, names::suites13(texts.ciphers13.1));
+        if let (Some(old), Some(new)) = (old, new) {
+            let suites = new.into_iter().chain(old);
+            tls.suites = suites
+                .filter(|suite| tls.versions.has(suite.version()))
+                .collect();
+        }
+        tls
+    }
+
+    fn file(
+        &mut self,
+        (setting, name): (&'static str, &str),
+        fetch: &mut Fetch<'_>,
+    ) -> Option<TlsFile> {
+        if name.is_empty() {
+            return None;
+        }
+        match fetch(Path::new(name)) {
+            Ok(text) => Some(TlsFile {
+                setting,
+                name: name.to_owned(),
+                text,
+                place: self.place(setting),
+            }),
+            Err(reason) => {
+                self.wrong(setting, format!("cannot read {name}: {reason}"));
+                None
+            }
+        }
+    }
+
+    /// Takes what a list comes to, and says what of it is not offered.
+    fn list<T>(
+        &mut self,
+        (setting, _): (&'static str, &str),
+        parsed: Result<(T, Vec<String>), String>,
+    ) -> Option<T> {
+        match parsed {
+            Ok((value, left_out)) => {
+                if !left_out.is_empty() {
+                    let problem = format!("not offered and left out: {}", left_out.join(", "));
+                    let warning = self.place(setting).finding(setting, problem);
+                    self.warnings.push(warning);
+                }
+                Some(value)
+            }
+            Err(problem) => {
+                self.wrong(setting, problem);
+                None
+            }
+        }
+    }
+
+    /// Says that a file is missing, unless something else was said of it.
+    fn need(&mut self, setting: &'static str, there: bool) {
+        let said = self
+            .findings
+            .iter()
+            .any(|finding| finding.setting == setting);
+        if !there && !said {
+            let mode = self.config.settings.client_tls_sslmode;
+            let problem = format!("is needed by client_tls_sslmode = {mode}");
+            let place = self.place("client_tls_sslmode");
+            self.findings.push(place.finding(setting, problem));
+        }
+    }
+
+    fn wrong(&mut self, setting: &str, problem: impl Into<String>) {
+        let finding = self.place(setting).finding(setting, problem);
+        self.findings.push(finding);
+    }
+
+    fn place(&self, setting: &str) -> Place {
+        let place = self.config.places.get(setting).cloned();
+        place.unwrap_or_else(|| Place {
+            file: self.main.display().to_string(),
+            line: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

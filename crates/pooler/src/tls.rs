@@ -1,0 +1,218 @@
+//! TLS: from the texts of certificates and keys to what connections are made by.
+//!
+//! The supervisor makes it of every configuration that it reads, to find out
+//! what is wrong with it, and forgets it; each worker makes its own of the
+//! configuration that it is sent. No random generator crosses the fork between
+//! them: that of aws-lc knows when its process was forked, and begins anew.
+//!
+//! Source: PostgreSQL documentation, "Secure TCP/IP Connections with SSL".
+
+use std::sync::Arc;
+
+use pgskein_config::{Config, Finding, Sources, SslMode, Tls, TlsFile, TlsGroup, TlsSuite};
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    CipherSuite, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+};
+
+/// The protocol that is spoken inside TLS.
+///
+/// Source: PostgreSQL documentation, "ALPN" in "SSL Session Encryption".
+pub(crate) const ALPN: &[u8] = b"postgresql";
+
+/// A configuration whose certificates and keys can be used.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub(crate) fn checked(
+    (sources, config): (Sources, Config),
+) -> Result<(Sources, Config), Vec<Finding>> {
+    match for_clients(&config) {
+        Ok(_) => Ok((sources, config)),
+        Err(finding) => Err(vec![finding]),
+    }
+}
+
+/// What connections of clients are encrypted by; none where they are not.
+///
+/// # Errors
+///
+/// What is wrong with a file, or with what was chosen.
+pub(crate) fn for_clients(config: &Config) -> Result<Option<Arc<ServerConfig>>, Finding> {
+    let tls = &config.client_tls;
+    let mode = config.settings.client_tls_sslmode;
+    let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else {
+        return Ok(None);
+    };
+    if mode == SslMode::Disable {
+        return Ok(None);
+    }
+    let provider = Arc::new(provider(tls));
+    let verifier: Arc<dyn ClientCertVerifier> = match (mode, &tls.authorities) {
+        (SslMode::VerifyCa | SslMode::VerifyFull, Some(authorities)) => {
+            let roots = Arc::new(roots(authorities)?);
+            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                .build()
+                .map_err(|error| authorities.finding(&error.to_string()))?
+        }
+        _ => WebPkiClientVerifier::no_client_auth(),
+    };
+    let (chain, private_key) = (chain(certificate)?, private_key(key)?);
+    let certified = CertifiedKey::from_der(chain, private_key, &provider)
+        .map_err(|error| unusable(certificate, key, &error))?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions(tls))
+        .map_err(|error| certificate.finding(&error.to_string()))?;
+    let mut server = builder
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+    server.alpn_protocols = vec![ALPN.to_vec()];
+    server.ignore_client_order = true;
+    Ok(Some(Arc::new(server)))
+}
+
+/// OpenSSL's name of a cipher suite.
+pub(crate) fn name_of(suite: CipherSuite) -> &'static str {
+    let mut all = TlsSuite::ALL.iter();
+    all.find(|one| supported(**one).suite() == suite)
+        .map_or("", |one| one.as_str())
+}
+
+/// OpenSSL's name of a version of the protocol.
+pub(crate) fn version_name(version: rustls::ProtocolVersion) -> &'static str {
+    match version {
+        rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        _ => "",
+    }
+}
+
+fn provider(tls: &Tls) -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: tls.suites.iter().map(|suite| supported(*suite)).collect(),
+        kx_groups: tls.groups.iter().map(|group| exchanged(*group)).collect(),
+        ..default_provider()
+    }
+}
+
+fn versions(tls: &Tls) -> Vec<&'static SupportedProtocolVersion> {
+    let newest = tls.versions.v1_3.then_some(&TLS13);
+    let older = tls.versions.v1_2.then_some(&TLS12);
+    newest.into_iter().chain(older).collect()
+}
+
+fn supported(suite: TlsSuite) -> SupportedCipherSuite {
+    match suite {
+        TlsSuite::Aes256 => cipher_suite::TLS13_AES_256_GCM_SHA384,
+        TlsSuite::Aes128 => cipher_suite::TLS13_AES_128_GCM_SHA256,
+        TlsSuite::ChaCha20 => cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        TlsSuite::EcdsaAes256 => cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        TlsSuite::EcdsaAes128 => cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        TlsSuite::EcdsaChaCha20 => cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        TlsSuite::RsaAes256 => cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        TlsSuite::RsaAes128 => cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        TlsSuite::RsaChaCha20 => cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    }
+}
+
+fn exchanged(group: TlsGroup) -> &'static dyn SupportedKxGroup {
+    match group {
+        TlsGroup::X25519 => kx_group::X25519,
+        TlsGroup::P256 => kx_group::SECP256R1,
+        TlsGroup::P384 => kx_group::SECP384R1,
+        TlsGroup::X25519MlKem768 => kx_group::X25519MLKEM768,
+    }
+}
+
+fn chain(file: &TlsFile) -> Result<Vec<CertificateDer<'static>>, Finding> {
+    let chain: Result<Vec<_>, pem::Error> =
+        CertificateDer::pem_slice_iter(file.text.as_bytes()).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(file.finding("holds no certificate")),
+        Ok(chain) => Ok(chain),
+        Err(_) => Err(file.finding("is no PEM file of certificates")),
+    }
+}
+
+fn roots(file: &TlsFile) -> Result<RootCertStore, Finding> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(file)? {
+        roots
+            .add(certificate)
+            .map_err(|error| file.finding(&error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+fn private_key(file: &TlsFile) -> Result<PrivateKeyDer<'static>, Finding> {
+    if file.text.contains("ENCRYPTED") {
+        return Err(file.finding("holds a key that needs a passphrase, which nobody could give"));
+    }
+    // What is wrong in detail might quote the key.
+    PrivateKeyDer::from_pem_slice(file.text.as_bytes())
+        .map_err(|_| file.finding("holds no private key"))
+}
+
+/// Says which of certificate and key cannot be used.
+fn unusable(certificate: &TlsFile, key: &TlsFile, error: &rustls::Error) -> Finding {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            key.finding(&format!("is not the key of {}", certificate.name))
+        }
+        rustls::Error::InvalidCertificate(_) => certificate.finding(&error.to_string()),
+        _ => key.finding("holds a private key of a kind that is not known"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_suites_as_openssl_does() {
+        assert_eq!(
+            name_of(CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
+            "ECDHE-RSA-CHACHA20-POLY1305"
+        );
+        assert_eq!(
+            name_of(CipherSuite::TLS13_AES_256_GCM_SHA384),
+            "TLS_AES_256_GCM_SHA384"
+        );
+    }
+
+    #[test]
+    fn offers_every_suite_of_the_provider() {
+        let offered = TlsSuite::ALL.iter().map(|suite| supported(*suite).suite());
+        for suite in default_provider().cipher_suites {
+            assert!(offered.clone().any(|one| one == suite.suite()), "{suite:?}");
+        }
+    }
+
+    #[test]
+    fn names_the_file_that_cannot_be_used() {
+        let file = |setting, text: &str| TlsFile {
+            setting,
+            name: "x.pem".to_owned(),
+            text: text.to_owned(),
+            ..TlsFile::default()
+        };
+        let mut config = Config::default();
+        config.settings.client_tls_sslmode = SslMode::Require;
+        config.client_tls.certificate = Some(file("client_tls_cert_file", "nothing"));
+        config.client_tls.key = Some(file("client_tls_key_file", "nothing"));
+        assert_eq!(
+            for_clients(&config).unwrap_err().to_string(),
+            "client_tls_cert_file: x.pem: holds no certificate"
+        );
+        config.settings.client_tls_sslmode = SslMode::Disable;
+        assert!(for_clients(&config).unwrap().is_none());
+    }
+}

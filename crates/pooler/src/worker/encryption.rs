@@ -1,0 +1,150 @@
+//! Encryption: what clients ask for before their startup packet.
+//!
+//! A client asks by SSLRequest, and is answered by one byte, or begins with TLS
+//! at once, whose first byte begins no startup packet. Nothing may stand between
+//! the request and TLS: somebody on the way could have put it there, and it would
+//! be taken for the client's own.
+//!
+//! Source: PostgreSQL documentation, "SSL Session Encryption" and "GSSAPI Session
+//! Encryption" in "Message Flow"; CVE-2021-23214.
+
+use std::io;
+use std::sync::Arc;
+
+use pgskein_config::SslMode;
+use pgskein_pool::slab::ClientId;
+use rustls::ServerConnection;
+
+use super::Worker;
+use super::client::{Client, Origin, Stage};
+use super::login::Step;
+use super::reason::Reason;
+
+/// What a client has asked for, each at most once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct EncryptionAsked {
+    ssl: bool,
+    gss: bool,
+}
+
+impl Worker {
+    /// Answers SSLRequest; `behind` came in the same read.
+    pub(super) fn on_ssl_request(&mut self, id: ClientId, behind: &[u8]) -> Result<(), Reason> {
+        self.note_asked(id, behind, "SSL", |asked| &mut asked.ssl)?;
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        let config = match (&self.tls, client.origin) {
+            (Some(config), Origin::Tcp(_)) => Arc::clone(config),
+            _ => {
+                client.outbox.buffer().push(b'N');
+                return Ok(());
+            }
+        };
+        client.outbox.buffer().push(b'S');
+        let flushed = client.outbox.flush(&mut client.stream);
+        flushed.map_err(|error| Reason::of_socket(&error))?;
+        if !client.outbox.is_empty() {
+            // It takes not even a byte.
+            return Err(Reason::SocketFailed(io::ErrorKind::WouldBlock));
+        }
+        client.encrypt(config, &[])
+    }
+
+    /// Answers GSSENCRequest; `behind` came in the same read.
+    pub(super) fn on_gss_request(&mut self, id: ClientId, behind: &[u8]) -> Result<(), Reason> {
+        self.note_asked(id, behind, "GSSAPI encryption", |asked| &mut asked.gss)?;
+        if let Some(client) = self.clients.get_mut(id) {
+            client.outbox.buffer().push(b'N');
+        }
+        Ok(())
+    }
+
+    /// A client begins with TLS, by these bytes.
+    pub(super) fn on_direct_tls(&mut self, id: ClientId, bytes: &[u8]) -> Result<(), Reason> {
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        match (&self.tls, client.origin) {
+            (Some(config), Origin::Tcp(_)) => client.encrypt(Arc::clone(config), bytes),
+            _ => Err(Reason::Tls(
+                "direct TLS, which is not offered here".to_owned(),
+            )),
+        }
+    }
+
+    /// Whether a client that asks for a session has to use TLS, and does not.
+    ///
+    /// On a unix socket nobody listens in.
+    pub(super) fn lacks_tls(&self, id: ClientId) -> bool {
+        let needed = matches!(
+            self.config.settings.client_tls_sslmode,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
+        );
+        let client = self.clients.get(id).filter(|_| needed);
+        client.is_some_and(|client| {
+            client.stream.tls().is_none() && matches!(client.origin, Origin::Tcp(_))
+        })
+    }
+
+    fn note_asked(
+        &mut self,
+        id: ClientId,
+        behind: &[u8],
+        what: &str,
+        asked: impl Fn(&mut EncryptionAsked) -> &mut bool,
+    ) -> Result<(), Reason> {
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        let Stage::Login(login) = &mut client.stage else {
+            return Ok(());
+        };
+        if std::mem::replace(asked(&mut login.asked), true) {
+            return Err(Reason::Protocol(format!("{what} was asked for twice")));
+        }
+        if !behind.is_empty() {
+            return Err(Reason::Protocol(format!(
+                "received unencrypted data after {what} request"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    /// Whether these bytes, the next of a login, begin TLS.
+    pub(super) fn begins_tls(&self, bytes: &[u8]) -> bool {
+        let Stage::Login(login) = &self.stage else {
+            return false;
+        };
+        let EncryptionAsked { ssl, gss } = login.asked;
+        matches!(login.step, Step::Startup) && !ssl && !gss && bytes.first() == Some(&HANDSHAKE)
+    }
+
+    /// Encrypts what follows; `early` was read already.
+    fn encrypt(&mut self, config: Arc<rustls::ServerConfig>, early: &[u8]) -> Result<(), Reason> {
+        if let Stage::Login(login) = &mut self.stage {
+            login.asked.ssl = true;
+        }
+        let session =
+            ServerConnection::new(config).map_err(|error| Reason::Tls(error.to_string()))?;
+        self.stream.encrypt(session.into(), early);
+        Ok(())
+    }
+}
+
+impl Reason {
+    /// A socket has failed, or the TLS on it.
+    pub(super) fn of_socket(error: &io::Error) -> Self {
+        match error.get_ref() {
+            Some(cause) if error.kind() == io::ErrorKind::InvalidData => {
+                Self::Tls(cause.to_string())
+            }
+            _ => Self::SocketFailed(error.kind()),
+        }
+    }
+}
+
+/// The first byte of a TLS record that is part of a handshake.
+const HANDSHAKE: u8 = 0x16;

@@ -1,0 +1,202 @@
+//! Certificates of a scenario, and clients that use them.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::account::Account;
+use crate::folder::Folder;
+use crate::tools::{PROGRAM_DEADLINE, run};
+
+/// An authority, and the certificates that it has issued.
+///
+/// The account that servers run under may read all files.
+#[derive(Debug)]
+pub struct Certificates {
+    folder: Folder,
+    account: Account,
+}
+
+/// A client of the harness that speaks TLS.
+#[derive(Clone)]
+pub struct TlsClient {
+    config: Arc<ClientConfig>,
+}
+
+impl Certificates {
+    /// Makes an authority of this name.
+    pub fn make(name: &str) -> Self {
+        let account = Account::unprivileged();
+        let certificates = Self {
+            folder: Folder::make("tls", &account),
+            account,
+        };
+        let subject = format!("/CN={name}");
+        certificates.openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+            "-days",
+            "30",
+            "-subj",
+            &subject,
+        ]);
+        certificates
+    }
+
+    /// Issues one as `NAME.pem` with the key `NAME.key`, for a host or a user of
+    /// this name and for 127.0.0.1; it is valid for so many days, and was long
+    /// ago if that is 0.
+    pub fn issue(&self, name: &str, days: u32) {
+        let file = |suffix: &str| format!("{name}.{suffix}");
+        let subject = format!("/CN={name}");
+        let more = format!("subjectAltName=DNS:{name},IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
+        fs::write(self.folder.join("more"), more).expect("a file can be written");
+        self.openssl(&[
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            &file("key"),
+            "-out",
+            &file("csr"),
+            "-subj",
+            &subject,
+        ]);
+        let validity = if days == 0 {
+            "-days=-1".to_owned()
+        } else {
+            format!("-days={days}")
+        };
+        let (option, days) = validity.split_once('=').expect("it has one");
+        self.openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &file("csr"),
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-extfile",
+            "more",
+            option,
+            days,
+            "-out",
+            &file("pem"),
+        ]);
+        for suffix in ["pem", "key"] {
+            self.account.give(&self.path(&file(suffix)));
+        }
+    }
+
+    /// Where one of the files is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Puts the certificate and the key of `new` in the place of those of `old`.
+    pub fn replace(&self, old: &str, new: &str) {
+        for suffix in ["pem", "key"] {
+            let from = self.path(&format!("{new}.{suffix}"));
+            let to = self.path(&format!("{old}.{suffix}"));
+            fs::copy(from, to).expect("a file can be copied");
+        }
+    }
+
+    /// Settings by which clients may use TLS, with the certificate of `server`.
+    pub fn settings(&self, mode: &str, server: &str) -> String {
+        let path = |name: &str| self.path(name).display().to_string();
+        format!(
+            "client_tls_sslmode = {mode}\nclient_tls_cert_file = {}\nclient_tls_key_file = {}\n\
+             client_tls_ca_file = {}\n",
+            path(&format!("{server}.pem")),
+            path(&format!("{server}.key")),
+            path("ca.pem"),
+        )
+    }
+
+    /// A client that trusts this authority and offers these protocols by ALPN.
+    pub fn client(&self, protocols: &[&str]) -> TlsClient {
+        self.client_with(protocols, None)
+    }
+
+    /// The same, which shows the certificate that was issued as `name`.
+    pub fn client_as(&self, name: &str) -> TlsClient {
+        self.client_with(&[], Some(name))
+    }
+
+    fn client_with(&self, protocols: &[&str], name: Option<&str>) -> TlsClient {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_file(self.path("ca.pem"));
+        roots
+            .add(authority.expect("there is an authority"))
+            .expect("it can be trusted");
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let mut config = match name {
+            None => builder.with_no_client_auth(),
+            Some(name) => {
+                let chain = CertificateDer::from_pem_file(self.path(&format!("{name}.pem")));
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key")));
+                builder
+                    .with_client_auth_cert(vec![chain.expect("it was issued")], key.unwrap())
+                    .expect("the key is that of the certificate")
+            }
+        };
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        TlsClient {
+            config: Arc::new(config),
+        }
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        let mut command = Command::new("openssl");
+        command.args(arguments).current_dir(self.folder.path());
+        run(command, PROGRAM_DEADLINE).ok();
+    }
+}
+
+impl TlsClient {
+    /// Shakes hands with 127.0.0.1.
+    pub(crate) fn shake(
+        &self,
+        mut stream: TcpStream,
+    ) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        let name = ServerName::try_from("127.0.0.1").expect("it is an address");
+        let session = ClientConnection::new(Arc::clone(&self.config), name);
+        let mut session = session.map_err(io::Error::other)?;
+        while session.is_handshaking() {
+            session.complete_io(&mut stream)?;
+        }
+        Ok(StreamOwned::new(session, stream))
+    }
+}
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsClient")
+    }
+}

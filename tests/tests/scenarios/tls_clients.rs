@@ -1,0 +1,184 @@
+//! Programs that speak TLS, certificates of clients, and certificates that
+//! change.
+
+use std::fs;
+
+use crate::harness::{Certificates, Client, Login, PATIENCE, Pooler, Postgres, wait_for};
+
+/// A pooler with TLS in this mode, and what was issued for it.
+fn start(postgres: &Postgres, mode: &str, more: &str) -> (Pooler, Certificates) {
+    let certificates = Certificates::make("authority");
+    certificates.issue("pooler", 30);
+    let settings = certificates.settings(mode, "pooler");
+    let pooler = Pooler::start(postgres, &format!("workers = 2\n{settings}{more}"));
+    (pooler, certificates)
+}
+
+#[test]
+fn psql_gets_what_its_sslmode_asks_for() {
+    let postgres = Postgres::start();
+    let (pooler, certificates) = start(&postgres, "allow", "");
+    let root = certificates.path("ca.pem").display().to_string();
+    let select = "select 1";
+    for mode in [
+        "disable",
+        "allow",
+        "prefer",
+        "require",
+        "verify-ca",
+        "verify-full",
+    ] {
+        let psql = pooler
+            .psql()
+            .user("postgres")
+            .option("sslmode", mode)
+            .option("sslrootcert", &root);
+        assert_eq!(psql.run(select).ok().trim(), "1", "{mode}");
+    }
+    // Another authority knows nothing of this certificate.
+    let others = Certificates::make("another authority");
+    let root = others.path("ca.pem").display().to_string();
+    let psql = pooler
+        .psql()
+        .user("postgres")
+        .option("sslmode", "verify-ca")
+        .option("sslrootcert", &root);
+    let run = psql.run(select);
+    assert!(run.stderr.contains("certificate verify failed"), "{run:?}");
+}
+
+#[test]
+fn psql_without_tls_is_refused_where_it_is_required() {
+    let postgres = Postgres::start();
+    let (pooler, _certificates) = start(&postgres, "require", "");
+    let run = pooler
+        .psql()
+        .user("postgres")
+        .option("sslmode", "disable")
+        .run("select 1");
+    assert!(run.stderr.contains("SSL required"), "{run:?}");
+    for mode in ["allow", "prefer", "require"] {
+        let psql = pooler.psql().user("postgres").option("sslmode", mode);
+        assert_eq!(psql.run("select 1").ok().trim(), "1", "{mode}");
+    }
+}
+
+#[test]
+fn clients_have_to_show_a_certificate_where_it_is_verified() {
+    let postgres = Postgres::start();
+    let (pooler, certificates) = start(&postgres, "verify-full", "");
+    certificates.issue("alice", 30);
+    certificates.issue("late", 0);
+    let path = |name: &str| certificates.path(name).display().to_string();
+    let psql = |name: &str| {
+        pooler
+            .psql()
+            .user("postgres")
+            .option("sslmode", "require")
+            .option("sslcert", &path(&format!("{name}.pem")))
+            .option("sslkey", &path(&format!("{name}.key")))
+    };
+    assert_eq!(psql("alice").run("select 1").ok().trim(), "1");
+    let none = pooler
+        .psql()
+        .user("postgres")
+        .option("sslmode", "require")
+        .run("select 1");
+    assert_ne!(none.code, Some(0), "{none:?}");
+    assert_ne!(psql("late").run("select 1").code, Some(0));
+    pooler.wait_log("TLS: peer sent no certificates");
+    pooler.wait_log("TLS: invalid peer certificate: Expired");
+    // One of another authority.
+    let others = Certificates::make("another authority");
+    others.issue("alice", 30);
+    let stranger = pooler
+        .psql()
+        .user("postgres")
+        .option("sslmode", "require")
+        .option("sslcert", &others.path("alice.pem").display().to_string())
+        .option("sslkey", &others.path("alice.key").display().to_string());
+    assert_ne!(stranger.run("select 1").code, Some(0));
+    pooler.wait_log("TLS: invalid peer certificate: UnknownIssuer");
+}
+
+#[test]
+fn reload_brings_new_certificates_to_new_connections() {
+    let postgres = Postgres::start();
+    let (pooler, certificates) = start(&postgres, "require", "");
+    let tls = certificates.client(&[]);
+    let before = Client::log_in(pooler.wire().ask_for_tls(&tls).unwrap(), &Login::new()).unwrap();
+    certificates.issue("expired", 0);
+    certificates.replace("pooler", "expired");
+    assert!(
+        pooler.wire().ask_for_tls(&tls).is_ok(),
+        "until it is reloaded"
+    );
+    pooler.reload_files();
+    for _ in 0..8 {
+        let error = pooler.wire().ask_for_tls(&tls).unwrap_err().to_string();
+        assert!(error.to_lowercase().contains("expired"), "{error}");
+    }
+    assert!(before.is_still_served());
+    certificates.issue("new", 30);
+    certificates.replace("pooler", "new");
+    pooler.reload_files();
+    for _ in 0..8 {
+        let wire = pooler.wire().ask_for_tls(&tls).unwrap();
+        assert_eq!(
+            Client::log_in(wire, &Login::new())
+                .unwrap()
+                .value("select 1"),
+            "1"
+        );
+    }
+    assert!(before.is_still_served());
+}
+
+#[test]
+fn reload_with_a_key_that_does_not_fit_changes_nothing() {
+    let postgres = Postgres::start();
+    let (pooler, certificates) = start(&postgres, "require", "");
+    let tls = certificates.client(&[]);
+    certificates.issue("other", 30);
+    let key = certificates.path("pooler.key");
+    let good = fs::read(&key).unwrap();
+    let console = pooler.local_psql().user("pgskein").database("pgskein");
+    let other = fs::read(certificates.path("other.key")).unwrap();
+    for (bytes, problem) in [
+        (&other[..], "pooler.key: is not the key of "),
+        (&b"nothing"[..], "pooler.key: holds no private key"),
+    ] {
+        fs::write(&key, bytes).unwrap();
+        let run = console.run("RELOAD");
+        assert!(run.stderr.contains(problem), "{run:?}");
+        assert!(run.stderr.contains("client_tls_key_file"), "{run:?}");
+        assert!(!run.stderr.contains("PRIVATE KEY"), "{run:?}");
+        assert!(pooler.wire().ask_for_tls(&tls).is_ok());
+    }
+    fs::write(&key, good).unwrap();
+    console.run("RELOAD").ok();
+    // The console can be had over TLS too, and switch it off for who comes.
+    let wire = pooler.wire().ask_for_tls(&tls).unwrap();
+    let console = Client::log_in(wire, &Login::new().database("pgskein")).unwrap();
+    console.query("SET client_tls_sslmode = disable").unwrap();
+    wait_for("plain clients", PATIENCE, || {
+        pooler.try_connect(&Login::new()).is_ok()
+    });
+    assert!(console.is_still_served());
+}
+
+#[test]
+fn clients_with_tls_stay_where_they_are_and_are_asked_to_go() {
+    let postgres = Postgres::start();
+    let (pooler, certificates) = start(&postgres, "allow", "pool_mode = transaction\n");
+    let wire = pooler
+        .wire_to_worker(1)
+        .ask_for_tls(&certificates.client(&[]))
+        .unwrap();
+    let login = Login::new().parameter("application_name", "encrypted");
+    let client = Client::log_in(wire, &login).unwrap();
+    let psql = pooler.local_psql().user("pgskein").database("pgskein");
+    psql.run("RESTART").ok();
+    wait_for("a refused move", PATIENCE, || pooler.log_contains("tls=1 "));
+    assert_eq!(client.value("select 1"), "1");
+}

@@ -14,6 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::account::Account;
 use crate::folder::Folder;
+use crate::pgskein::Run;
 use crate::tools::{PROGRAM_DEADLINE, run};
 
 /// An authority, and the certificates that it has issued.
@@ -177,6 +178,15 @@ impl Certificates {
         command.args(arguments).current_dir(self.folder.path());
         run(command, PROGRAM_DEADLINE).ok();
     }
+}
+
+/// Shakes hands with a pooler on this port, as `openssl s_client` does with these
+/// arguments, and ends.
+pub fn openssl_client(port: u16, arguments: &[&str]) -> Run {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-starttls", "postgres", "-connect"]);
+    command.arg(format!("127.0.0.1:{port}")).args(arguments);
+    run(command, PROGRAM_DEADLINE)
 }
 
 impl TlsClient {

@@ -39,7 +39,7 @@ mod wire;
 
 pub use account::Account;
 pub use balancer::Balancer;
-pub use certificates::{Certificates, TlsClient};
+pub use certificates::{Certificates, TlsClient, openssl_client};
 pub use client::{Client, Login, PendingQuery, SqlState};
 pub use crowd::Crowd;
 pub use daemon::Daemon;

@@ -57,7 +57,9 @@ impl Worker {
             shut: false,
         };
         client.inbox = Vec::new();
-        if !told && !matches!(reason, Reason::ServerSaidWhy | Reason::ServerTorn) {
+        let read = matches!(reason, Reason::ServerSaidWhy | Reason::ServerTorn);
+        let alerted = matches!(reason, Reason::Tls(_));
+        if !told && !read && !alerted {
             return self.drop_client(id);
         }
         self.closing_turn(id);

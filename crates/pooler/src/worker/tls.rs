@@ -7,7 +7,9 @@
 //! and nothing else is encrypted. No more than one piece waits here, therefore.
 //!
 //! The handshake is part of reading. A stream that ends without close_notify
-//! ends like any other: the protocol inside has an end of its own.
+//! ends like any other: the protocol inside has an end of its own. When TLS
+//! itself fails, the other side gets an alert, and what it still sends is thrown
+//! away: a reset would overtake the alert.
 //!
 //! Source: RFC 8446, "Closure Alerts".
 
@@ -27,6 +29,8 @@ pub(super) struct Tls {
     owed: usize,
     /// The other side began with it, and has to say what it speaks.
     direct: bool,
+    /// One side did not keep to it; nothing more comes of this stream.
+    failed: bool,
 }
 
 impl Tls {
@@ -38,6 +42,7 @@ impl Tls {
             direct: !early.is_empty(),
             early,
             owed: 0,
+            failed: false,
         }
     }
 
@@ -61,11 +66,17 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when there is none; `InvalidData` with the cause when the
+    /// `WouldBlock` when there is none; `Interrupted` when there may be some, and
+    /// others are to have their turn first; `InvalidData` with the cause when the
     /// other side does not keep to TLS, or is not who it has to be.
     #[cold]
     pub(super) fn read(&mut self, socket: &mut impl Socket, bytes: &mut [u8]) -> io::Result<usize> {
-        loop {
+        if self.failed {
+            let more = socket.read(bytes)? > 0;
+            return if more { Err(interrupted()) } else { Ok(0) };
+        }
+        // Somebody may send nothing but records without content.
+        for _ in 0..RECEIVES {
             match self.session.reader().read(bytes) {
                 Ok(read) => return Ok(read),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -76,8 +87,12 @@ impl Tls {
             let understood = self.session.process_new_packets();
             // An answer that cannot be sent is missed by the other side.
             let _ = self.flush(socket);
-            understood.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if let Err(error) = understood {
+                self.failed = true;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
         }
+        Err(interrupted())
     }
 
     /// Writes plaintext.
@@ -141,6 +156,13 @@ impl Tls {
         Ok(())
     }
 }
+
+fn interrupted() -> io::Error {
+    io::ErrorKind::Interrupted.into()
+}
+
+/// Reads from the socket for one piece of plaintext.
+const RECEIVES: usize = 16;
 
 /// What encrypted bytes are read from and written to.
 pub(super) trait Socket: Read + Write {}

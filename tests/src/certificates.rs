@@ -62,13 +62,26 @@ impl Certificates {
     }
 
     /// Issues one as `NAME.pem` with the key `NAME.key`, for a host or a user of
-    /// this name and for 127.0.0.1; it is valid for so many days, and was long
-    /// ago if that is 0.
-    pub fn issue(&self, name: &str, days: u32) {
+    /// this name and for 127.0.0.1.
+    pub fn issue(&self, name: &str) {
+        self.issue_until(name, "20990101000000Z");
+    }
+
+    /// Issues one whose time is over.
+    pub fn issue_expired(&self, name: &str) {
+        self.issue_until(name, "20200101000000Z");
+    }
+
+    fn issue_until(&self, name: &str, end: &str) {
         let file = |suffix: &str| format!("{name}.{suffix}");
-        let subject = format!("/CN={name}");
         let more = format!("subjectAltName=DNS:{name},IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
-        fs::write(self.folder.join("more"), more).expect("a file can be written");
+        for (file, text) in [
+            ("more", more.as_str()),
+            ("ca.cnf", POLICY),
+            ("index.txt", ""),
+        ] {
+            fs::write(self.folder.join(file), text).expect("a file can be written");
+        }
         self.openssl(&[
             "req",
             "-newkey",
@@ -81,28 +94,26 @@ impl Certificates {
             "-out",
             &file("csr"),
             "-subj",
-            &subject,
+            &format!("/CN={name}"),
         ]);
-        let validity = if days == 0 {
-            "-days=-1".to_owned()
-        } else {
-            format!("-days={days}")
-        };
-        let (option, days) = validity.split_once('=').expect("it has one");
         self.openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            &file("csr"),
-            "-CA",
+            "ca",
+            "-batch",
+            "-notext",
+            "-config",
+            "ca.cnf",
+            "-cert",
             "ca.pem",
-            "-CAkey",
+            "-keyfile",
             "ca.key",
-            "-CAcreateserial",
             "-extfile",
             "more",
-            option,
-            days,
+            "-startdate",
+            "20190101000000Z",
+            "-enddate",
+            end,
+            "-in",
+            &file("csr"),
             "-out",
             &file("pem"),
         ]);
@@ -123,6 +134,12 @@ impl Certificates {
             let to = self.path(&format!("{old}.{suffix}"));
             fs::copy(from, to).expect("a file can be copied");
         }
+    }
+
+    /// Settings by which servers have to prove who they are.
+    pub fn server_settings(&self, mode: &str) -> String {
+        let authority = self.path("ca.pem").display().to_string();
+        format!("server_tls_sslmode = {mode}\nserver_tls_ca_file = {authority}\n")
     }
 
     /// Settings by which clients may use TLS, with the certificate of `server`.
@@ -210,3 +227,8 @@ impl fmt::Debug for TlsClient {
         f.write_str("TlsClient")
     }
 }
+
+/// How the authority issues certificates.
+const POLICY: &str = "[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\nnew_certs_dir = .\n\
+                      rand_serial = yes\nunique_subject = no\ndefault_md = sha256\npolicy = any\n\
+                      [any]\ncommonName = supplied\n";

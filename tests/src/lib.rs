@@ -32,6 +32,7 @@ mod route;
 mod service_manager;
 mod stall;
 mod stand_in;
+mod tap;
 mod template;
 mod tools;
 mod wait;
@@ -63,6 +64,7 @@ pub use route::free_port;
 pub use service_manager::ServiceManager;
 pub use stall::{Stall, Stalled};
 pub use stand_in::{FirstPacket, GO_AWAY, Manner, StandIn, disconnect_requested, negotiate};
+pub use tap::Tap;
 pub use tools::{
     Drivers, Pgbench, Program, Psql, RunningProgram, RunningPsql, Script, python, script,
 };

@@ -10,6 +10,7 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use crate::account::Account;
+use crate::certificates::Certificates;
 use crate::client::{Client, Login};
 use crate::folder::Folder;
 use crate::process::Process;
@@ -51,6 +52,25 @@ impl Postgres {
     /// Starts a fresh one of this version.
     pub fn start_release(release: Release) -> Self {
         Self::start_fresh(release, &[])
+    }
+
+    /// Starts a fresh one that speaks TLS with the certificate `name`, and with
+    /// these settings more.
+    pub fn start_with_tls(certificates: &Certificates, name: &str, more: &[&str]) -> Self {
+        let file =
+            |setting: &str, name: &str| format!("{setting}={}", certificates.path(name).display());
+        let tls = [
+            "ssl=on".to_owned(),
+            file("ssl_cert_file", &format!("{name}.pem")),
+            file("ssl_key_file", &format!("{name}.key")),
+            file("ssl_ca_file", "ca.pem"),
+        ];
+        let settings: Vec<&str> = tls
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+            .collect();
+        Self::start_fresh(Release::System, &settings)
     }
 
     /// Starts a fresh one that serves replication, of both kinds.

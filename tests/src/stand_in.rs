@@ -340,10 +340,17 @@ fn first_packet(stream: &mut TcpStream) -> Option<FirstPacket> {
     let length = u32::from_be_bytes(word) as usize;
     stream.read_exact(&mut word).ok()?;
     let code = u32::from_be_bytes(word);
+    if code == SSL_REQUEST {
+        stream.write_all(b"N").ok()?;
+        return first_packet(stream);
+    }
     let mut body = vec![0; length.checked_sub(8)?];
     stream.read_exact(&mut body).ok()?;
     Some(FirstPacket { code, body })
 }
+
+/// Code of a request for TLS, which is declined.
+const SSL_REQUEST: u32 = 80_877_103;
 
 /// Process id of every session.
 const PROCESS_ID: u32 = 4711;

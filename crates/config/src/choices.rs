@@ -150,6 +150,14 @@ choices! {
         Disable = "disable",
     }
 
+    /// How TLS with servers begins.
+    SslNegotiation {
+        /// They are asked for it.
+        Postgres = "postgres",
+        /// At once.
+        Direct = "direct",
+    }
+
     /// Which servers of several hosts are used.
     TargetSessionAttrs {
         /// All.

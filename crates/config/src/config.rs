@@ -35,6 +35,8 @@ pub struct Config {
     pub ident: IdentMap,
     /// TLS towards clients.
     pub client_tls: Tls,
+    /// TLS towards servers.
+    pub server_tls: Tls,
     /// What is accepted, but worth a word in the log.
     pub warnings: Vec<Finding>,
     /// Where the settings that are in the files were set.

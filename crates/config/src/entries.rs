@@ -4,7 +4,9 @@ use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::choices::{LoadBalanceHosts, PeerKind, PoolMode, SessionState, TargetSessionAttrs};
+use crate::choices::{
+    LoadBalanceHosts, PeerKind, PoolMode, SessionState, SslNegotiation, TargetSessionAttrs,
+};
 
 /// An entry of `[databases]`: where clients of this name are connected to.
 ///
@@ -26,6 +28,8 @@ pub struct Database {
     pub load_balance_hosts: LoadBalanceHosts,
     /// Which servers are used.
     pub target_session_attrs: TargetSessionAttrs,
+    /// How TLS with them begins.
+    pub sslnegotiation: SslNegotiation,
     /// User of every connection to the server, whoever the client is.
     pub user: Option<String>,
     /// Password of that user.
@@ -89,12 +93,14 @@ impl Database {
             ports,
             load_balance_hosts,
             target_session_attrs,
+            sslnegotiation,
             user,
             password,
             connect_query,
             ..
         } = self;
-        let place = (hosts, ports, load_balance_hosts, target_session_attrs);
+        let choice = (load_balance_hosts, target_session_attrs, sslnegotiation);
+        let place = (hosts, ports, choice);
         let startup = (&self.client_encoding, &self.datestyle, &self.timezone);
         let login = (user, password, &self.application_name);
         (dbname, place, connect_query, startup, login)
@@ -110,6 +116,7 @@ impl Default for Database {
             ports: vec![DEFAULT_PORT],
             load_balance_hosts: LoadBalanceHosts::default(),
             target_session_attrs: TargetSessionAttrs::default(),
+            sslnegotiation: SslNegotiation::default(),
             user: None,
             password: None,
             pool_size: None,

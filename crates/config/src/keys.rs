@@ -91,6 +91,10 @@ pub(crate) const DATABASE: &[Key] = &[
         "target_session_attrs",
         "Which servers are used: `any` (the default), `read-write`, `read-only`, `primary`, `standby` or `prefer-standby`, as in libpq.",
     ),
+    key(
+        "sslnegotiation",
+        "How TLS with servers begins: they are asked for it (`postgres`, the default), or at once (`direct`, from PostgreSQL 17 on, with `server_tls_sslmode = require` or more).",
+    ),
 ];
 
 /// Keys of `[users]`.

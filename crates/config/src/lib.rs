@@ -34,7 +34,7 @@ mod userlist;
 pub use addresses::{ListenAddress, Network};
 pub use choices::{
     AuthType, DrainListen, DrainNotify, LoadBalanceHosts, PeerKind, PoolMode, ServerProtocol,
-    SessionState, SslMode, TargetSessionAttrs,
+    SessionState, SslMode, SslNegotiation, TargetSessionAttrs,
 };
 pub use config::{ClientLimits, Config, PoolSettings, is_reserved};
 pub use entries::{Database, Peer, User};

@@ -320,14 +320,12 @@ mod tests {
     fn rejects_what_is_not_built_but_accepts_its_default() {
         assert_eq!(
             problems(
-                "[pgskein]\nconffile = x\nauth_type = pam\nserver_tls_sslmode = require\n\
-                 peer_id = 7\nserver_tls_cert_file = x\n"
+                "[pgskein]\nconffile = x\nauth_type = pam\nserver_fast_close = 1\n"
             ),
             [
                 "a.ini:2: conffile: not supported yet",
                 "a.ini:3: auth_type: pam is not supported yet",
-                "a.ini:4: server_tls_sslmode: require is not supported yet",
-                "a.ini:6: server_tls_cert_file: not supported yet",
+                "a.ini:4: server_fast_close: not supported yet",
             ]
         );
         let text = "[pgskein]\nauth_type = any\nproxy_protocol = 0\nmax_prepared_statements = 0\n\

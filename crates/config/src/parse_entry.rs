@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::choices::{LoadBalanceHosts, PoolMode, SessionState, TargetSessionAttrs};
+use crate::choices::{
+    LoadBalanceHosts, PoolMode, SessionState, SslNegotiation, TargetSessionAttrs,
+};
 use crate::config::RESERVED;
 use crate::conninfo;
 use crate::entries::{Database, User};
@@ -37,6 +39,7 @@ pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
             "target_session_attrs" => {
                 d.target_session_attrs = read::<TargetSessionAttrs>(value)?;
             }
+            "sslnegotiation" => d.sslnegotiation = read::<SslNegotiation>(value)?,
             "user" => d.user = Some(value.to_owned()),
             "password" => d.password = Some(value.to_owned()),
             "pool_size" => d.pool_size = count(value)?,
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn reads_every_key_of_a_database() {
         let text = "dbname=d host=a,/run port=1,2 load_balance_hosts=disable \
-                    target_session_attrs=prefer-standby user=u password='p w' pool_size=2 \
+                    target_session_attrs=prefer-standby sslnegotiation=direct user=u password='p w' pool_size=2 \
                     min_pool_size=1 reserve_pool=5 pool_mode=statement session_state=pin \
                     max_db_connections=3 max_db_client_connections=9 server_lifetime=4 \
                     query_wait_timeout=0 connect_query='set x = 1' client_encoding=UTF8 \
@@ -182,6 +185,7 @@ mod tests {
             ports: vec![1, 2],
             load_balance_hosts: LoadBalanceHosts::Disable,
             target_session_attrs: TargetSessionAttrs::PreferStandby,
+            sslnegotiation: SslNegotiation::Direct,
             user: Some("u".to_owned()),
             password: Some("p w".to_owned()),
             pool_size: Some(2),

@@ -415,7 +415,7 @@ settings! {
         client_tls_ciphers: Text = "default", Now, Supported;
 
         /// Ciphers that clients may use with TLS 1.3.
-        client_tls13_ciphers: Text = "", Now, OnlyDefault;
+        client_tls13_ciphers: Text = "", Now, Supported;
 
         /// Elliptic curve for key exchange with clients.
         client_tls_ecdhcurve: Text = "auto", Now, Supported;
@@ -423,26 +423,27 @@ settings! {
         /// Diffie-Hellman parameters for key exchange with clients: there are none.
         client_tls_dheparams: Text = "auto", Now, Supported;
 
-        /// How much TLS to use with servers.
-        server_tls_sslmode: SslMode = "prefer", Now, Partly(&["disable", "allow", "prefer"]);
+        /// How much TLS to use with servers; `allow` is as `prefer`. Unix sockets are left alone.
+        server_tls_sslmode: SslMode = "prefer", Now, Supported;
 
         /// Certificate that is shown to servers.
-        server_tls_cert_file: Text = "", Now, OnlyDefault;
+        server_tls_cert_file: Text = "", Now, Supported;
 
         /// Private key of `server_tls_cert_file`.
-        server_tls_key_file: Text = "", Now, OnlyDefault;
+        server_tls_key_file: Text = "", Now, Supported;
 
-        /// Authorities that certificates of servers are checked against.
-        server_tls_ca_file: Text = "", Now, OnlyDefault;
+        /// Authorities that certificates of servers are checked against; when empty, those that
+        /// the system knows.
+        server_tls_ca_file: Text = "", Now, Supported;
 
         /// TLS versions to use with servers: a list, or one of `secure`, `all`, `legacy`.
-        server_tls_protocols: Text = "secure", Now, OnlyDefault;
+        server_tls_protocols: Text = "secure", Now, Supported;
 
         /// Ciphers to use with servers up to TLS 1.2.
-        server_tls_ciphers: Text = "default", Now, OnlyDefault;
+        server_tls_ciphers: Text = "default", Now, Supported;
 
         /// Ciphers to use with servers with TLS 1.3.
-        server_tls13_ciphers: Text = "", Now, OnlyDefault;
+        server_tls13_ciphers: Text = "", Now, Supported;
     }
 
     "Obsolete" {

@@ -10,10 +10,11 @@ mod names;
 use std::fmt;
 use std::path::Path;
 
-use crate::choices::SslMode;
+use crate::choices::{SslMode, SslNegotiation};
 use crate::config::Config;
 use crate::finding::{Finding, Place};
 use crate::ini::Fetch;
+use crate::table::Settings;
 
 pub use names::{TlsGroup, TlsSuite, TlsVersions};
 
@@ -89,40 +90,11 @@ pub(crate) fn resolve(
         findings: Vec::new(),
         warnings: Vec::new(),
     };
-    let client = Texts {
-        mode: settings.client_tls_sslmode,
-        certificate: ("client_tls_cert_file", &settings.client_tls_cert_file),
-        key: ("client_tls_key_file", &settings.client_tls_key_file),
-        authorities: ("client_tls_ca_file", &settings.client_tls_ca_file),
-        protocols: ("client_tls_protocols", &settings.client_tls_protocols),
-        ciphers: ("client_tls_ciphers", &settings.client_tls_ciphers),
-        ciphers13: ("client_tls13_ciphers", &settings.client_tls13_ciphers),
-    };
-    let mut tls = resolve.side(&client, fetch);
-    let curves = ("client_tls_ecdhcurve", &*settings.client_tls_ecdhcurve);
-    if let Some(groups) = resolve.list(curves, names::groups(curves.1)) {
-        tls.groups = groups;
-    }
-    let parameters = &settings.client_tls_dheparams;
-    if !["auto", "none"]
-        .iter()
-        .any(|word| parameters.eq_ignore_ascii_case(word))
-    {
-        let problem = format!(
-            "{parameters} is not offered: keys are exchanged over elliptic curves only, \
-             expected auto or none"
-        );
-        resolve.wrong("client_tls_dheparams", problem);
-    }
-    if client.mode != SslMode::Disable {
-        resolve.need("client_tls_cert_file", tls.certificate.is_some());
-        resolve.need("client_tls_key_file", tls.key.is_some());
-    }
-    if matches!(client.mode, SslMode::VerifyCa | SslMode::VerifyFull) {
-        resolve.need("client_tls_ca_file", tls.authorities.is_some());
-    }
+    let client = resolve.client(&settings, fetch);
+    let server = resolve.server(&settings, fetch);
+    resolve.direct(settings.server_tls_sslmode);
     let (findings, warnings) = (resolve.findings, resolve.warnings);
-    config.client_tls = tls;
+    (config.client_tls, config.server_tls) = (client, server);
     (findings, warnings)
 }
 
@@ -135,7 +107,7 @@ struct Resolve<'a> {
 
 /// The settings of one side, each with its name.
 struct Texts<'a> {
-    mode: SslMode,
+    mode: (&'static str, SslMode),
     certificate: (&'static str, &'a str),
     key: (&'static str, &'a str),
     authorities: (&'static str, &'a str),
@@ -144,7 +116,108 @@ struct Texts<'a> {
     ciphers13: (&'static str, &'a str),
 }
 
+impl Texts<'_> {
+    /// Whether the other side has to show a certificate of a known authority.
+    fn verifies(&self) -> bool {
+        matches!(self.mode.1, SslMode::VerifyCa | SslMode::VerifyFull)
+    }
+}
+
 impl Resolve<'_> {
+    /// TLS towards clients.
+    fn client(&mut self, settings: &Settings, fetch: &mut Fetch<'_>) -> Tls {
+        let texts = Texts {
+            mode: ("client_tls_sslmode", settings.client_tls_sslmode),
+            certificate: ("client_tls_cert_file", &settings.client_tls_cert_file),
+            key: ("client_tls_key_file", &settings.client_tls_key_file),
+            authorities: ("client_tls_ca_file", &settings.client_tls_ca_file),
+            protocols: ("client_tls_protocols", &settings.client_tls_protocols),
+            ciphers: ("client_tls_ciphers", &settings.client_tls_ciphers),
+            ciphers13: ("client_tls13_ciphers", &settings.client_tls13_ciphers),
+        };
+        let mut tls = self.side(&texts, fetch);
+        let curves = ("client_tls_ecdhcurve", &*settings.client_tls_ecdhcurve);
+        if let Some(groups) = self.list(curves, names::groups(curves.1)) {
+            tls.groups = groups;
+        }
+        let parameters = &settings.client_tls_dheparams;
+        let known = |word: &&str| parameters.eq_ignore_ascii_case(word);
+        if !["auto", "none"].iter().any(known) {
+            let problem = format!(
+                "{parameters} is not offered: keys are exchanged over elliptic curves only, \
+                 expected auto or none"
+            );
+            self.wrong("client_tls_dheparams", problem);
+        }
+        if texts.mode.1 != SslMode::Disable {
+            self.need(&texts, texts.certificate.0, tls.certificate.is_some());
+            self.need(&texts, texts.key.0, tls.key.is_some());
+        }
+        if texts.verifies() {
+            self.need(&texts, texts.authorities.0, tls.authorities.is_some());
+        }
+        tls
+    }
+
+    /// TLS towards servers.
+    fn server(&mut self, settings: &Settings, fetch: &mut Fetch<'_>) -> Tls {
+        let texts = Texts {
+            mode: ("server_tls_sslmode", settings.server_tls_sslmode),
+            certificate: ("server_tls_cert_file", &settings.server_tls_cert_file),
+            key: ("server_tls_key_file", &settings.server_tls_key_file),
+            authorities: ("server_tls_ca_file", &settings.server_tls_ca_file),
+            protocols: ("server_tls_protocols", &settings.server_tls_protocols),
+            ciphers: ("server_tls_ciphers", &settings.server_tls_ciphers),
+            ciphers13: ("server_tls13_ciphers", &settings.server_tls13_ciphers),
+        };
+        let mut tls = self.side(&texts, fetch);
+        if texts.verifies() && texts.authorities.1.is_empty() {
+            tls.authorities = self.system_authorities(texts.authorities.0, fetch);
+            self.need(&texts, texts.authorities.0, tls.authorities.is_some());
+        }
+        if texts.mode.1 != SslMode::Disable && tls.certificate.is_some() != tls.key.is_some() {
+            let missing = if tls.key.is_some() {
+                texts.certificate.0
+            } else {
+                texts.key.0
+            };
+            self.need(&texts, missing, false);
+        }
+        tls
+    }
+
+    /// Where TLS begins at once there is no way to go without.
+    fn direct(&mut self, mode: SslMode) {
+        if matches!(
+            mode,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
+        ) {
+            return;
+        }
+        let config = self.config;
+        let databases = config.databases.values().chain(&config.wildcard);
+        for database in databases.filter(|d| d.sslnegotiation == SslNegotiation::Direct) {
+            let problem = format!(
+                "{}: sslnegotiation = direct needs require, verify-ca or verify-full",
+                database.name
+            );
+            self.wrong("server_tls_sslmode", problem);
+        }
+    }
+
+    /// The authorities that this system knows; none if it has no such file.
+    fn system_authorities(&self, setting: &'static str, fetch: &mut Fetch<'_>) -> Option<TlsFile> {
+        SYSTEM_AUTHORITIES.iter().find_map(|name| {
+            let text = fetch(Path::new(name)).ok()?;
+            Some(TlsFile {
+                setting,
+                name: (*name).to_owned(),
+                text,
+                place: self.place(setting),
+            })
+        })
+    }
+
     fn side(&mut self, texts: &Texts<'_>, fetch: &mut Fetch<'_>) -> Tls {
         let mut tls = Tls::default();
         // What is not used yet may be missing; if not, SET can have it used.
@@ -152,7 +225,7 @@ impl Resolve<'_> {
         tls.certificate = self.file(texts.certificate, fetch);
         tls.key = self.file(texts.key, fetch);
         tls.authorities = self.file(texts.authorities, fetch);
-        if texts.mode == SslMode::Disable {
+        if texts.mode.1 == SslMode::Disable {
             self.findings.truncate(before);
         }
         if let Some(versions) = self.list(texts.protocols, names::versions(texts.protocols.1)) {
@@ -214,16 +287,21 @@ impl Resolve<'_> {
     }
 
     /// Says that a file is missing, unless something else was said of it.
-    fn need(&mut self, setting: &'static str, there: bool) {
+    fn need(&mut self, texts: &Texts<'_>, setting: &'static str, there: bool) {
         let said = self
             .findings
             .iter()
             .any(|finding| finding.setting == setting);
         if !there && !said {
-            let mode = self.config.settings.client_tls_sslmode;
-            let problem = format!("is needed by client_tls_sslmode = {mode}");
-            let place = self.place("client_tls_sslmode");
-            self.findings.push(place.finding(setting, problem));
+            let (name, mode) = texts.mode;
+            let problem = if self.config.places.contains_key(name) {
+                format!("is needed by {name} = {mode}")
+            } else {
+                // The other one of two that belong together.
+                "is missing".to_owned()
+            };
+            let finding = self.place(name).finding(setting, problem);
+            self.findings.push(finding);
         }
     }
 
@@ -240,6 +318,13 @@ impl Resolve<'_> {
         })
     }
 }
+
+/// Where systems keep the authorities that they know: Debian, Red Hat, Alpine.
+const SYSTEM_AUTHORITIES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
 
 #[cfg(test)]
 mod tests;

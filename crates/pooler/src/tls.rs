@@ -7,6 +7,8 @@
 //!
 //! Source: PostgreSQL documentation, "Secure TCP/IP Connections with SSL".
 
+mod servers;
+
 use std::sync::Arc;
 
 use pgskein_config::{Config, Finding, Sources, SslMode, Tls, TlsFile, TlsGroup, TlsSuite};
@@ -19,13 +21,25 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+    CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite,
+    SupportedProtocolVersion,
 };
+
+use self::servers::for_servers;
 
 /// The protocol that is spoken inside TLS.
 ///
 /// Source: PostgreSQL documentation, "ALPN" in "SSL Session Encryption".
 pub(crate) const ALPN: &[u8] = b"postgresql";
+
+/// What connections are encrypted by; none on a side where they are not.
+#[derive(Debug, Default)]
+pub(crate) struct Secured {
+    /// Those of clients.
+    pub clients: Option<Arc<ServerConfig>>,
+    /// Those to servers.
+    pub servers: Option<Arc<ClientConfig>>,
+}
 
 /// A configuration whose certificates and keys can be used.
 ///
@@ -35,9 +49,51 @@ pub(crate) const ALPN: &[u8] = b"postgresql";
 pub(crate) fn checked(
     (sources, config): (Sources, Config),
 ) -> Result<(Sources, Config), Vec<Finding>> {
-    match for_clients(&config) {
+    match Secured::of(&config) {
         Ok(_) => Ok((sources, config)),
         Err(finding) => Err(vec![finding]),
+    }
+}
+
+impl Secured {
+    /// What a configuration says.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a file, or with what was chosen.
+    pub(crate) fn of(config: &Config) -> Result<Self, Finding> {
+        Ok(Self {
+            clients: for_clients(config)?,
+            servers: for_servers(config)?,
+        })
+    }
+
+    /// The same, for a process that is to shake hands: its first random bytes take
+    /// some time, in which no client should have to wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Secured::of`].
+    pub(crate) fn ready(config: &Config) -> Result<Self, Finding> {
+        let secured = Self::of(config)?;
+        if secured.clients.is_some() || secured.servers.is_some() {
+            // If there are none, the first handshake fails and says so.
+            let _ = default_provider().secure_random.fill(&mut [0; 32]);
+        }
+        Ok(secured)
+    }
+
+    /// Goes over to `new`, but for a side where nothing has changed, which keeps
+    /// the sessions that it could resume.
+    pub(crate) fn change(&mut self, new: Self, from: &Config, to: &Config) {
+        let mode = |config: &Config| config.settings.client_tls_sslmode;
+        if from.client_tls != to.client_tls || mode(from) != mode(to) {
+            self.clients = new.clients;
+        }
+        let mode = |config: &Config| config.settings.server_tls_sslmode;
+        if from.server_tls != to.server_tls || mode(from) != mode(to) {
+            self.servers = new.servers;
+        }
     }
 }
 
@@ -46,7 +102,7 @@ pub(crate) fn checked(
 /// # Errors
 ///
 /// What is wrong with a file, or with what was chosen.
-pub(crate) fn for_clients(config: &Config) -> Result<Option<Arc<ServerConfig>>, Finding> {
+fn for_clients(config: &Config) -> Result<Option<Arc<ServerConfig>>, Finding> {
     let tls = &config.client_tls;
     let mode = config.settings.client_tls_sslmode;
     let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else {

@@ -180,6 +180,52 @@ fn warns_of_what_it_leaves_out() {
 }
 
 #[test]
+fn takes_the_authorities_of_the_system_where_none_are_given() {
+    let mut fetch = |path: &Path| match path.to_str() {
+        Some("a.ini") => {
+            Ok("[pgskein]\nauth_type = any\nserver_tls_sslmode = verify-full\n".to_owned())
+        }
+        Some("/etc/pki/tls/certs/ca-bundle.crt") => Ok("many".to_owned()),
+        _ => Err("no such file".to_owned()),
+    };
+    let (_, config) = Sources::gather(Path::new("a.ini"), "h", &mut fetch).unwrap();
+    let authorities = config.server_tls.authorities.unwrap();
+    assert_eq!(authorities.text, "many");
+    assert_eq!(
+        load("server_tls_sslmode = verify-ca\n").unwrap_err(),
+        ["a.ini:3: server_tls_ca_file: is needed by server_tls_sslmode = verify-ca"]
+    );
+}
+
+#[test]
+fn wants_certificate_and_key_for_servers_or_neither() {
+    assert_eq!(
+        load("server_tls_cert_file = c.pem\n").unwrap_err(),
+        ["a.ini: server_tls_key_file: is missing"]
+    );
+    let both = "server_tls_cert_file = c.pem\nserver_tls_key_file = k.pem\n";
+    assert!(load(both).is_ok());
+    let unused = "server_tls_sslmode = disable\nserver_tls_cert_file = gone.pem\n";
+    assert!(load(unused).is_ok());
+}
+
+#[test]
+fn wants_tls_to_be_required_where_it_begins_at_once() {
+    let direct = |mode: &str| {
+        load(&format!(
+            "{mode}\n[databases]\nshop = sslnegotiation=direct\n"
+        ))
+    };
+    assert_eq!(
+        direct("server_tls_sslmode = prefer").unwrap_err(),
+        [
+            "a.ini:3: server_tls_sslmode: shop: sslnegotiation = direct needs require, verify-ca or verify-full"
+        ]
+    );
+    assert!(direct("server_tls_sslmode = require").is_ok());
+}
+
+#[test]
 fn leaves_files_alone_while_there_is_no_tls() {
     let config = load("client_tls_cert_file = gone.pem\n").unwrap();
     assert_eq!(config.client_tls.certificate, None);

@@ -34,7 +34,7 @@ impl Worker {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };
-        let config = match (&self.tls, client.origin) {
+        let config = match (&self.tls.clients, client.origin) {
             (Some(config), Origin::Tcp(_)) => Arc::clone(config),
             _ => {
                 client.outbox.buffer().push(b'N');
@@ -65,7 +65,7 @@ impl Worker {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };
-        match (&self.tls, client.origin) {
+        match (&self.tls.clients, client.origin) {
             (Some(config), Origin::Tcp(_)) => client.encrypt(Arc::clone(config), bytes),
             _ => Err(Reason::Tls(
                 "direct TLS, which is not offered here".to_owned(),

@@ -147,8 +147,12 @@ impl Worker {
                 return self.purpose_over(purpose);
             }
         };
+        let mut stream = Stream::to_server(socket);
+        if let Err(error) = stream.encrypt_like(&server.stream) {
+            log::warn!("s{}: failed cancel request: TLS: {error}", server.number);
+            return self.purpose_over(purpose);
+        }
         server.cancels += 1;
-        let stream = Stream::to_server(socket);
         let kind = Kind::CancelServer {
             server: id,
             packet,
@@ -286,7 +290,13 @@ impl Worker {
         let filled = errand.stream.fill(&mut errand.inbox, &mut self.scratch);
         match filled {
             Ok(Filled::Nothing) => return,
-            Ok(Filled::End) | Err(_) => return self.end_errand(id, true),
+            Ok(Filled::End) => return self.end_errand(id, true),
+            Err(error) => {
+                if error.kind() == std::io::ErrorKind::InvalidData {
+                    log::warn!("failed cancel request: TLS: {error}");
+                }
+                return self.end_errand(id, true);
+            }
             Ok(Filled::Scratch(end)) => {
                 let bytes = self.scratch.get(..end).unwrap_or_default();
                 errand.inbox.extend_from_slice(bytes);

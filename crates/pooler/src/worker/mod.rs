@@ -54,6 +54,7 @@ mod scan;
 mod secrets;
 mod server;
 mod server_login;
+mod server_tls;
 pub(crate) mod setup;
 mod statistics;
 mod stream;
@@ -76,7 +77,6 @@ pub(crate) use tables::{drain_row, state_rows};
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use mio::Poll;
@@ -94,7 +94,6 @@ use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab, WayId};
 use pgskein_pool::unknown_keys::UnknownKeys;
 use pgskein_protocol::key::Slot;
-use rustls::ServerConfig;
 
 use self::accept::Listeners;
 use self::addresses::Addresses;
@@ -116,6 +115,7 @@ use self::ticker::Ticker;
 use self::tour::Places;
 use crate::link::Link;
 use crate::scoreboard::{Cell, Scoreboard};
+use crate::tls::Secured;
 
 /// Everything that one worker knows.
 #[derive(Debug)]
@@ -163,8 +163,8 @@ pub(crate) struct Worker {
     cell: Cell,
     config: Config,
     config_version: u64,
-    /// What connections of clients are encrypted by, where they are.
-    tls: Option<Arc<ServerConfig>>,
+    /// What connections are encrypted by, where they are.
+    tls: Secured,
     /// A configuration that waits for its commit.
     prepared: Option<Prepared>,
     credentials: Credentials,

@@ -238,6 +238,7 @@ fn stay(why: Unmovable) -> Stay {
     match why {
         Unmovable::Busy => Stay::Busy,
         Unmovable::Replication => Stay::Replication,
+        Unmovable::Tls => Stay::Tls,
         Unmovable::TooLarge | Unmovable::Refused(Refusal::TooLarge) => Stay::TooLarge,
         Unmovable::Full
         | Unmovable::NoDescriptors

@@ -21,7 +21,8 @@ impl Worker {
     /// Cancels what the server of a dead worker still runs.
     ///
     /// Where that is not possible nothing is said: the lease comes back by
-    /// itself, after `lease_linger`.
+    /// itself, after `lease_linger`. So it is where a certificate has to have the
+    /// name of the host and has not its address: the name is not known here.
     pub(super) fn cancel_orphan(&mut self, lease: LeaseId, backend: &Backend) {
         let target = match backend.target.parse::<SocketAddr>() {
             Ok(address) => Target::Tcp(address),
@@ -33,8 +34,11 @@ impl Worker {
         }
         match open_socket(&target, &self.config.settings) {
             Ok(socket) => {
-                let kind = Kind::CancelOrphan { lease };
-                self.start_errand(Stream::to_server(socket), outbox, kind);
+                let mut stream = Stream::to_server(socket);
+                if let Err(error) = self.secure(&mut stream, &target, "") {
+                    return log::warn!("{target}: failed cancel request: TLS: {error}");
+                }
+                self.start_errand(stream, outbox, Kind::CancelOrphan { lease });
             }
             Err(error) => log::warn!("{target}: failed cancel request for an orphan: {error}"),
         }

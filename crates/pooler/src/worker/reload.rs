@@ -1,10 +1,7 @@
 //! Reload: a new configuration, prepared by all workers before any uses it.
 
-use std::sync::Arc;
-
 use pgskein_config::{Config, Finding, Sources};
 use pgskein_pool::control::ToSupervisor;
-use rustls::ServerConfig;
 
 use super::Worker;
 use super::client::Stage;
@@ -12,7 +9,7 @@ use super::login::Step;
 use super::reason::{Reason, ServerReason};
 use super::server::{Retire, ServerState};
 use super::watch::resets_always;
-use crate::tls::for_clients;
+use crate::tls::Secured;
 
 /// A configuration that waits for its commit.
 #[derive(Debug)]
@@ -20,8 +17,8 @@ pub(super) struct Prepared {
     /// Its version.
     pub version: u64,
     config: Config,
-    /// What connections of clients will be encrypted by.
-    tls: Option<Arc<ServerConfig>>,
+    /// What connections will be encrypted by.
+    tls: Secured,
 }
 
 impl Worker {
@@ -34,7 +31,7 @@ impl Worker {
         };
         let made = sources
             .config()
-            .and_then(|config| match for_clients(&config) {
+            .and_then(|config| match Secured::ready(&config) {
                 Ok(tls) => Ok((config, tls)),
                 Err(finding) => Err(vec![finding]),
             });
@@ -70,10 +67,7 @@ impl Worker {
         config.keep_restart_settings(&self.config.settings);
         let old = std::mem::replace(&mut self.config, config);
         self.refuse_outdated_logins(&old);
-        let mode = |config: &Config| config.settings.client_tls_sslmode;
-        if old.client_tls != self.config.client_tls || mode(&old) != mode(&self.config) {
-            self.tls = tls;
-        }
+        self.tls.change(tls, &old, &self.config);
         self.config_version = version;
         self.old_hosts.forget();
         crate::logging::apply(&self.config.settings);
@@ -198,11 +192,11 @@ impl Worker {
     }
 }
 
-/// What connections of clients are encrypted by when a worker begins; the
-/// supervisor has seen before that it can be used.
-pub(super) fn usable_tls(config: &Config) -> Option<Arc<ServerConfig>> {
-    for_clients(config).unwrap_or_else(|finding| {
-        log::error!("no TLS towards clients: {finding}");
-        None
+/// What connections are encrypted by when a worker begins; the supervisor has
+/// seen before that it can be used.
+pub(super) fn usable_tls(config: &Config) -> Secured {
+    Secured::ready(config).unwrap_or_else(|finding| {
+        log::error!("no TLS: {finding}");
+        Secured::default()
     })
 }

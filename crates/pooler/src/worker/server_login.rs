@@ -45,6 +45,9 @@ impl Worker {
     /// Sends the startup packet.
     pub(super) fn begin_server_login(&mut self, id: ServerId) {
         let own = self.claim_server(id);
+        if let Err(reason) = self.secure_server(id) {
+            return self.leave_host(id, &reason);
+        }
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
@@ -115,7 +118,7 @@ impl Worker {
             Ok(Filled::Scratch(end)) => self.log_in(id, scratch.get(..end).unwrap_or_default()),
             Ok(Filled::Inbox(bytes)) => self.log_in(id, &bytes),
             Ok(Filled::Nothing | Filled::End) => Ok(()),
-            Err(error) => Err(ServerReason::SocketFailed(error.kind())),
+            Err(error) => Err(self.failed_login(id, &error)),
         };
         self.scratch = scratch;
         match outcome {

@@ -10,12 +10,14 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
-use rustls::Connection;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, Connection};
 
-use super::tls::Tls;
+use super::tls::{Opening, Tls};
 
 /// A connected socket of either family.
 #[derive(Debug)]
@@ -85,9 +87,38 @@ impl Stream {
     /// Encrypts all that follows by `session`; `early` was read already, and is
     /// the beginning of it.
     pub(super) fn encrypt(&mut self, session: Connection, early: &[u8]) {
-        self.tls = Some(Box::new(Tls::new(session, early.to_vec())));
+        self.tls = Some(Box::new(Tls::accept(session, early.to_vec())));
         // What was read early is in no socket.
         self.readable = true;
+    }
+
+    /// Encrypts all that follows, at once or when the server has said that it
+    /// takes part.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not possible.
+    pub(super) fn open_tls(
+        &mut self,
+        config: &Arc<ClientConfig>,
+        name: ServerName<'static>,
+        opening: Opening,
+    ) -> Result<(), rustls::Error> {
+        let tls = Tls::open(Arc::clone(config), name, opening)?;
+        self.tls = Some(Box::new(tls));
+        Ok(())
+    }
+
+    /// Encrypts all that follows, if `other`, to the same server, is encrypted.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not possible.
+    pub(super) fn encrypt_like(&mut self, other: &Self) -> Result<(), rustls::Error> {
+        if let Some(tls) = other.tls.as_ref().and_then(|tls| tls.again()) {
+            self.tls = Some(Box::new(tls?));
+        }
+        Ok(())
     }
 
     /// What encrypts it, if it is encrypted.
@@ -211,6 +242,7 @@ impl Stream {
                 return Ok(Filled::Nothing);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.after_interruption();
                 return Ok(Filled::Nothing);
             }
             Err(error) => return Err(error),
@@ -234,6 +266,17 @@ impl Stream {
         } else {
             bytes.extend_from_slice(scratch.get(..read).unwrap_or_default());
             Ok(Filled::Inbox(bytes))
+        }
+    }
+
+    /// TLS may have come to where it takes bytes, or the server has declined it.
+    #[cold]
+    fn after_interruption(&mut self) {
+        if let Some(tls) = &self.tls {
+            self.writable = true;
+            if tls.is_declined() {
+                self.tls = None;
+            }
         }
     }
 

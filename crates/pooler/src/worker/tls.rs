@@ -6,44 +6,136 @@
 //! bytes have to be offered again, as [`Outbox`](super::stream::Outbox) does,
 //! and nothing else is encrypted. No more than one piece waits here, therefore.
 //!
-//! The handshake is part of reading. A stream that ends without close_notify
-//! ends like any other: the protocol inside has an end of its own. When TLS
-//! itself fails, the other side gets an alert, and what it still sends is thrown
-//! away: a reset would overtake the alert.
+//! ```text
+//! (client)                ──> Begun ──> Failed
+//! (server) Asking ────────────> Begun ──> Failed
+//!             └──> Declined
+//! ```
 //!
-//! Source: RFC 8446, "Closure Alerts".
+//! A server is asked whether it speaks TLS; its answer is read by itself, so that
+//! nothing behind it can be taken for something that was encrypted. The handshake
+//! is part of reading. A stream that ends without close_notify ends like any
+//! other: the protocol inside has an end of its own. When TLS itself fails, the
+//! other side gets an alert, and what it still sends is thrown away: a reset
+//! would overtake the alert.
+//!
+//! Source: RFC 8446, "Closure Alerts"; PostgreSQL documentation, "SSL Session
+//! Encryption" in "Message Flow"; CVE-2021-23222.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
+use std::sync::Arc;
 
-use rustls::Connection;
+use pgskein_protocol::write;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection};
 
 use crate::tls::{name_of, version_name};
 
 /// The encryption of a stream.
 pub(super) struct Tls {
     session: Connection,
+    phase: Phase,
     /// Bytes of the other side that were read before the encryption began.
     early: Vec<u8>,
     /// Bytes that are encrypted, and not all of them the kernel's.
     owed: usize,
     /// The other side began with it, and has to say what it speaks.
     direct: bool,
+    /// By what it was begun, if the other side is a server.
+    origin: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+/// How TLS with a server begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Opening {
+    /// It is asked whether it takes part, and may not.
+    Asked,
+    /// It is asked, and has to.
+    Demanded,
+    /// At once.
+    Direct,
+}
+
+/// Where the encryption is.
+enum Phase {
+    /// The server is to say whether it takes part.
+    Asking {
+        /// What is left of the request.
+        unsent: Vec<u8>,
+        /// It has to.
+        required: bool,
+    },
+    /// The server does not: what follows is plain.
+    Declined,
+    /// The session has begun.
+    Begun,
     /// One side did not keep to it; nothing more comes of this stream.
-    failed: bool,
+    Failed,
 }
 
 impl Tls {
-    /// A session that begins; `early` was read already, if the other side began
-    /// with it.
-    pub(super) fn new(session: Connection, early: Vec<u8>) -> Self {
+    /// A session that a client begins; `early` was read already, if it began
+    /// without asking.
+    pub(super) fn accept(session: Connection, early: Vec<u8>) -> Self {
         Self {
             session,
+            phase: Phase::Begun,
             direct: !early.is_empty(),
             early,
             owed: 0,
-            failed: false,
+            origin: None,
         }
+    }
+
+    /// A session with a server of this name.
+    ///
+    /// # Errors
+    ///
+    /// Why there can be none.
+    pub(super) fn open(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        opening: Opening,
+    ) -> Result<Self, rustls::Error> {
+        let session = ClientConnection::new(Arc::clone(&config), name.clone())?;
+        let direct = opening == Opening::Direct;
+        let phase = if direct {
+            Phase::Begun
+        } else {
+            let mut unsent = Vec::new();
+            write::ssl_request(&mut unsent);
+            let required = opening == Opening::Demanded;
+            Phase::Asking { unsent, required }
+        };
+        Ok(Self {
+            session: session.into(),
+            phase,
+            direct,
+            early: Vec::new(),
+            owed: 0,
+            origin: Some((config, name)),
+        })
+    }
+
+    /// Another one with the same server, which has to take part.
+    ///
+    /// # Errors
+    ///
+    /// Why there can be none.
+    pub(super) fn again(&self) -> Option<Result<Self, rustls::Error>> {
+        let (config, name) = self.origin.as_ref()?;
+        let opening = if self.direct {
+            Opening::Direct
+        } else {
+            Opening::Demanded
+        };
+        Some(Self::open(Arc::clone(config), name.clone(), opening))
+    }
+
+    /// Whether the server does not take part.
+    pub(super) fn is_declined(&self) -> bool {
+        matches!(self.phase, Phase::Declined)
     }
 
     /// Whether the other side did not say what it speaks, and has to.
@@ -71,16 +163,21 @@ impl Tls {
     /// other side does not keep to TLS, or is not who it has to be.
     #[cold]
     pub(super) fn read(&mut self, socket: &mut impl Socket, bytes: &mut [u8]) -> io::Result<usize> {
-        if self.failed {
-            let more = socket.read(bytes)? > 0;
-            return if more { Err(interrupted()) } else { Ok(0) };
+        match self.phase {
+            Phase::Begun => {}
+            Phase::Asking { required, .. } => return self.hear_answer(socket, required),
+            Phase::Declined => return socket.read(bytes),
+            Phase::Failed => {
+                let more = socket.read(bytes)? > 0;
+                return if more { Err(interrupted()) } else { Ok(0) };
+            }
         }
         // Somebody may send nothing but records without content.
         for _ in 0..RECEIVES {
             match self.session.reader().read(bytes) {
                 Ok(read) => return Ok(read),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 Err(error) => return Err(error),
             }
             self.receive(socket)?;
@@ -88,8 +185,12 @@ impl Tls {
             // An answer that cannot be sent is missed by the other side.
             let _ = self.flush(socket);
             if let Err(error) = understood {
-                self.failed = true;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                self.phase = Phase::Failed;
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
+            }
+            if self.origin.is_some() && self.lacks_alpn() {
+                self.phase = Phase::Failed;
+                return Err(invalid("server did not agree on ALPN"));
             }
         }
         Err(interrupted())
@@ -104,8 +205,11 @@ impl Tls {
     #[cold]
     pub(super) fn write(&mut self, socket: &mut impl Socket, bytes: &[u8]) -> io::Result<usize> {
         debug_assert!(self.owed <= bytes.len(), "other bytes than before");
-        if !self.flush(socket)? {
-            return Err(io::ErrorKind::WouldBlock.into());
+        if self.is_declined() {
+            return socket.write(bytes);
+        }
+        if !self.flush(socket)? || matches!(self.phase, Phase::Asking { .. }) {
+            return Err(ErrorKind::WouldBlock.into());
         }
         if self.owed > 0 {
             return Ok(mem::take(&mut self.owed));
@@ -115,32 +219,62 @@ impl Tls {
             return Ok(taken);
         }
         self.owed = taken;
-        Err(io::ErrorKind::WouldBlock.into())
+        Err(ErrorKind::WouldBlock.into())
     }
 
-    /// Sends what is encrypted already; false when the socket does not take it
-    /// all.
+    /// Sends what is encrypted already, or asks; false when the socket does not
+    /// take it all.
     ///
     /// # Errors
     ///
     /// The error of the socket.
     pub(super) fn flush(&mut self, socket: &mut impl Socket) -> io::Result<bool> {
-        while self.session.wants_write() {
-            match self.session.write_tls(socket) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        loop {
+            let sent = match &mut self.phase {
+                Phase::Asking { unsent, .. } if unsent.is_empty() => return Ok(true),
+                Phase::Asking { unsent, .. } => socket.write(unsent).map(|sent| {
+                    unsent.drain(..sent.min(unsent.len()));
+                }),
+                Phase::Declined => return Ok(true),
+                Phase::Begun | Phase::Failed if !self.session.wants_write() => return Ok(true),
+                Phase::Begun | Phase::Failed => self.session.write_tls(socket).map(|_| ()),
+            };
+            match sent {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
     }
 
     /// Says that nothing more will be written.
     pub(super) fn say_good_bye(&mut self, socket: &mut impl Socket) {
-        self.session.send_close_notify();
-        // Who is gone already, or does not read, needs none.
-        let _ = self.flush(socket);
+        if matches!(self.phase, Phase::Begun) {
+            self.session.send_close_notify();
+            // Who is gone already, or does not read, needs none.
+            let _ = self.flush(socket);
+        }
+    }
+
+    /// Reads the one byte by which a server says whether it takes part.
+    fn hear_answer(&mut self, socket: &mut impl Socket, required: bool) -> io::Result<usize> {
+        self.flush(socket)?;
+        let mut answer = [0];
+        if socket.read(&mut answer)? == 0 {
+            return Ok(0);
+        }
+        match answer {
+            [b'S'] => {
+                self.phase = Phase::Begun;
+                self.flush(socket)?;
+            }
+            [b'N'] if !required => self.phase = Phase::Declined,
+            [b'N'] => return Err(invalid("server does not support SSL")),
+            // Nobody knows who says it, so it is shown to nobody.
+            _ => return Err(invalid("server sent an error response during SSL exchange")),
+        }
+        Err(interrupted())
     }
 
     fn receive(&mut self, socket: &mut impl Socket) -> io::Result<()> {
@@ -157,21 +291,122 @@ impl Tls {
     }
 }
 
-fn interrupted() -> io::Error {
-    io::ErrorKind::Interrupted.into()
+impl std::fmt::Debug for Tls {
+    /// Shows no key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Tls").field(&self.description()).finish()
+    }
 }
-
-/// Reads from the socket for one piece of plaintext.
-const RECEIVES: usize = 16;
 
 /// What encrypted bytes are read from and written to.
 pub(super) trait Socket: Read + Write {}
 
 impl<T: Read + Write> Socket for T {}
 
-impl std::fmt::Debug for Tls {
-    /// Shows no key.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Tls").field(&self.description()).finish()
+fn interrupted() -> io::Error {
+    ErrorKind::Interrupted.into()
+}
+
+fn invalid(problem: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, problem)
+}
+
+/// Reads from the socket for one piece of plaintext.
+const RECEIVES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use pgskein_config::{Config, SslMode};
+
+    use super::*;
+    use crate::tls::Secured;
+
+    /// A socket whose other side says what it was given, and no more.
+    #[derive(Default)]
+    struct Other {
+        says: VecDeque<u8>,
+        heard: Vec<u8>,
+    }
+
+    impl Read for Other {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            if self.says.is_empty() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.says.read(bytes)
+        }
+    }
+
+    impl Write for Other {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.heard.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn asking(required: bool) -> Tls {
+        let mut config = Config::default();
+        config.settings.server_tls_sslmode = SslMode::Prefer;
+        let config = Secured::of(&config).unwrap().servers.unwrap();
+        let opening = if required {
+            Opening::Demanded
+        } else {
+            Opening::Asked
+        };
+        Tls::open(config, "db.example".try_into().unwrap(), opening).unwrap()
+    }
+
+    fn answered(required: bool, answer: &[u8]) -> (Tls, Other, io::Error) {
+        let (mut tls, mut other) = (asking(required), Other::default());
+        let refused = tls.write(&mut other, b"startup").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        assert_eq!(other.heard, [0, 0, 0, 8, 4, 210, 22, 47]);
+        other.heard.clear();
+        other.says.extend(answer);
+        let error = tls.read(&mut other, &mut [0; 64]).unwrap_err();
+        (tls, other, error)
+    }
+
+    #[test]
+    fn begins_where_the_server_takes_part() {
+        let (tls, other, error) = answered(true, b"S");
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        assert!(!tls.is_declined());
+        assert_eq!(other.heard.first(), Some(&0x16), "a ClientHello");
+    }
+
+    #[test]
+    fn goes_on_without_where_the_server_declines() {
+        let (mut tls, mut other, error) = answered(false, b"Nhello");
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        assert!(tls.is_declined());
+        let mut bytes = [0; 64];
+        assert_eq!(tls.read(&mut other, &mut bytes).unwrap(), 5);
+        assert_eq!(tls.write(&mut other, b"startup").unwrap(), 7);
+        assert_eq!(other.heard, b"startup");
+    }
+
+    #[test]
+    fn refuses_what_is_not_encrypted_where_it_has_to_be() {
+        let (_, _, error) = answered(true, b"N");
+        assert_eq!(error.to_string(), "server does not support SSL");
+        let (_, _, error) = answered(false, b"E\0\0\0\x20SFATAL");
+        assert_eq!(
+            error.to_string(),
+            "server sent an error response during SSL exchange"
+        );
+    }
+
+    /// CVE-2021-23222.
+    #[test]
+    fn takes_nothing_behind_the_answer_for_something_encrypted() {
+        let (mut tls, mut other, _) = answered(true, b"SR\0\0\0\x08\0\0\0\0Z\0\0\0\x05I");
+        let error = tls.read(&mut other, &mut [0; 64]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Places {
 pub(super) struct ServerTour {
     tour: Tour,
     targets: Vec<Target>,
+    /// The host of each, as its database calls it.
+    names: Vec<String>,
     /// Which of them is tried.
     at: usize,
     /// When all have failed.
@@ -53,6 +55,8 @@ pub(super) struct ServerTour {
 /// The addresses of the hosts of a database.
 pub(super) struct Addressed {
     targets: Vec<Target>,
+    /// The host of each, as its database calls it.
+    names: Vec<String>,
     /// How many of them each host has.
     counts: Vec<usize>,
     /// Hosts that have none, and why.
@@ -116,6 +120,11 @@ impl ServerTour {
         self.targets.get(self.at)
     }
 
+    /// The host there, as its database calls it.
+    pub(super) fn name(&self) -> &str {
+        self.names.get(self.at).map_or("", String::as_str)
+    }
+
     /// What it has to be there.
     pub(super) fn wanted(&self) -> TargetSessionAttrs {
         self.tour.wanted()
@@ -177,6 +186,7 @@ impl Worker {
         };
         let mut missing = Vec::new();
         let (mut targets, mut counts, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let mut names = Vec::new();
         for (position, host) in hosts.iter().enumerate() {
             let (port, before) = (database.port(position), targets.len());
             let tcp = |address| Target::Tcp(SocketAddr::new(address, port));
@@ -203,10 +213,12 @@ impl Worker {
                 }
             }
             counts.push(targets.len() - before);
+            names.resize(targets.len(), host.clone());
         }
         if missing.is_empty() {
             Ok(Addressed {
                 targets,
+                names,
                 counts,
                 unknown,
             })
@@ -239,6 +251,7 @@ impl Worker {
         Box::new(ServerTour {
             tour,
             targets: addressed.targets,
+            names: addressed.names,
             at: 0,
             deadline: after(self.now, self.config.settings.server_connect_timeout),
         })

@@ -77,6 +77,8 @@ pub(super) enum Unmovable {
     Busy,
     /// It speaks replication.
     Replication,
+    /// It is encrypted, and its keys are not to leave this process.
+    Tls,
     /// There is more to say of it than an offer can carry.
     TooLarge,
     /// As much as may be is in flight already.
@@ -291,6 +293,7 @@ impl Unmovable {
         match self {
             Self::Busy => "busy",
             Self::Replication => "replication",
+            Self::Tls => "tls",
             Self::TooLarge => "too large",
             Self::Full => "full",
             Self::NoWay => "no way",

@@ -68,6 +68,9 @@ impl Worker {
         if !server.is_at_rest() {
             return Err(Unmovable::Busy);
         }
+        if server.stream.tls().is_some() {
+            return Err(Unmovable::Tls);
+        }
         let pool = self.pools.get(server.pool).ok_or(Unmovable::Busy)?;
         let lent = server.client().map(|_| Lent {
             status: server.flow.status(),

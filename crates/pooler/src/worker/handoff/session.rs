@@ -31,6 +31,16 @@ pub(super) struct ReservedSession {
 }
 
 impl Worker {
+    /// Why a session stays whose server has to stay: in session mode it has no
+    /// other, else it can go between two transactions.
+    fn stays_with(&self, pool: PoolId, why: Unmovable) -> Unmovable {
+        let mode = self.pools.get(pool).map(|pool| pool.settings.pool_mode);
+        match why {
+            Unmovable::Tls if mode != Some(PoolMode::Session) => Unmovable::Busy,
+            why => why,
+        }
+    }
+
     /// What an offer of it is made of.
     ///
     /// # Errors
@@ -51,7 +61,9 @@ impl Worker {
             SessionState::Idle => None,
             SessionState::Linked(server_id) => {
                 let server = self.servers.get(server_id).ok_or(Unmovable::Busy)?;
-                Some((self.server_cargo(server_id, server)?, &server.stream))
+                let cargo = self.server_cargo(server_id, server);
+                let cargo = cargo.map_err(|why| self.stays_with(session.pool, why))?;
+                Some((cargo, &server.stream))
             }
             _ => return Err(Unmovable::Busy),
         };

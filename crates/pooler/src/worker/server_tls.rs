@@ -1,0 +1,121 @@
+//! TLS towards servers: who is asked for it, and has to have it.
+//!
+//! The session is asked for in front of the startup packet, and everything waits
+//! in the outbox until the server has answered; see [`Tls`](super::tls::Tls).
+//! A cancel request to a server that is encrypted is encrypted alike.
+//!
+//! Source: PostgreSQL documentation, "SSL Session Encryption" in "Message Flow".
+
+use std::io;
+
+use pgskein_config::{SslMode, SslNegotiation};
+use pgskein_pool::slab::ServerId;
+use rustls::pki_types::ServerName;
+
+use super::Worker;
+use super::reason::ServerReason;
+use super::server::Target;
+use super::stream::Stream;
+use super::tls::Opening;
+
+impl Worker {
+    /// Has the login of a server begin with a request for TLS, where there is to
+    /// be any.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not possible.
+    pub(super) fn secure_server(&mut self, id: ServerId) -> Result<(), ServerReason> {
+        let opening = self.opening(id);
+        let (Some(config), Some(server)) = (&self.tls.servers, self.servers.get_mut(id)) else {
+            return Ok(());
+        };
+        let host = server.tour.as_ref().map_or("", |tour| tour.name());
+        let Some(name) = server_name(&server.target, host) else {
+            return Ok(());
+        };
+        let asked = server.stream.open_tls(config, name, opening);
+        asked.map_err(|error| tls_failed(&server.target, &error.to_string()))
+    }
+
+    /// Has a connection to a server begin with a request for TLS, where there is
+    /// to be any; `host` is its name, if that is known.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not possible.
+    pub(super) fn secure(
+        &self,
+        stream: &mut Stream,
+        target: &Target,
+        host: &str,
+    ) -> Result<(), rustls::Error> {
+        match (&self.tls.servers, server_name(target, host)) {
+            (Some(config), Some(name)) => stream.open_tls(config, name, self.asked()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a login has failed in which reading has failed.
+    pub(super) fn failed_login(&self, id: ServerId, error: &io::Error) -> ServerReason {
+        match (self.servers.get(id), error.get_ref()) {
+            (Some(server), Some(cause)) if error.kind() == io::ErrorKind::InvalidData => {
+                tls_failed(&server.target, &cause.to_string())
+            }
+            _ => ServerReason::SocketFailed(error.kind()),
+        }
+    }
+
+    /// How TLS with a server begins.
+    fn opening(&self, id: ServerId) -> Opening {
+        let pool = self.servers.get(id).map(|server| server.pool);
+        let pool = pool.and_then(|pool| self.pools.get(pool));
+        let database = pool.and_then(|pool| self.config.database(&pool.key.database));
+        match database.map(|database| database.sslnegotiation) {
+            Some(SslNegotiation::Direct) => Opening::Direct,
+            _ => self.asked(),
+        }
+    }
+
+    /// How it begins where the server is asked.
+    fn asked(&self) -> Opening {
+        match self.config.settings.server_tls_sslmode {
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Opening::Demanded,
+            SslMode::Disable | SslMode::Allow | SslMode::Prefer => Opening::Asked,
+        }
+    }
+}
+
+/// The name that a server's certificate is for; none behind a unix socket, where
+/// there is no TLS.
+fn server_name(target: &Target, host: &str) -> Option<ServerName<'static>> {
+    let Target::Tcp(address) = target else {
+        return None;
+    };
+    let name = ServerName::try_from(host.to_owned());
+    Some(name.unwrap_or_else(|_| address.ip().into()))
+}
+
+fn tls_failed(target: &Target, problem: &str) -> ServerReason {
+    ServerReason::ConnectFailed(format!("connect failed: {target}: TLS: {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_a_server_as_its_database_does() {
+        let target = Target::Tcp("127.0.0.1:5432".parse().unwrap());
+        let name = |host| server_name(&target, host).unwrap();
+        assert_eq!(
+            name("db.example"),
+            ServerName::try_from("db.example").unwrap()
+        );
+        let address = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(name("127.0.0.1"), address);
+        assert_eq!(name(""), address);
+        let unix = Target::Unix("/tmp/.s.PGSQL.5432".into());
+        assert_eq!(server_name(&unix, "/tmp"), None);
+    }
+}

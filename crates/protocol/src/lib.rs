@@ -17,6 +17,7 @@
 
 pub mod backend;
 pub mod bid;
+pub mod end_point;
 pub mod frame;
 pub mod frontend;
 pub mod key;
@@ -34,6 +35,7 @@ pub mod write;
 
 pub use backend::{Authentication, ErrorFields, TransactionStatus};
 pub use bid::{Bid, BidError};
+pub use end_point::tls_server_end_point;
 pub use frame::{Frame, FrameError, HEADER_LEN, Header};
 pub use key::{CancelKey, KeyPlan, Slot};
 pub use negotiate::{Negotiation, NegotiationError};

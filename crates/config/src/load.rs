@@ -319,9 +319,7 @@ mod tests {
     #[test]
     fn rejects_what_is_not_built_but_accepts_its_default() {
         assert_eq!(
-            problems(
-                "[pgskein]\nconffile = x\nauth_type = pam\nserver_fast_close = 1\n"
-            ),
+            problems("[pgskein]\nconffile = x\nauth_type = pam\nserver_fast_close = 1\n"),
             [
                 "a.ini:2: conffile: not supported yet",
                 "a.ini:3: auth_type: pam is not supported yet",

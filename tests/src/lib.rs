@@ -40,7 +40,7 @@ mod wire;
 
 pub use account::Account;
 pub use balancer::Balancer;
-pub use certificates::{Certificates, TlsClient, openssl_client};
+pub use certificates::{Certificates, Special, TlsClient, openssl_client};
 pub use client::{Client, Login, PendingQuery, SqlState};
 pub use crowd::Crowd;
 pub use daemon::Daemon;

@@ -62,6 +62,11 @@ impl Pooler {
         Self::started(Self::try_start_in(&databases, settings, more))
     }
 
+    /// Starts it with these lines in `[databases]` and more in its environment.
+    pub fn start_with(databases: &str, settings: &str, more: &[(&str, String)]) -> Self {
+        Self::started(Self::try_start_in(databases, settings, more))
+    }
+
     /// Starts the program of this path in front of `postgres`.
     pub fn start_program(program: &Path, postgres: &Postgres, settings: &str) -> Self {
         let databases = format!("* = {}", postgres.address());

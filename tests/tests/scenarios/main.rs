@@ -123,6 +123,7 @@ mod takeover_hangs;
 mod timeouts;
 mod tls;
 mod tls_clients;
+mod tls_modes;
 mod tls_servers;
 mod two_generations;
 mod unknown_keys;

@@ -126,6 +126,26 @@ impl Certificates {
         }
     }
 
+    /// Makes `NAME.pem`, signed by its own key, of this kind.
+    pub fn self_sign(&self, name: &str, kind: &str) {
+        let options: &[&str] = match kind {
+            "rsa-sha1" => &["rsa:2048", "-sha1"],
+            "rsa-sha512" => &["rsa:2048", "-sha512"],
+            "pss-sha384" => &["rsa:2048", "-sha384", "-sigopt", "rsa_padding_mode:pss"],
+            "ec-sha384" => &["ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-sha384"],
+            "ed25519" => &["ed25519"],
+            other => panic!("{other} is no kind of certificate"),
+        };
+        let (pem, key) = (format!("{name}.pem"), format!("{name}.key"));
+        let subject = format!("/CN={name}");
+        let fixed = ["req", "-x509", "-nodes", "-days", "30", "-subj", &subject];
+        let files = ["-out", &pem, "-keyout", &key, "-newkey"];
+        self.openssl(&[&fixed[..], &files, options].concat());
+        for file in [&pem, &key] {
+            self.account.give(&self.path(file));
+        }
+    }
+
     /// Where one of the files is.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

@@ -12,6 +12,7 @@ mod servers;
 use std::sync::Arc;
 
 use pgskein_config::{Config, Finding, Sources, SslMode, Tls, TlsFile, TlsGroup, TlsSuite};
+use pgskein_protocol::tls_server_end_point;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::pem::{self, PemObject};
@@ -36,9 +37,19 @@ pub(crate) const ALPN: &[u8] = b"postgresql";
 #[derive(Debug, Default)]
 pub(crate) struct Secured {
     /// Those of clients.
-    pub clients: Option<Arc<ServerConfig>>,
+    pub clients: Option<ForClients>,
     /// Those to servers.
     pub servers: Option<Arc<ClientConfig>>,
+}
+
+/// What connections of clients are encrypted by.
+#[derive(Clone, Debug)]
+pub(crate) struct ForClients {
+    /// Settings of the sessions.
+    pub config: Arc<ServerConfig>,
+    /// What logins are bound to where the certificate is shown; none if it is
+    /// signed in a way for which that is not defined.
+    pub end_point: Option<Arc<[u8]>>,
 }
 
 /// A configuration whose certificates and keys can be used.
@@ -102,7 +113,7 @@ impl Secured {
 /// # Errors
 ///
 /// What is wrong with a file, or with what was chosen.
-fn for_clients(config: &Config) -> Result<Option<Arc<ServerConfig>>, Finding> {
+fn for_clients(config: &Config) -> Result<Option<ForClients>, Finding> {
     let tls = &config.client_tls;
     let mode = config.settings.client_tls_sslmode;
     let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else {
@@ -122,6 +133,7 @@ fn for_clients(config: &Config) -> Result<Option<Arc<ServerConfig>>, Finding> {
         _ => WebPkiClientVerifier::no_client_auth(),
     };
     let (chain, private_key) = (chain(certificate)?, private_key(key)?);
+    let end_point = chain.first().and_then(|own| tls_server_end_point(own));
     let certified = CertifiedKey::from_der(chain, private_key, &provider)
         .map_err(|error| unusable(certificate, key, &error))?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -132,7 +144,10 @@ fn for_clients(config: &Config) -> Result<Option<Arc<ServerConfig>>, Finding> {
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
     server.alpn_protocols = vec![ALPN.to_vec()];
     server.ignore_client_order = true;
-    Ok(Some(Arc::new(server)))
+    Ok(Some(ForClients {
+        config: Arc::new(server),
+        end_point: end_point.map(Arc::from),
+    }))
 }
 
 /// OpenSSL's name of a cipher suite.

@@ -12,6 +12,7 @@ mod balance;
 mod bursts;
 mod cancel;
 mod cancel_races;
+mod channel_binding;
 mod chaos;
 mod client_leaves;
 mod client_limits;

@@ -7,7 +7,7 @@
 
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::frontend::{self, SaslInitial};
-use pgskein_protocol::scram::{MECHANISM, ScramKeys};
+use pgskein_protocol::scram::ScramKeys;
 use pgskein_protocol::tag::frontend as tags;
 use pgskein_protocol::{Frame, ScramError, ScramSecret, ScramServer, Secret, write};
 
@@ -157,9 +157,8 @@ impl Worker {
             scram: Box::new(ScramServer::new(secret, random()?)),
             begun: false,
         };
-        self.ask(id, step, |out| {
-            write::authentication_sasl(out, &[MECHANISM])
-        })
+        let mechanisms = self.mechanisms(id);
+        self.ask(id, step, |out| write::authentication_sasl(out, mechanisms))
     }
 
     fn derive(&mut self, id: ClientId, chore: Chore) -> Result<(), Reason> {
@@ -306,17 +305,14 @@ impl Worker {
         &mut self,
         id: ClientId,
         user: &str,
-        mut scram: Box<ScramServer>,
+        scram: Box<ScramServer>,
         begun: bool,
         body: &[u8],
     ) -> Result<(), Reason> {
         if !begun {
             let initial = SaslInitial::parse(body).ok_or_else(malformed)?;
-            if initial.mechanism != MECHANISM.as_bytes() {
-                return Err(Reason::Protocol(
-                    "client selected an invalid SASL authentication mechanism".to_owned(),
-                ));
-            }
+            let channel = self.channel_of_client(id, initial.mechanism)?;
+            let mut scram = Box::new(scram.over(channel));
             let data = initial.data.unwrap_or_default();
             let answer = scram
                 .first(data)
@@ -326,6 +322,7 @@ impl Worker {
                 write::authentication_sasl_continue(out, &answer);
             });
         }
+        let mut scram = scram;
         let done = scram
             .last(body)
             .map_err(|error| self.scram_failed(id, &error))?;
@@ -351,12 +348,16 @@ impl Worker {
 
     fn scram_failed(&self, id: ClientId, error: &ScramError) -> Reason {
         log::debug!("SASL: {error}");
-        match error.sqlstate() {
-            "08P01" => Reason::Protocol(error.to_string()),
-            _ => Reason::Denied(Denied::Sasl(match self.secret_of(id) {
+        match error {
+            ScramError::WrongProof => Reason::Denied(Denied::Sasl(match self.secret_of(id) {
                 Some(Secret::Md5(_)) => Fault::OtherKind,
                 secret => self.fault(id, secret.as_ref()),
             })),
+            _ => Reason::Startup {
+                sqlstate: error.sqlstate(),
+                message: error.to_string(),
+                hint: None,
+            },
         }
     }
 

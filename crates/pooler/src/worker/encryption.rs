@@ -9,7 +9,6 @@
 //! Encryption" in "Message Flow"; CVE-2021-23214.
 
 use std::io;
-use std::sync::Arc;
 
 use pgskein_config::SslMode;
 use pgskein_pool::slab::ClientId;
@@ -19,6 +18,7 @@ use super::Worker;
 use super::client::{Client, Origin, Stage};
 use super::login::Step;
 use super::reason::Reason;
+use crate::tls::ForClients;
 
 /// What a client has asked for, each at most once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,8 +34,8 @@ impl Worker {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };
-        let config = match (&self.tls.clients, client.origin) {
-            (Some(config), Origin::Tcp(_)) => Arc::clone(config),
+        let tls = match (&self.tls.clients, client.origin) {
+            (Some(tls), Origin::Tcp(_)) => tls.clone(),
             _ => {
                 client.outbox.buffer().push(b'N');
                 return Ok(());
@@ -48,7 +48,7 @@ impl Worker {
             // It takes not even a byte.
             return Err(Reason::SocketFailed(io::ErrorKind::WouldBlock));
         }
-        client.encrypt(config, &[])
+        client.encrypt(tls, &[])
     }
 
     /// Answers GSSENCRequest; `behind` came in the same read.
@@ -66,7 +66,7 @@ impl Worker {
             return Ok(());
         };
         match (&self.tls.clients, client.origin) {
-            (Some(config), Origin::Tcp(_)) => client.encrypt(Arc::clone(config), bytes),
+            (Some(tls), Origin::Tcp(_)) => client.encrypt(tls.clone(), bytes),
             _ => Err(Reason::Tls(
                 "direct TLS, which is not offered here".to_owned(),
             )),
@@ -123,13 +123,13 @@ impl Client {
     }
 
     /// Encrypts what follows; `early` was read already.
-    fn encrypt(&mut self, config: Arc<rustls::ServerConfig>, early: &[u8]) -> Result<(), Reason> {
+    fn encrypt(&mut self, tls: ForClients, early: &[u8]) -> Result<(), Reason> {
         if let Stage::Login(login) = &mut self.stage {
             login.asked.ssl = true;
         }
         let session =
-            ServerConnection::new(config).map_err(|error| Reason::Tls(error.to_string()))?;
-        self.stream.encrypt(session.into(), early);
+            ServerConnection::new(tls.config).map_err(|error| Reason::Tls(error.to_string()))?;
+        self.stream.encrypt(session.into(), early, tls.end_point);
         Ok(())
     }
 }

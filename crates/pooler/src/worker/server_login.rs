@@ -4,7 +4,7 @@
 
 use pgskein_pool::control::{Backend, ToSupervisor};
 use pgskein_pool::slab::ServerId;
-use pgskein_protocol::scram::{Challenge, MECHANISM, ScramKeys};
+use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::tag::backend;
 use pgskein_protocol::{
     Authentication, ErrorFields, Frame, Replication, ScramClient, ScramCredential, Secret, Version,
@@ -14,6 +14,7 @@ use pgskein_protocol::{
 use super::Worker;
 use super::answer::DISCONNECT_REQUESTED;
 use super::auth::random;
+use super::channel::channel_to_server;
 use super::chores::Chore;
 use super::reason::ServerReason;
 use super::role::RoleCheck;
@@ -312,11 +313,8 @@ impl Worker {
                 write::password(out, md5::md5_response(&hashed, *salt).as_bytes());
             }
             Authentication::Sasl { mechanisms } => {
-                if !Authentication::offers(mechanisms, MECHANISM) {
-                    return Err(ServerReason::login_failed(
-                        "server offers no SASL mechanism that is known",
-                    ));
-                }
+                let mode = self.config.settings.server_tls_sslmode;
+                let channel = channel_to_server(server.stream.tls(), mechanisms, mode)?;
                 let credential = match secret {
                     Some(Secret::Plain(password)) => ScramCredential::Password(password),
                     Some(Secret::Scram(secret)) => self
@@ -327,8 +325,9 @@ impl Worker {
                         .into(),
                     _ => return Err(missing()),
                 };
-                let scram = ScramClient::new(credential, random()?);
-                write::sasl_initial(out, MECHANISM, &scram.first());
+                let mechanism = channel.mechanism();
+                let scram = ScramClient::new(credential, random()?).over(channel);
+                write::sasl_initial(out, mechanism, &scram.first());
                 login.scram = Some(scram);
             }
             Authentication::SaslContinue(server_first) => {

@@ -85,9 +85,15 @@ impl Stream {
     }
 
     /// Encrypts all that follows by `session`; `early` was read already, and is
-    /// the beginning of it.
-    pub(super) fn encrypt(&mut self, session: Connection, early: &[u8]) {
-        self.tls = Some(Box::new(Tls::accept(session, early.to_vec())));
+    /// the beginning of it. Logins may be bound to `end_point`.
+    pub(super) fn encrypt(
+        &mut self,
+        session: Connection,
+        early: &[u8],
+        end_point: Option<Arc<[u8]>>,
+    ) {
+        let tls = Tls::accept(session, early.to_vec(), end_point);
+        self.tls = Some(Box::new(tls));
         // What was read early is in no socket.
         self.readable = true;
     }

@@ -26,7 +26,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::sync::Arc;
 
-use pgskein_protocol::write;
+use pgskein_protocol::{tls_server_end_point, write};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection};
 
@@ -44,6 +44,9 @@ pub(super) struct Tls {
     direct: bool,
     /// By what it was begun, if the other side is a server.
     origin: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// What logins of a client may be bound to: that of our certificate when the
+    /// session began, whatever a reload has changed since.
+    own_end_point: Option<Arc<[u8]>>,
 }
 
 /// How TLS with a server begins.
@@ -77,7 +80,11 @@ enum Phase {
 impl Tls {
     /// A session that a client begins; `early` was read already, if it began
     /// without asking.
-    pub(super) fn accept(session: Connection, early: Vec<u8>) -> Self {
+    pub(super) fn accept(
+        session: Connection,
+        early: Vec<u8>,
+        end_point: Option<Arc<[u8]>>,
+    ) -> Self {
         Self {
             session,
             phase: Phase::Begun,
@@ -85,6 +92,7 @@ impl Tls {
             early,
             owed: 0,
             origin: None,
+            own_end_point: end_point,
         }
     }
 
@@ -115,6 +123,7 @@ impl Tls {
             early: Vec::new(),
             owed: 0,
             origin: Some((config, name)),
+            own_end_point: None,
         })
     }
 
@@ -143,6 +152,15 @@ impl Tls {
     /// Source: PostgreSQL documentation, "SSL Session Encryption".
     pub(super) fn lacks_alpn(&self) -> bool {
         self.direct && !self.session.is_handshaking() && self.session.alpn_protocol().is_none()
+    }
+
+    /// What a login through it may be bound to: the hash of the certificate that
+    /// the side of the server has shown.
+    pub(super) fn end_point(&self) -> Option<Vec<u8>> {
+        match &self.origin {
+            None => self.own_end_point.as_deref().map(<[u8]>::to_vec),
+            Some(_) => tls_server_end_point(self.session.peer_certificates()?.first()?),
+        }
     }
 
     /// Version and cipher, as PgBouncer writes them; empty before they are agreed.

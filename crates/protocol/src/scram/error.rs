@@ -41,7 +41,7 @@ impl ScramError {
     pub fn sqlstate(self) -> &'static str {
         match self {
             Self::WrongProof => "28P01",
-            Self::ChannelMismatch => "28000",
+            Self::ChannelMismatch | Self::Downgrade => "28000",
             Self::AuthorizationIdentity | Self::Extension => "0A000",
             _ => "08P01",
         }
@@ -57,9 +57,8 @@ impl fmt::Display for ScramError {
             Self::ChannelBinding => "SCRAM channel binding was not offered",
             Self::ChannelType => "unsupported SCRAM channel-binding type",
             Self::ChannelMismatch => "SCRAM channel binding check failed",
-            Self::Downgrade => {
-                "client believes that SCRAM channel binding was not offered, and it was"
-            }
+            // The client supports it and believes that we do not.
+            Self::Downgrade => "SCRAM channel binding negotiation error",
             Self::AuthorizationIdentity => {
                 "client uses authorization identity, but it is not supported"
             }

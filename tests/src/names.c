@@ -1,14 +1,18 @@
 /* Stands in front of the resolver and of the name of the host.
 
-   hosts/NAME  the addresses of NAME, with blanks between them; a name that has
-               no file here is asked of the system
-   hostname    the name of the host */
+   hosts/NAME         the addresses of NAME, with blanks between them; a name that
+                      does not end with .test is asked of the system
+   addresses/ADDRESS  the name of ADDRESS, or "wait", which lasts until it is
+                      another; an address that has no file here has no name
+   asked              the addresses whose names were asked for
+   hostname           the name of the host */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static char folder[512];
 
@@ -59,6 +63,31 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
             ;
     }
     return *found ? 0 : EAI_NONAME;
+}
+
+int getnameinfo(const struct sockaddr *address, socklen_t address_length, char *host,
+                socklen_t host_length, char *service, socklen_t service_length, int flags)
+{
+    int (*next)(const struct sockaddr *, socklen_t, char *, socklen_t, char *, socklen_t, int) =
+        dlsym(RTLD_NEXT, "getnameinfo");
+    char digits[100], name[600], text[256];
+    if (!(flags & NI_NAMEREQD))
+        return next(address, address_length, host, host_length, service, service_length, flags);
+    if (next(address, address_length, digits, sizeof digits, NULL, 0, NI_NUMERICHOST))
+        return EAI_NONAME;
+    snprintf(name, sizeof name, "%s/asked", folder);
+    FILE *asked = fopen(name, "ae");
+    if (asked) {
+        fprintf(asked, "%s\n", digits);
+        fclose(asked);
+    }
+    snprintf(name, sizeof name, "addresses/%s", digits);
+    do {
+        if (!content(name, text, sizeof text))
+            return EAI_NONAME;
+    } while (strcmp(text, "wait") == 0 && usleep(5000) == 0);
+    snprintf(host, host_length, "%s", text);
+    return 0;
 }
 
 int gethostname(char *name, size_t size)

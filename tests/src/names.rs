@@ -1,7 +1,8 @@
 //! Names that lead where a scenario wants, for one pooler.
 //!
 //! A small library is loaded in front of the C library, which has the addresses
-//! of names below `.test` from files, and from another the name of the host.
+//! of names below `.test` and the names of addresses from files, and from another
+//! the name of the host.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ impl Names {
         let account = Account::unprivileged();
         let folder = Folder::make("names", &account);
         account.make_folder(&folder.join("hosts"), 0o755);
+        account.make_folder(&folder.join("addresses"), 0o755);
         let library = preload::compile(&folder, "names", SOURCE);
         Self { folder, library }
     }
@@ -40,6 +42,17 @@ impl Names {
     /// Gives a name below `.test` these addresses, with blanks between them.
     pub fn put(&self, name: &str, addresses: &str) {
         self.write(&format!("hosts/{name}"), addresses);
+    }
+
+    /// Gives an address a name; nobody is answered as long as that is `wait`.
+    pub fn call(&self, address: &str, name: &str) {
+        self.write(&format!("addresses/{address}"), name);
+    }
+
+    /// How often the name of an address was asked for.
+    pub fn asked(&self, address: &str) -> usize {
+        let asked = fs::read_to_string(self.folder.join("asked")).unwrap_or_default();
+        asked.lines().filter(|line| *line == address).count()
     }
 
     /// Takes a name away.

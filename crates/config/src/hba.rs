@@ -7,7 +7,9 @@
 //! Source: PostgreSQL documentation, "The pg_hba.conf File".
 
 mod address;
+mod host_name;
 mod ident;
+mod interfaces;
 mod name;
 mod tokens;
 
@@ -15,7 +17,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use self::address::Addresses;
+pub use self::host_name::HostName;
 pub use self::ident::IdentMap;
+pub use self::interfaces::Interfaces;
 use self::name::Name;
 use self::tokens::{Line, Word, lines};
 use crate::finding::{Finding, Place, unknown};
@@ -63,6 +67,10 @@ pub enum HbaMethod {
 pub struct Visitor<'a> {
     /// Its address, or `None` if it comes over a unix socket.
     pub address: Option<IpAddr>,
+    /// The name of its host.
+    pub host: HostName<'a>,
+    /// The addresses of our host.
+    pub interfaces: &'a Interfaces,
     /// Whether its connection is encrypted.
     pub encrypted: bool,
     /// The database that it asks for.
@@ -85,8 +93,8 @@ impl Hba {
         fetch: &mut Fetch<'_>,
     ) -> Result<Self, Vec<Finding>> {
         let mut rules = Vec::new();
-        let mut findings = Vec::new();
-        for line in lines(file, place, "auth_hba_file", fetch)? {
+        let (lines, mut findings) = lines(file, place, "auth_hba_file", fetch);
+        for line in lines {
             match rule(&line) {
                 Ok(rule) => rules.push(rule),
                 Err(problem) => findings.push(line.place.finding("", problem)),
@@ -100,8 +108,31 @@ impl Hba {
     }
 
     /// The rule for `visitor`: the first that fits.
-    pub fn rule(&self, visitor: &Visitor<'_>) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.fits(visitor))
+    ///
+    /// # Errors
+    ///
+    /// [`NameWanted`] when the name of its host is not known and decides.
+    pub fn rule(&self, visitor: &Visitor<'_>) -> Result<Option<&Rule>, NameWanted> {
+        for rule in &self.rules {
+            match rule.fits(visitor) {
+                Some(true) => return Ok(Some(rule)),
+                Some(false) => {}
+                None => return Err(NameWanted),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a rule depends on the addresses of our host.
+    pub fn wants_interfaces(&self) -> bool {
+        self.rules.iter().any(|rule| match &rule.connections {
+            Connections::Local => false,
+            Connections::Host(addresses)
+            | Connections::Encrypted(addresses)
+            | Connections::Plain(addresses) => {
+                matches!(addresses, Addresses::SameHost | Addresses::SameNet)
+            }
+        })
     }
 
     /// The rules with a map.
@@ -111,16 +142,25 @@ impl Hba {
     }
 }
 
+/// The name of a client's host has to be looked up first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NameWanted;
+
 impl Rule {
-    fn fits(&self, visitor: &Visitor<'_>) -> bool {
-        self.connections.fit(visitor)
-            && self.databases.iter().any(|names| names.fit(visitor))
-            && self.users.iter().any(|names| names.fit(visitor.user))
+    /// `None` if the name of the visitor's host decides, and is not known.
+    fn fits(&self, visitor: &Visitor<'_>) -> Option<bool> {
+        let meant = self.databases.iter().any(|names| names.fit(visitor))
+            && self.users.iter().any(|names| names.fit(visitor.user));
+        if meant {
+            self.connections.fit(visitor)
+        } else {
+            Some(false)
+        }
     }
 }
 
 /// Which connections are meant.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum Connections {
     /// Those over unix sockets.
     Local,
@@ -133,18 +173,18 @@ enum Connections {
 }
 
 impl Connections {
-    fn fit(self, visitor: &Visitor<'_>) -> bool {
-        match (self, visitor.address) {
-            (Self::Local, None) => true,
-            (Self::Host(addresses), Some(address)) => addresses.contain(address),
-            (Self::Encrypted(addresses), Some(address)) => {
-                visitor.encrypted && addresses.contain(address)
-            }
-            (Self::Plain(addresses), Some(address)) => {
-                !visitor.encrypted && addresses.contain(address)
-            }
-            (Self::Local, Some(_)) | (_, None) => false,
-        }
+    fn fit(&self, visitor: &Visitor<'_>) -> Option<bool> {
+        let (addresses, address) = match (self, visitor.address) {
+            (Self::Local, address) => return Some(address.is_none()),
+            (_, None) => return Some(false),
+            (Self::Encrypted(_), _) if !visitor.encrypted => return Some(false),
+            (Self::Plain(_), _) if visitor.encrypted => return Some(false),
+            (
+                Self::Host(addresses) | Self::Encrypted(addresses) | Self::Plain(addresses),
+                Some(address),
+            ) => (addresses, address),
+        };
+        addresses.fit(address, visitor)
     }
 }
 

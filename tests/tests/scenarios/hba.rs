@@ -155,8 +155,8 @@ fn file_with_a_mistake_changes_nothing() {
             "hba.conf:2: +staff: membership in roles",
         ),
         (
-            "host all all db.example.com md5\n",
-            "hba.conf:1: expected all or an address, host names such as db.example.com are not supported yet",
+            "host all all 300.1.2.3 md5\nlocal all \"all md5\nhost all all all md6\n",
+            "hba.conf:1: 300.1.2.3: expected all, samehost, samenet, a network or the name of a host",
         ),
         ("host @gone all all md5\n", "hba.conf:1: cannot read "),
     ] {
@@ -165,6 +165,11 @@ fn file_with_a_mistake_changes_nothing() {
         let said = reload.run("RELOAD");
         assert_ne!(said.code, Some(0), "{bad}: {said:?}");
         pooler.wait_log(problem);
+        if bad.contains("md6") {
+            // All of them are told.
+            pooler.wait_log("hba.conf:2: a quotation does not end");
+            pooler.wait_log("hba.conf:3: md6: unknown method, did you mean md5?");
+        }
         assert!(pooler.try_connect(&Login::new().user("alice")).is_ok());
         assert!(pooler.try_connect(&Login::new().user("bob")).is_err());
     }

@@ -38,6 +38,7 @@ mod garbage;
 mod goaway;
 mod hangs;
 mod hba;
+mod hba_hosts;
 mod hosts;
 mod hosts_that_fail;
 mod http;

@@ -2,13 +2,21 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::Visitor;
+use super::host_name::{HostName, HostPattern};
 use super::tokens::Word;
 
 /// Which addresses are meant.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Addresses {
     /// All of them, of both families.
     All,
+    /// Those of this host.
+    SameHost,
+    /// Those of the networks that this host is in.
+    SameNet,
+    /// Those of hosts with such a name.
+    Called(HostPattern),
     /// Those of a network: its address and its mask, of the same family.
     V4(u32, u32),
     /// The same for IPv6.
@@ -27,10 +35,19 @@ impl Addresses {
         if word.is("all") {
             return Ok((Self::All, 1));
         }
-        if word.is("samehost") || word.is("samenet") {
-            return Err(format!("{} is not supported", word.text));
+        if word.is("samehost") {
+            return Ok((Self::SameHost, 1));
+        }
+        if word.is("samenet") {
+            return Ok((Self::SameNet, 1));
         }
         if let Some((address, length)) = word.text.split_once('/') {
+            if HostPattern::parse(address).is_some() {
+                return Err(format!(
+                    "{}: a name of a host has no prefix length",
+                    word.text
+                ));
+            }
             let address = address.parse().map_err(|_| not_an_address(&word.text))?;
             let network = length
                 .parse()
@@ -39,29 +56,37 @@ impl Addresses {
             let network = network.ok_or_else(|| format!("bad prefix length in {}", word.text))?;
             return Ok((network, 1));
         }
-        let address = word
-            .text
-            .parse::<IpAddr>()
-            .map_err(|_| not_an_address(&word.text))?;
+        let Ok(address) = word.text.parse::<IpAddr>() else {
+            let host = HostPattern::parse(&word.text).map(Self::Called);
+            return host
+                .map(|host| (host, 1))
+                .ok_or_else(|| not_an_address(&word.text));
+        };
         let mask = match fields.get(1).map(Vec::as_slice) {
             Some([mask]) => mask.text.parse().ok(),
             _ => None,
         };
-        let network = match (address, mask) {
-            (IpAddr::V4(address), Some(IpAddr::V4(mask))) => {
-                Self::V4(address.to_bits(), mask.to_bits())
-            }
-            (IpAddr::V6(address), Some(IpAddr::V6(mask))) => {
-                Self::V6(address.to_bits(), mask.to_bits())
-            }
-            _ => {
-                return Err(format!(
-                    "a mask of the same family is expected behind {address}, or a prefix length, such as {address}/{}",
-                    if address.is_ipv4() { 32 } else { 128 },
-                ));
-            }
-        };
+        let network = mask.and_then(|mask| Self::of_mask(address, mask));
+        let network = network.ok_or_else(|| {
+            format!(
+                "a mask of the same family is expected behind {address}, or a prefix length, such as {address}/{}",
+                if address.is_ipv4() { 32 } else { 128 },
+            )
+        })?;
         Ok((network, 2))
+    }
+
+    /// The network of an address and a mask of the same family.
+    pub(super) fn of_mask(address: IpAddr, mask: IpAddr) -> Option<Self> {
+        match (address, mask) {
+            (IpAddr::V4(address), IpAddr::V4(mask)) => {
+                Some(Self::V4(address.to_bits(), mask.to_bits()))
+            }
+            (IpAddr::V6(address), IpAddr::V6(mask)) => {
+                Some(Self::V6(address.to_bits(), mask.to_bits()))
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
+        }
     }
 
     fn of_prefix(address: IpAddr, length: u32) -> Option<Self> {
@@ -79,16 +104,30 @@ impl Addresses {
         }
     }
 
-    /// Whether `address` is among them. An IPv4 address that is written as one
-    /// of IPv6 is one of IPv4.
-    pub(crate) fn contain(self, address: IpAddr) -> bool {
+    /// Whether `address`, that of `visitor`, is among them; `None` if that
+    /// depends on the name of its host, which is not known.
+    pub(super) fn fit(&self, address: IpAddr, visitor: &Visitor<'_>) -> Option<bool> {
+        Some(match (self, visitor.host) {
+            (Self::SameHost, _) => visitor.interfaces.have(address),
+            (Self::SameNet, _) => visitor.interfaces.reach(address),
+            (Self::Called(_), HostName::Unknown) => return None,
+            (Self::Called(_), HostName::Nameless) => false,
+            (Self::Called(pattern), HostName::Named(name)) => pattern.matches(name),
+            (Self::All | Self::V4(..) | Self::V6(..), _) => self.contain(address),
+        })
+    }
+
+    /// Whether `address` is in this network. An IPv4 address that is written as
+    /// one of IPv6 is one of IPv4.
+    pub(super) fn contain(&self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
             (Self::All, _) => true,
+            (Self::SameHost | Self::SameNet | Self::Called(_), _) => false,
             (Self::V4(network, mask), IpAddr::V4(address)) => {
-                address.to_bits() & mask == network & mask
+                address.to_bits() & *mask == *network & *mask
             }
             (Self::V6(network, mask), IpAddr::V6(address)) => {
-                address.to_bits() & mask == network & mask
+                address.to_bits() & *mask == *network & *mask
             }
             (Self::V4(..), IpAddr::V6(_)) | (Self::V6(..), IpAddr::V4(_)) => false,
         }
@@ -96,7 +135,7 @@ impl Addresses {
 }
 
 fn not_an_address(text: &str) -> String {
-    format!("expected all or an address, host names such as {text} are not supported yet")
+    format!("{text}: expected all, samehost, samenet, a network or the name of a host")
 }
 
 #[cfg(test)]
@@ -137,7 +176,15 @@ mod tests {
 
     #[test]
     fn says_how_many_fields_it_took() {
-        assert_eq!(parse("10.0.0.0/8 md5").unwrap().1, 1);
+        for one in [
+            "10.0.0.0/8",
+            "db.example.com",
+            ".test",
+            "samehost",
+            "samenet",
+        ] {
+            assert_eq!(parse(&format!("{one} md5")).unwrap().1, 1, "{one}");
+        }
         assert_eq!(parse("10.0.0.0 255.0.0.0 md5").unwrap().1, 2);
     }
 
@@ -150,14 +197,16 @@ mod tests {
             "10.0.0.0 ffff::",
             "10.0.0.0 md5",
             "10.0.0.0",
-            "db.example.com",
-            ".example.com",
+            "300.1.2.3",
+            "*.example.com",
             "a/8",
-            "samehost",
-            "samenet",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
+        assert_eq!(
+            parse("db.example.com/24 md5").unwrap_err(),
+            "db.example.com/24: a name of a host has no prefix length"
+        );
         assert_eq!(
             parse("10.0.0.1 md5").unwrap_err(),
             "a mask of the same family is expected behind 10.0.0.1, or a prefix length, such as 10.0.0.1/32"

@@ -45,8 +45,8 @@ impl IdentMap {
         fetch: &mut Fetch<'_>,
     ) -> Result<Self, Vec<Finding>> {
         let mut mappings = Vec::new();
-        let mut findings = Vec::new();
-        for line in lines(file, place, "auth_ident_file", fetch)? {
+        let (lines, mut findings) = lines(file, place, "auth_ident_file", fetch);
+        for line in lines {
             match mapping(&line) {
                 Ok(mapping) => mappings.push(mapping),
                 Err(problem) => findings.push(line.place.finding("", problem)),

@@ -9,12 +9,17 @@ fn read(text: &str) -> Result<Hba, Vec<String>> {
         _ => Err("no such file".to_owned()),
     };
     let hba = Hba::read(Path::new("hba"), &Place::default(), &mut fetch);
-    hba.map_err(|findings| findings.iter().map(Finding::to_string).collect())
+    hba.map_err(|mut findings| {
+        findings.sort_by_key(|finding| finding.line);
+        findings.iter().map(Finding::to_string).collect()
+    })
 }
 
 fn local<'a>(database: &'a str, user: &'a str) -> Visitor<'a> {
     Visitor {
         address: None,
+        host: HostName::Unknown,
+        interfaces: const { &Interfaces::NONE },
         encrypted: false,
         database,
         user,
@@ -32,7 +37,7 @@ fn from<'a>(address: &str, database: &'a str, user: &'a str) -> Visitor<'a> {
 /// The line of the rule that fits, 0 if none does.
 fn line(hba: &str, visitor: &Visitor<'_>) -> u32 {
     let hba = read(hba).unwrap();
-    hba.rule(visitor).map_or(0, |rule| rule.place.line)
+    hba.rule(visitor).unwrap().map_or(0, |rule| rule.place.line)
 }
 
 #[test]
@@ -49,7 +54,7 @@ fn takes_the_first_rule_that_fits() {
     assert_eq!(line(hba, &from("10.1.0.1", "shop", "bob")), 5);
     assert_eq!(line(hba, &from("::1", "shop", "alice")), 5);
     let hba = read(hba).unwrap();
-    let rule = hba.rule(&local("x", "postgres")).unwrap();
+    let rule = hba.rule(&local("x", "postgres")).unwrap().unwrap();
     assert_eq!(
         (rule.method, rule.map.as_deref()),
         (HbaMethod::Peer, Some("admins"))
@@ -109,13 +114,78 @@ fn finds_names_by_regular_expressions() {
 }
 
 #[test]
+fn wants_the_name_of_a_host_only_where_it_decides() {
+    let hba = "host all carol all reject\n\
+               host shop alice db.example.com trust\n\
+               hostssl all all .example.com trust\n\
+               host all bob samehost,x trust\n";
+    assert!(read(hba).is_err(), "one address only");
+    let hba = read(&hba.replace(",x", "")).unwrap();
+    let rule = |visitor: &Visitor<'_>| {
+        let rule = hba.rule(visitor)?;
+        Ok(rule.map_or(0, |rule| rule.place.line))
+    };
+    let alice = from("10.0.0.1", "shop", "alice");
+    assert_eq!(rule(&alice), Err(NameWanted));
+    assert_eq!(rule(&from("10.0.0.1", "shop", "carol")), Ok(1));
+    assert_eq!(rule(&from("10.0.0.1", "shop", "bob")), Ok(0));
+    assert_eq!(rule(&local("shop", "alice")), Ok(0));
+    for (host, expected) in [
+        (HostName::Named("DB.example.com"), 2),
+        (HostName::Named("web.example.com"), 0),
+        (HostName::Nameless, 0),
+    ] {
+        let encrypted = Visitor {
+            host,
+            encrypted: true,
+            ..alice
+        };
+        assert_eq!(rule(&Visitor { host, ..alice }), Ok(expected), "{host:?}");
+        let expected = match host {
+            HostName::Named("web.example.com") => 3,
+            _ => expected,
+        };
+        assert_eq!(rule(&encrypted), Ok(expected), "{host:?}");
+    }
+}
+
+#[test]
+fn knows_the_addresses_of_its_own_host() {
+    let hba = "host all all samehost trust\nhost all all samenet md5\n";
+    let mask = "255.255.0.0".parse().unwrap();
+    let own = [("10.1.2.3".parse().unwrap(), Some(mask))];
+    let interfaces: Interfaces = own.into_iter().collect();
+    assert!(read(hba).unwrap().wants_interfaces());
+    assert!(
+        !read("host all all ::1/128 trust\n")
+            .unwrap()
+            .wants_interfaces()
+    );
+    for (address, expected) in [("10.1.2.3", 1), ("10.1.9.9", 2), ("10.2.0.1", 0)] {
+        let visitor = Visitor {
+            interfaces: &interfaces,
+            ..from(address, "shop", "alice")
+        };
+        assert_eq!(line(hba, &visitor), expected, "{address}");
+    }
+    // Quoted, they are names of hosts.
+    let quoted = read("host all all \"samehost\" trust\n").unwrap();
+    assert_eq!(
+        quoted.rule(&from("10.1.2.3", "shop", "alice")),
+        Err(NameWanted)
+    );
+}
+
+#[test]
 fn rejects_the_file_for_one_bad_line_and_names_each() {
-    let problems = read("local all all trust\nlocal all\nhost all all x trust\n").unwrap_err();
+    let problems =
+        read("local all all trust\nlocal all\nlocal \"x\nhost all all x! trust\n").unwrap_err();
     assert_eq!(
         problems,
         [
             "hba:2: the line ends before its users",
-            "hba:3: expected all or an address, host names such as x are not supported yet",
+            "hba:3: a quotation does not end",
+            "hba:4: x!: expected all, samehost, samenet, a network or the name of a host",
         ]
     );
 }
@@ -138,7 +208,10 @@ fn says_what_is_wrong_with_a_line() {
         ("local", "the line ends before its databases"),
         ("host all all", "the line ends before its address"),
         ("host all all all", "the line ends before its method"),
-        ("host all all samenet md5", "samenet is not supported"),
+        (
+            "host all all db.test/8 md5",
+            "db.test/8: a name of a host has no prefix length",
+        ),
         (
             "host all all 10.0.0.0/40 md5",
             "bad prefix length in 10.0.0.0/40",

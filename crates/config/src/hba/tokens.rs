@@ -39,13 +39,14 @@ pub(crate) struct Line {
     pub(crate) fields: Vec<Vec<Word>>,
 }
 
-/// The lines of `file`, or what keeps them from being read; `place` names it.
+/// The lines of `file` that could be read, and what keeps others from it;
+/// `place` names it.
 pub(crate) fn lines(
     file: &Path,
     place: &Place,
     setting: &str,
     fetch: &mut Fetch<'_>,
-) -> Result<Vec<Line>, Vec<Finding>> {
+) -> (Vec<Line>, Vec<Finding>) {
     let mut reader = Reader {
         fetch,
         open: Vec::new(),
@@ -53,11 +54,7 @@ pub(crate) fn lines(
         findings: Vec::new(),
     };
     let lines = reader.file(file, place, setting);
-    if reader.findings.is_empty() {
-        Ok(lines)
-    } else {
-        Err(reader.findings)
-    }
+    (lines, reader.findings)
 }
 
 struct Reader<'a, 'b> {
@@ -123,16 +120,16 @@ impl Reader<'_, '_> {
                 Some(Err(problem)) => self.findings.push(place.finding("", problem)),
                 None if fields.is_empty() => {}
                 None => {
+                    let problems = self.findings.len();
                     let fields = fields.into_iter();
                     let fields = fields.map(|field| self.expand(file, &place, field));
                     let fields: Vec<_> = fields.collect();
-                    match fields.iter().any(Vec::is_empty) {
-                        // A file without a word: nobody is meant.
-                        true if self.findings.is_empty() => {
-                            let problem = "a file that is named with @ has no word";
-                            self.findings.push(place.finding("", problem));
-                        }
-                        _ => lines.push(Line { place, fields }),
+                    if !fields.iter().any(Vec::is_empty) {
+                        lines.push(Line { place, fields });
+                    } else if self.findings.len() == problems {
+                        // Nobody is meant.
+                        let problem = "a file that is named with @ has no word";
+                        self.findings.push(place.finding("", problem));
                     }
                 }
             }
@@ -268,8 +265,11 @@ mod tests {
             file: "a.ini".to_owned(),
             line: 3,
         };
-        let lines = lines(Path::new("/etc/hba"), &place, "auth_hba_file", &mut fetch);
-        lines.map_err(|findings| findings.iter().map(Finding::to_string).collect())
+        let (lines, findings) = lines(Path::new("/etc/hba"), &place, "auth_hba_file", &mut fetch);
+        match findings.as_slice() {
+            [] => Ok(lines),
+            findings => Err(findings.iter().map(Finding::to_string).collect()),
+        }
     }
 
     /// The words of each field; quoted ones in quotes.
@@ -372,7 +372,7 @@ mod tests {
             file: "a.ini".to_owned(),
             line: 3,
         };
-        let findings = lines(Path::new("hba"), &place, "auth_hba_file", &mut fetch).unwrap_err();
+        let (_, findings) = lines(Path::new("hba"), &place, "auth_hba_file", &mut fetch);
         assert_eq!(
             findings[0].to_string(),
             "a.ini:3: auth_hba_file: cannot read hba: no such file"

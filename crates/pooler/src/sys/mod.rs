@@ -9,6 +9,7 @@ pub(crate) mod epoll;
 pub(crate) mod exec;
 pub(crate) mod last_words;
 pub(crate) mod process;
+pub(crate) mod resolver;
 pub(crate) mod shared_memory;
 pub(crate) mod socket;
 pub(crate) mod tcp;

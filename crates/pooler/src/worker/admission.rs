@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use pgskein_config::{AuthType, HbaMethod, Place, Visitor};
+use pgskein_config::{AuthType, HbaMethod, NameWanted, Place, Visitor};
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::Replication;
 
@@ -45,13 +45,14 @@ pub(super) struct HbaLine {
 }
 
 impl Worker {
-    /// Finds out how a client has to prove who it is.
+    /// Finds out how a client has to prove who it is; `None` if it has to wait
+    /// until the name of its host is known.
     ///
     /// # Errors
     ///
     /// [`Reason::Denied`] when it may not try.
-    pub(super) fn method_for(&mut self, id: ClientId) -> Result<Method, Reason> {
-        Ok(match self.config.settings.auth_type {
+    pub(super) fn method_for(&mut self, id: ClientId) -> Result<Option<Method>, Reason> {
+        Ok(Some(match self.config.settings.auth_type {
             AuthType::Any => Method::Any,
             AuthType::Trust => Method::Trust,
             AuthType::Plain => Method::Password,
@@ -61,24 +62,34 @@ impl Worker {
             AuthType::ScramSha256 | AuthType::Cert | AuthType::Ldap | AuthType::Pam => {
                 Method::ScramSha256
             }
-        })
+        }))
     }
 
-    fn method_of_rule(&mut self, id: ClientId) -> Result<Method, Reason> {
+    fn method_of_rule(&mut self, id: ClientId) -> Result<Option<Method>, Reason> {
         let Some((login, origin)) = self.login_mut(id) else {
-            return Ok(Method::ScramSha256);
+            return Ok(None);
         };
         let (database, user) = (login.database.clone(), login.user.clone());
+        let host = login.host.clone();
         let replication = login.replication.as_ref().map(|own| own.mode());
         let visitor = Visitor {
             address: origin.address(),
+            host: host.name(),
+            interfaces: self.host_names.interfaces(),
             encrypted: false,
             database: &database,
             user: &user,
             physical_replication: replication == Some(Replication::Physical),
         };
-        let Some(rule) = self.config.hba.rule(&visitor) else {
-            return Err(Reason::Denied(Denied::NoLine));
+        let rule = match (self.config.hba.rule(&visitor), visitor.address) {
+            (Ok(Some(rule)), _) => rule,
+            (Err(NameWanted), Some(address)) => {
+                return match self.find_host(id, address)? {
+                    true => self.method_of_rule(id),
+                    false => Ok(None),
+                };
+            }
+            _ => return Err(Reason::Denied(Denied::NoLine)),
         };
         let method = match rule.method {
             HbaMethod::Trust => Ok(Method::Trust),
@@ -95,7 +106,7 @@ impl Worker {
         if let Some((login, _)) = self.login_mut(id) {
             login.line = Some(line);
         }
-        method
+        method.map(Some)
     }
 
     /// Has the name found of the user of the system behind a client's socket.

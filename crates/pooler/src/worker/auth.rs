@@ -30,7 +30,9 @@ impl Worker {
         if is_console(&login.database) && is_console(&login.user) && origin.is_ourselves() {
             return self.enter_console(id, Rights::Admin);
         }
-        let method = self.method_for(id)?;
+        let Some(method) = self.method_for(id)? else {
+            return Ok(());
+        };
         if self.ask_for_secret(id, method)? {
             return Ok(());
         }

@@ -1,8 +1,9 @@
 //! Chores: what would block the loop is done by threads.
 //!
-//! Resolution of names, of hosts and users, and the derivation of keys. The threads are started when
-//! the first chore comes, after the fork; they get chores over a channel and
-//! wake the loop when one is done.
+//! Resolution of names, of hosts and users, and the derivation of keys. The
+//! threads are started when the first chore comes, after the fork; they get
+//! chores over a channel and wake the loop when one is done. What one kind of
+//! chores waits for delays no other kind.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -16,6 +17,8 @@ use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::secret::ScramSecret;
 
 use pgskein_pool::slab::{ClientId, ServerId};
+
+use crate::sys::resolver;
 
 /// Something that may take long.
 pub(super) enum Chore {
@@ -52,6 +55,11 @@ pub(super) enum Chore {
         client: ClientId,
         /// The number of the user.
         uid: u32,
+    },
+    /// Find the name of the host that clients come from.
+    NameHost {
+        /// Its address.
+        address: IpAddr,
     },
     /// Make the keys by which to log in to a server.
     DeriveKeys {
@@ -98,6 +106,13 @@ pub(super) enum Done {
         /// The name.
         name: Option<String>,
     },
+    /// The name of an address, if it has one that leads back to it.
+    NamedHost {
+        /// The address.
+        address: IpAddr,
+        /// The name.
+        name: Option<String>,
+    },
     /// Keys for a server.
     Keys {
         /// Who waits for them.
@@ -116,6 +131,7 @@ pub(super) enum Done {
 pub(super) struct Chores {
     waker: Arc<Waker>,
     names: Option<Sender<Chore>>,
+    hosts: Option<Sender<Chore>>,
     keys: Option<Sender<Chore>>,
     done: (Sender<Done>, Receiver<Done>),
 }
@@ -126,6 +142,7 @@ impl Chores {
         Self {
             waker: Arc::new(waker),
             names: None,
+            hosts: None,
             keys: None,
             done: unbounded(),
         }
@@ -137,11 +154,12 @@ impl Chores {
     ///
     /// The error of starting a thread.
     pub(super) fn start(&mut self, chore: Chore) -> io::Result<()> {
-        let names = matches!(chore, Chore::Resolve { .. } | Chore::NameUser { .. });
-        let (queue, threads) = if names {
-            (&mut self.names, NAME_THREADS)
-        } else {
-            (&mut self.keys, 1)
+        let (queue, threads) = match chore {
+            Chore::Resolve { .. } | Chore::NameUser { .. } => (&mut self.names, NAME_THREADS),
+            Chore::NameHost { .. } => (&mut self.hosts, HOST_THREADS),
+            Chore::DeriveSecret { .. } | Chore::Compare { .. } | Chore::DeriveKeys { .. } => {
+                (&mut self.keys, 1)
+            }
         };
         let sender = match queue {
             Some(sender) => sender,
@@ -210,6 +228,10 @@ impl Chore {
                 client,
                 name: name_of(uid),
             },
+            Self::NameHost { address } => Done::NamedHost {
+                address,
+                name: host_of(address),
+            },
             Self::DeriveKeys {
                 server,
                 password,
@@ -240,6 +262,14 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
     Ok(found)
 }
 
+/// The name of an address, if the name has the address.
+fn host_of(address: IpAddr) -> Option<String> {
+    let name = resolver::name_of(address)?;
+    let addresses = resolve(&name).ok()?;
+    let mut addresses = addresses.iter().map(IpAddr::to_canonical);
+    addresses.any(|one| one == address).then_some(name)
+}
+
 /// The name of a user, which a directory may have to be asked for.
 fn name_of(uid: u32) -> Option<String> {
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
@@ -249,3 +279,6 @@ fn name_of(uid: u32) -> Option<String> {
 /// A name server that does not answer holds up one thread; with two, other
 /// names are still found.
 const NAME_THREADS: usize = 2;
+
+/// The same for addresses of clients, of which there are more.
+const HOST_THREADS: usize = 4;

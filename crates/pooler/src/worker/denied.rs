@@ -12,6 +12,8 @@ use super::reason::Reason;
 pub(super) enum Denied {
     /// No line of the HBA file is for it.
     NoLine,
+    /// The name of its host decides, and too many names are looked up.
+    NotLookedUp,
     /// The line for it rejects it.
     ByLine,
     /// The user of the system behind its socket may not be the one it wants.
@@ -45,7 +47,11 @@ impl Denied {
     /// SQLSTATE for the client.
     pub(super) fn sqlstate(self) -> &'static str {
         match self {
-            Self::NoLine | Self::ByLine | Self::WrongPeer | Self::NamelessPeer => "28000",
+            Self::NoLine
+            | Self::NotLookedUp
+            | Self::ByLine
+            | Self::WrongPeer
+            | Self::NamelessPeer => "28000",
             Self::Untrusted | Self::EmptyPassword | Self::Password(_) | Self::Sasl(_) => "28P01",
         }
     }
@@ -53,7 +59,7 @@ impl Denied {
     /// Text for the client.
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::NoLine | Self::ByLine => "login rejected",
+            Self::NoLine | Self::NotLookedUp | Self::ByLine => "login rejected",
             Self::WrongPeer | Self::NamelessPeer => "unix socket login rejected",
             Self::Untrusted => "\"trust\" authentication failed",
             Self::EmptyPassword => "empty password returned by client",
@@ -66,6 +72,7 @@ impl Denied {
     pub(super) fn detail(self) -> Option<&'static str> {
         Some(match self {
             Self::NoLine => "no line of auth_hba_file fits",
+            Self::NotLookedUp => "too many names of hosts are looked up",
             Self::ByLine => "reject",
             Self::WrongPeer => "the user of the system may not be this one",
             Self::NamelessPeer => "the user of the system has no name",

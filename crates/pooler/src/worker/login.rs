@@ -5,7 +5,7 @@
 //! CancelOnly ──> (Cancelling)
 //! Startup ──> Password ─────┬──> Claiming ──> Greeting ──> (Session)
 //!    │   └──> Sasl ─────────┤
-//!    │   └──> Deriving ──> Sasl
+//!    │   └──> Deriving ──> Sasl (or as from Startup)
 //!    ├──> Asking ──> (as from Startup)
 //!    └──> (Cancelling)      └──> (Console)
 //! ```
@@ -23,6 +23,7 @@ use super::Worker;
 use super::admission::{HbaLine, Method};
 use super::client::Stage;
 use super::encryption::EncryptionAsked;
+use super::host_names::Host;
 use super::reason::Reason;
 use super::replication::ReplicationLogin;
 use super::secrets::Fetched;
@@ -50,6 +51,8 @@ pub(super) struct Login {
     pub goaway: bool,
     /// What the database knows of the user, if it was asked.
     pub fetched: Option<Fetched>,
+    /// The name of the host that it comes from.
+    pub host: Host,
     /// The line of the HBA file that it comes in by.
     pub line: Option<Box<HbaLine>>,
     /// What it needs of a server of its own, if it speaks replication.
@@ -88,7 +91,8 @@ pub(super) enum Step {
         /// Four random bytes.
         salt: [u8; 4],
     },
-    /// A thread derives a secret, compares one, or finds the name of a user.
+    /// A thread derives a secret, compares one, or finds the name of a user or
+    /// of the host.
     Deriving,
     /// A SASL message is to come.
     Sasl {
@@ -115,6 +119,7 @@ impl Default for Login {
             version: Version::V3_0,
             goaway: false,
             fetched: None,
+            host: Host::default(),
             line: None,
             replication: None,
             asked: EncryptionAsked::default(),

@@ -30,6 +30,7 @@ mod forward;
 mod going;
 mod greet;
 mod handoff;
+mod host_names;
 mod idle;
 mod lending;
 mod login;
@@ -107,6 +108,7 @@ use self::drain::Ending;
 use self::errand::Errand;
 use self::flight::Flight;
 use self::handoff::{Undecided, Ways};
+use self::host_names::HostNames;
 use self::orders::Orders;
 use self::reload::Prepared;
 use self::secrets::Question;
@@ -170,6 +172,7 @@ pub(crate) struct Worker {
     prepared: Option<Prepared>,
     credentials: Credentials,
     addresses: Addresses,
+    host_names: HostNames,
     places: Places,
     /// Other hosts of the group, and cancels for them.
     peers: Peers<Waiter>,

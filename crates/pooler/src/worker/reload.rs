@@ -75,6 +75,7 @@ impl Worker {
         let balance = self.config.settings.balance;
         self.listeners.wake_one(self.poll.registry(), balance);
         self.credentials.reconfigure(&self.config);
+        self.host_names.reconfigure(&self.config);
         self.limit_statements();
         self.reconfigure_pools(&old);
         self.reconfigure_peers();

@@ -26,6 +26,7 @@ use super::credentials::Credentials;
 use super::drain::Ending;
 use super::flight::Flight;
 use super::handoff::Undecided;
+use super::host_names::HostNames;
 use super::orders::Orders;
 use super::reload::usable_tls;
 use super::setup::Setup;
@@ -117,6 +118,7 @@ impl Worker {
             cell: setup.cell,
             credentials: Credentials::new(&setup.config, setup.statement_key),
             tls: usable_tls(&setup.config),
+            host_names: HostNames::new(&setup.config),
             config: setup.config,
             config_version: setup.config_version,
             prepared: None,
@@ -281,6 +283,7 @@ impl Worker {
                 } => self.secret_derived(client, user, password, secret),
                 Done::Compared { client, keys } => self.compared(client, keys),
                 Done::NamedUser { client, name } => self.peer_named(client, name),
+                Done::NamedHost { address, name } => self.host_named(address, name),
                 Done::Keys {
                     server,
                     challenge,

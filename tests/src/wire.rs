@@ -11,7 +11,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustls::{ClientConnection, StreamOwned};
+use rustls::{ClientConnection, HandshakeKind, StreamOwned};
 use socket2::SockRef;
 
 use crate::certificates::TlsClient;
@@ -178,6 +178,14 @@ impl Wire {
         self.send(&SSL_REQUEST);
         assert_eq!(self.read_byte(), Some(b'S'), "the answer to SSLRequest");
         self.tls(client)
+    }
+
+    /// Whether TLS goes on with a session from before.
+    pub fn is_resumed(&self) -> bool {
+        match &self.stream {
+            Stream::Tls(stream) => stream.conn.handshake_kind() == Some(HandshakeKind::Resumed),
+            Stream::Tcp(_) | Stream::Unix(_) => false,
+        }
     }
 
     /// Sets how long one read or write may take.

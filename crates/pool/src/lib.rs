@@ -26,6 +26,7 @@ pub mod secret_query;
 pub mod slab;
 pub mod statistics;
 pub mod text;
+pub mod tickets;
 pub mod tour;
 pub mod unknown_keys;
 pub mod welcomes;

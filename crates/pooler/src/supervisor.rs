@@ -29,6 +29,7 @@ mod service;
 mod show;
 mod signals;
 mod statistics;
+mod tickets;
 mod tokens;
 mod welcomes;
 
@@ -51,6 +52,7 @@ use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::peers::Identity;
 use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::Orders;
+use pgskein_pool::tickets::TicketBook;
 use pgskein_pool::welcomes::Welcomes;
 use pgskein_protocol::key::Slot;
 
@@ -111,6 +113,8 @@ pub(crate) struct Supervisor {
     old_hosts: OldHosts,
     /// The number of this host among its peers, now and before.
     identity: Identity,
+    /// The secrets by which clients resume their TLS sessions.
+    tickets: TicketBook,
     /// What servers report at their login.
     welcomes: Welcomes,
     /// What all workers have counted.
@@ -271,6 +275,7 @@ impl Supervisor {
 
     /// Does everything that is due.
     fn on_time(&mut self) {
+        self.tickets_due();
         self.respawn_due();
         self.look_at_workers();
         self.adopt_vacant();
@@ -320,6 +325,7 @@ impl Supervisor {
             .chain(self.service_deadline())
             .chain(self.http_deadline())
             .chain(Some(self.statistics.book.next_deadline()))
+            .chain(Some(self.tickets.due()))
             .min()
     }
 

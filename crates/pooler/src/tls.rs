@@ -8,17 +8,19 @@
 //! Source: PostgreSQL documentation, "Secure TCP/IP Connections with SSL".
 
 mod servers;
+mod tickets;
 
 use std::sync::Arc;
 
 use pgskein_config::{Config, Finding, Sources, SslMode, Tls, TlsFile, TlsGroup, TlsSuite};
+use pgskein_pool::tickets::TicketSecrets;
 use pgskein_protocol::tls_server_end_point;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
@@ -27,6 +29,7 @@ use rustls::{
 };
 
 use self::servers::for_servers;
+use self::tickets::Ticketer;
 
 /// The protocol that is spoken inside TLS.
 ///
@@ -106,6 +109,16 @@ impl Secured {
             self.servers = new.servers;
         }
     }
+
+    /// Has the sessions of clients resumed by tickets that these secrets are for.
+    pub(crate) fn use_tickets(&mut self, config: &Config, secrets: &TicketSecrets) {
+        if let Some(clients) = &mut self.clients {
+            let mode = config.settings.client_tls_sslmode;
+            let mut server = ServerConfig::clone(&clients.config);
+            server.ticketer = Arc::new(Ticketer::new(secrets, &config.client_tls, mode));
+            clients.config = Arc::new(server);
+        }
+    }
 }
 
 /// What connections of clients are encrypted by; none where they are not.
@@ -144,6 +157,9 @@ fn for_clients(config: &Config) -> Result<Option<ForClients>, Finding> {
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
     server.alpn_protocols = vec![ALPN.to_vec()];
     server.ignore_client_order = true;
+    // No sessions but those that clients keep: other workers know them as well.
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 1;
     Ok(Some(ForClients {
         config: Arc::new(server),
         end_point: end_point.map(Arc::from),

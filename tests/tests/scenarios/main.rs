@@ -126,6 +126,7 @@ mod timeouts;
 mod tls;
 mod tls_clients;
 mod tls_modes;
+mod tls_resumption;
 mod tls_servers;
 mod two_generations;
 mod unknown_keys;

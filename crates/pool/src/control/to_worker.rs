@@ -11,6 +11,7 @@ use crate::ledger::{WorkerId, put_worker, worker};
 use crate::moves;
 use crate::octets::{Truncated, put_bytes, put_count};
 use crate::runtime::FromSupervisor;
+use crate::tickets::TicketSecrets;
 
 /// What the supervisor tells a worker.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -168,6 +169,8 @@ pub enum ToWorker {
     /// A successor accepts from the worker's listeners: close them, and the unix
     /// socket, without accepting what is queued.
     HandOver,
+    /// Make and read tickets by these secrets from now on.
+    Tickets(TicketSecrets),
 }
 
 impl ToWorker {
@@ -250,6 +253,7 @@ impl ToWorker {
             }),
             Self::Report => put_frame(out, 125, |_| {}),
             Self::HandOver => put_frame(out, 126, |_| {}),
+            Self::Tickets(secrets) => put_frame(out, 170, |out| secrets.encode(out)),
             Self::Runtime(message) => message.encode(out),
             Self::Host(notice) => notice.encode(out),
             Self::Move(message) => message.encode(out),
@@ -348,6 +352,7 @@ impl ToWorker {
                 },
                 125 => Self::Report,
                 126 => Self::HandOver,
+                170 => Self::Tickets(TicketSecrets::decode(octets)?),
                 kind => {
                     if let Some(notice) = HostNotice::take(kind, octets)? {
                         return Ok(Some(Self::Host(notice)));

@@ -10,6 +10,7 @@ use crate::old_hosts::OldHosts;
 use crate::peers::Identity;
 use crate::runtime::Orders;
 use crate::statistics;
+use crate::tickets::TicketBook;
 use crate::welcomes::Welcomes;
 
 /// The books of a supervisor; `A` is whoever asks.
@@ -30,6 +31,8 @@ pub struct Books<A> {
     /// The numbers of this host among its peers; programs before these had
     /// numbers do not tell.
     pub identity: Option<Identity>,
+    /// The secrets of TLS tickets; programs before there were any do not tell.
+    pub tickets: Option<TicketBook>,
 }
 
 /// The same books, where they are.
@@ -49,6 +52,8 @@ pub struct BooksRef<'a, A> {
     pub old_hosts: &'a OldHosts,
     /// The numbers of this host among its peers.
     pub identity: &'a Identity,
+    /// The secrets of TLS tickets.
+    pub tickets: &'a TicketBook,
 }
 
 impl<A: Clone + PartialEq> BooksRef<'_, A> {
@@ -65,6 +70,7 @@ impl<A: Clone + PartialEq> BooksRef<'_, A> {
         self.welcomes.encode(&mut out);
         self.old_hosts.encode(&mut out);
         self.identity.encode(&mut out);
+        self.tickets.encode(now, &mut out);
         out
     }
 }
@@ -97,6 +103,10 @@ impl<A: Clone + PartialEq> Books<A> {
                 identity: match octets.0 {
                     [] => None,
                     _ => Some(Identity::decode(&mut octets)?),
+                },
+                tickets: match octets.0 {
+                    [] => None,
+                    _ => Some(TicketBook::decode(&mut octets, now)?),
                 },
             };
             octets.end().map(|()| books)

@@ -11,6 +11,7 @@ use crate::old_hosts::OldHosts;
 use crate::peers::Identity;
 use crate::runtime::Orders;
 use crate::statistics;
+use crate::tickets::TicketBook;
 use crate::welcomes::Welcomes;
 
 /// Version 1 as it was first written; it never changes.
@@ -192,18 +193,25 @@ fn carries_empty_books() {
         welcomes: &Welcomes::default(),
         old_hosts: &OldHosts::default(),
         identity: &Identity::default(),
+        tickets: &TicketBook::new(now),
     };
     let bytes = books.encode(now, |asker| *asker);
     let read = Books::decode(&bytes, [], now, |asker: Option<AskerId>| asker).unwrap();
     assert_eq!(read.orders.version(), 0);
     assert_eq!(read.identity, Some(Identity::default()));
-    // Where programs end that knew of no peers.
-    let before = bytes.len() - 6;
+    assert!(read.tickets.is_some());
+    // Where programs end that knew of no tickets, and of no peers.
+    let without_tickets = bytes.len() - 1 - 8 - 4;
+    let without_peers = without_tickets - 6;
     for end in 0..bytes.len() {
         let prefix = Books::decode(&bytes[..end], [], now, |asker: Option<AskerId>| asker);
         match prefix {
-            Ok(books) => assert_eq!((end, books.identity), (before, None)),
-            Err(_) => assert_ne!(end, before, "without an identity"),
+            Ok(books) => {
+                assert!([without_peers, without_tickets].contains(&end));
+                assert_eq!(books.identity.is_some(), end == without_tickets);
+                assert!(books.tickets.is_none());
+            }
+            Err(_) => assert!(![without_peers, without_tickets].contains(&end)),
         }
     }
 }

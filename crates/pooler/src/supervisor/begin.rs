@@ -14,6 +14,7 @@ use pgskein_pool::ledger::Ledger;
 use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::peers::Identity;
 use pgskein_pool::runtime::Orders;
+use pgskein_pool::tickets::TicketBook;
 use pgskein_pool::welcomes::Welcomes;
 
 use super::hang::Hangs;
@@ -114,6 +115,7 @@ impl Supervisor {
             sources,
             statistics: Statistics::new(config.settings.stats_period, now),
             identity: Identity::new(config.peer_id),
+            tickets: TicketBook::new(now),
             config,
             config_version: 1,
             runtime_dir,

@@ -54,6 +54,7 @@ impl Supervisor {
             welcomes: &self.welcomes,
             old_hosts: &self.old_hosts,
             identity: &self.identity,
+            tickets: &self.tickets,
         };
         let peers = self.peers.iter().map(|(token, peer)| Peer {
             token: number_of(*token),

@@ -181,6 +181,7 @@ impl Supervisor {
     fn catch_up(&mut self, token: Token) {
         let state = self.runtime_state();
         self.tell(token, &state);
+        self.tell(token, &ToWorker::Tickets(self.tickets.secrets().clone()));
         self.renew_limits();
         self.tell_drains(token);
         if self.elders_told {

@@ -120,6 +120,7 @@ impl Supervisor {
             config_version: self.config_version,
             config: self.config.clone(),
             identity: self.identity.clone(),
+            tickets: self.tickets.secrets().clone(),
             old_hosts: self.old_hosts.clone(),
             statement_key: self.statement_key,
             runtime: (self.orders.version(), self.orders.state().clone()),

@@ -8,6 +8,7 @@ use mio::Poll;
 use nix::unistd::Pid;
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::legacy::{self, Common, Legacy};
+use pgskein_pool::tickets::TicketBook;
 
 use super::ask::Asker;
 use super::begin::Beginning;
@@ -99,6 +100,7 @@ impl Supervisor {
             statement_key: common.statement_key.into(),
             old_hosts: books.old_hosts,
             identity: books.identity.unwrap_or_default(),
+            tickets: books.tickets.unwrap_or_else(|| TicketBook::new(now)),
             welcomes: books.welcomes,
             orders: books.orders,
             ever_ready: true,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pgskein_config::{Config, Finding, SslMode, TlsFile};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
@@ -52,6 +52,8 @@ pub(super) fn for_servers(config: &Config) -> Result<Option<Arc<ClientConfig>>, 
         _ => builder.with_no_client_auth(),
     };
     client.alpn_protocols = vec![ALPN.to_vec()];
+    // PostgreSQL gives no tickets; before 2024 it did, and refused who came with one.
+    client.resumption = Resumption::disabled();
     Ok(Some(Arc::new(client)))
 }
 

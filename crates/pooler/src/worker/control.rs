@@ -151,6 +151,7 @@ impl Worker {
             ToWorker::RefuseSessions => self.refuse_sessions(),
             ToWorker::StopAccepting => self.stop_accepting(),
             ToWorker::HandOver => self.hand_over_listeners(),
+            ToWorker::Tickets(secrets) => self.use_tickets(secrets),
             ToWorker::Report => self.report_leases(),
             ToWorker::Exit => self.exit = Some(0),
             ToWorker::Board => self.move_to_board(descriptors),

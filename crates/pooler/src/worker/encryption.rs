@@ -9,9 +9,11 @@
 //! Encryption" in "Message Flow"; CVE-2021-23214.
 
 use std::io;
+use std::time::Duration;
 
 use pgskein_config::SslMode;
 use pgskein_pool::slab::ClientId;
+use pgskein_pool::tickets::TicketSecrets;
 use rustls::ServerConnection;
 
 use super::Worker;
@@ -71,6 +73,19 @@ impl Worker {
                 "direct TLS, which is not offered here".to_owned(),
             )),
         }
+    }
+
+    /// Makes and reads tickets by other secrets; handshakes that have begun go on
+    /// with those before.
+    pub(super) fn use_tickets(&mut self, secrets: TicketSecrets) {
+        self.tls.use_tickets(&self.config, &secrets);
+        self.tickets = secrets;
+    }
+
+    /// Whether enough of this turn went into handshakes: each takes as long as
+    /// thousands of messages of others, who are to have their turns between.
+    pub(super) fn has_shaken_enough(&self) -> bool {
+        self.now.elapsed() > HANDSHAKES
     }
 
     /// Whether a client that asks for a session has to use TLS, and does not.
@@ -145,6 +160,9 @@ impl Reason {
         }
     }
 }
+
+/// How long a turn goes on with handshakes.
+const HANDSHAKES: Duration = Duration::from_millis(1);
 
 /// The first byte of a TLS record that is part of a handshake.
 const HANDSHAKE: u8 = 0x16;

@@ -94,6 +94,7 @@ use pgskein_pool::peers::Peers;
 use pgskein_pool::pools::{PoolId, Pools};
 use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::{ClientId, ErrandId, ServerId, Slab, WayId};
+use pgskein_pool::tickets::TicketSecrets;
 use pgskein_pool::unknown_keys::UnknownKeys;
 use pgskein_protocol::key::Slot;
 
@@ -168,6 +169,8 @@ pub(crate) struct Worker {
     config_version: u64,
     /// What connections are encrypted by, where they are.
     tls: Secured,
+    /// The secrets by which clients resume their TLS sessions.
+    tickets: TicketSecrets,
     /// A configuration that waits for its commit.
     prepared: Option<Prepared>,
     credentials: Credentials,

@@ -68,6 +68,7 @@ impl Worker {
         let old = std::mem::replace(&mut self.config, config);
         self.refuse_outdated_logins(&old);
         self.tls.change(tls, &old, &self.config);
+        self.tls.use_tickets(&self.config, &self.tickets);
         self.config_version = version;
         self.old_hosts.forget();
         crate::logging::apply(&self.config.settings);

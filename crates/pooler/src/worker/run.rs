@@ -16,6 +16,7 @@ use pgskein_pool::peers::Peers;
 use pgskein_pool::pools::Pools;
 use pgskein_pool::prepared::Statements;
 use pgskein_pool::slab::Slab;
+use pgskein_pool::tickets::TicketSecrets;
 use pgskein_pool::unknown_keys::UnknownKeys;
 
 use super::accept::{Listeners, Sockets};
@@ -119,6 +120,7 @@ impl Worker {
             credentials: Credentials::new(&setup.config, setup.statement_key),
             tls: usable_tls(&setup.config),
             host_names: HostNames::new(&setup.config),
+            tickets: TicketSecrets::default(),
             config: setup.config,
             config_version: setup.config_version,
             prepared: None,
@@ -148,6 +150,7 @@ impl Worker {
             next_request: 0,
             exit: None,
         };
+        worker.use_tickets(setup.tickets);
         worker.limit_statements();
         worker.reconfigure_peers();
         worker.begin_suspended();

@@ -11,6 +11,7 @@ use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::peers::Identity;
 use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::RuntimeState;
+use pgskein_pool::tickets::TicketSecrets;
 use pgskein_protocol::key::Slot;
 
 use crate::link::Link;
@@ -47,6 +48,8 @@ pub(crate) struct Setup {
     pub config: Config,
     /// The number of this host among its peers, now and before.
     pub identity: Identity,
+    /// The secrets by which clients resume their TLS sessions.
+    pub tickets: TicketSecrets,
     /// Hosts that are to be asked for plain 3.0.
     pub old_hosts: OldHosts,
     /// Secret from which the names of prepared statements on servers are made;

@@ -163,6 +163,12 @@ impl Worker {
         {
             return;
         }
+        if client.stream.is_shaking_hands() && self.has_shaken_enough() {
+            return self.wake_client(id);
+        }
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
         client.heard = self.now;
         let mut scratch = std::mem::take(&mut self.scratch);
         let filled = client.stream.fill(&mut client.inbox, &mut scratch);

@@ -3,7 +3,8 @@
 //! Readiness is state: an event sets it, and only the socket's own word takes
 //! it back. `WouldBlock` does, and on plain TCP so does a short read, since the
 //! socket is then empty. A short read is no proof where the end of the stream
-//! may have come with the last bytes, nor on unix sockets, nor on TLS.
+//! may have come with the last bytes, nor on unix sockets; with TLS it is that of
+//! the socket that counts, if all of it was understood.
 //!
 //! Source: epoll(7), "Level-triggered and edge-triggered".
 
@@ -132,6 +133,11 @@ impl Stream {
         self.tls.as_deref()
     }
 
+    /// Whether both sides are at the beginning of TLS.
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        self.tls().is_some_and(Tls::is_shaking_hands)
+    }
+
     /// Sends what TLS has to say by itself.
     ///
     /// # Errors
@@ -256,7 +262,7 @@ impl Stream {
         if read < room_len
             && !self.read_closed
             && matches!(self.socket, Socket::Tcp(_))
-            && self.tls.is_none()
+            && self.tls.as_ref().is_none_or(|tls| tls.is_drained())
         {
             self.readable = false;
         }
@@ -371,6 +377,13 @@ impl Write for Socket {
         match self {
             Self::Tcp(socket) => socket.write(bytes),
             Self::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write_vectored(pieces),
+            Self::Unix(socket) => socket.write_vectored(pieces),
         }
     }
 

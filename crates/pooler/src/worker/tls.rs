@@ -38,6 +38,8 @@ pub(super) struct Tls {
     phase: Phase,
     /// Bytes of the other side that were read before the encryption began.
     early: Vec<u8>,
+    /// The last read has left nothing in the socket, and nothing here.
+    drained: bool,
     /// Bytes that are encrypted, and not all of them the kernel's.
     owed: usize,
     /// The other side began with it, and has to say what it speaks.
@@ -90,6 +92,7 @@ impl Tls {
             phase: Phase::Begun,
             direct: !early.is_empty(),
             early,
+            drained: false,
             owed: 0,
             origin: None,
             own_end_point: end_point,
@@ -121,6 +124,7 @@ impl Tls {
             phase,
             direct,
             early: Vec::new(),
+            drained: false,
             owed: 0,
             origin: Some((config, name)),
             own_end_point: None,
@@ -145,6 +149,16 @@ impl Tls {
     /// Whether the server does not take part.
     pub(super) fn is_declined(&self) -> bool {
         matches!(self.phase, Phase::Declined)
+    }
+
+    /// Whether both sides are still to agree.
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        matches!(self.phase, Phase::Begun) && self.session.is_handshaking()
+    }
+
+    /// Whether one side did not keep to it, or the other is not who it has to be.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::Failed)
     }
 
     /// Whether the other side did not say what it speaks, and has to.
@@ -172,7 +186,13 @@ impl Tls {
         }
     }
 
-    /// Reads plaintext.
+    /// Whether the last read has left nothing to be read, but for what has come
+    /// since.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// Reads plaintext; what is behind it in `bytes` is used for what is encrypted.
     ///
     /// # Errors
     ///
@@ -181,6 +201,7 @@ impl Tls {
     /// other side does not keep to TLS, or is not who it has to be.
     #[cold]
     pub(super) fn read(&mut self, socket: &mut impl Socket, bytes: &mut [u8]) -> io::Result<usize> {
+        self.drained = false;
         match self.phase {
             Phase::Begun => {}
             Phase::Asking { required, .. } => return self.hear_answer(socket, required),
@@ -198,17 +219,9 @@ impl Tls {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 Err(error) => return Err(error),
             }
-            self.receive(socket)?;
-            let understood = self.session.process_new_packets();
-            // An answer that cannot be sent is missed by the other side.
-            let _ = self.flush(socket);
-            if let Err(error) = understood {
-                self.phase = Phase::Failed;
-                return Err(io::Error::new(ErrorKind::InvalidData, error));
-            }
-            if self.origin.is_some() && self.lacks_alpn() {
-                self.phase = Phase::Failed;
-                return Err(invalid("server did not agree on ALPN"));
+            let read = self.receive(socket, bytes)?;
+            if read > 0 {
+                return Ok(read);
             }
         }
         Err(interrupted())
@@ -295,15 +308,62 @@ impl Tls {
         Err(interrupted())
     }
 
-    fn receive(&mut self, socket: &mut impl Socket) -> io::Result<()> {
-        if self.early.is_empty() {
-            self.session.read_tls(socket)?;
-            return Ok(());
+    /// Understands what the socket has, as far as there is room for what comes of
+    /// it at the beginning of `bytes`; gives how much that is.
+    fn receive(&mut self, socket: &mut impl Socket, bytes: &mut [u8]) -> io::Result<usize> {
+        if !self.early.is_empty() {
+            let read = self.session.read_tls(&mut self.early.as_slice())?;
+            self.early.drain(..read.min(self.early.len()));
+            if self.early.is_empty() {
+                self.early = Vec::new();
+            }
+            return self.understand(socket).map(|()| 0);
         }
-        let read = self.session.read_tls(&mut self.early.as_slice())?;
-        self.early.drain(..read.min(self.early.len()));
-        if self.early.is_empty() {
-            self.early = Vec::new();
+        // What is read, and a record that has begun before, fits in front of it.
+        let room = bytes.len().saturating_sub(RECORD_MAX) / 2;
+        let (plain, raw) = bytes.split_at_mut(bytes.len() - room);
+        if raw.is_empty() {
+            self.session.read_tls(socket)?;
+            return self.understand(socket).map(|()| 0);
+        }
+        let read = socket.read(raw)?;
+        let mut rest = raw.get(..read).unwrap_or_default();
+        let (mut filled, mut all) = (0, false);
+        // Nothing, that is the end of the stream, has to be told as well.
+        while self.session.read_tls(&mut rest)? > 0 {
+            self.understand(socket)?;
+            all = false;
+            while let Some(plain) = plain.get_mut(filled..).filter(|plain| !plain.is_empty()) {
+                match self.session.reader().read(plain) {
+                    // The other side has closed the session, perhaps not the socket.
+                    Ok(0) => break,
+                    Ok(more) => filled += more,
+                    Err(_) => {
+                        all = true;
+                        break;
+                    }
+                }
+            }
+            if rest.is_empty() {
+                break;
+            }
+        }
+        self.drained = all && read < room;
+        Ok(filled)
+    }
+
+    /// Understands what was received, and answers it where TLS has to.
+    fn understand(&mut self, socket: &mut impl Socket) -> io::Result<()> {
+        let understood = self.session.process_new_packets();
+        // An answer that cannot be sent is missed by the other side.
+        let _ = self.flush(socket);
+        if let Err(error) = understood {
+            self.phase = Phase::Failed;
+            return Err(io::Error::new(ErrorKind::InvalidData, error));
+        }
+        if self.origin.is_some() && self.lacks_alpn() {
+            self.phase = Phase::Failed;
+            return Err(invalid("server did not agree on ALPN"));
         }
         Ok(())
     }
@@ -328,6 +388,11 @@ fn interrupted() -> io::Error {
 fn invalid(problem: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, problem)
 }
+
+/// Longest record, with its header, in bytes.
+///
+/// Source: RFC 5246, "Record Payload Protection".
+const RECORD_MAX: usize = 5 + (1 << 14) + 2048;
 
 /// Reads from the socket for one piece of plaintext.
 const RECEIVES: usize = 16;

@@ -68,17 +68,22 @@ impl Certificates {
     /// Issues one as `NAME.pem` with the key `NAME.key`, for a host or a user of
     /// this name and for 127.0.0.1.
     pub fn issue(&self, name: &str) {
-        self.issue_until(name, "20990101000000Z");
+        self.issue_until(name, "20990101000000Z", &names_of(name));
+    }
+
+    /// Issues one that has this name as its common name and nowhere else.
+    pub fn issue_without_names(&self, name: &str) {
+        self.issue_until(name, "20990101000000Z", "");
     }
 
     /// Issues one whose time is over.
     pub fn issue_expired(&self, name: &str) {
-        self.issue_until(name, "20200101000000Z");
+        self.issue_until(name, "20200101000000Z", &names_of(name));
     }
 
-    fn issue_until(&self, name: &str, end: &str) {
+    fn issue_until(&self, name: &str, end: &str, names: &str) {
         let file = |suffix: &str| format!("{name}.{suffix}");
-        let more = format!("subjectAltName=DNS:{name},IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
+        let more = format!("{names}basicConstraints=CA:FALSE\n");
         for (file, text) in [
             ("more", more.as_str()),
             ("ca.cnf", POLICY),
@@ -250,6 +255,10 @@ impl fmt::Debug for TlsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TlsClient")
     }
+}
+
+fn names_of(name: &str) -> String {
+    format!("subjectAltName=DNS:{name},IP:127.0.0.1\n")
 }
 
 /// How the authority issues certificates.

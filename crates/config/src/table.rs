@@ -423,7 +423,8 @@ settings! {
         /// Diffie-Hellman parameters for key exchange with clients: there are none.
         client_tls_dheparams: Text = "auto", Now, Supported;
 
-        /// How much TLS to use with servers; `allow` is as `prefer`. Unix sockets are left alone.
+        /// How much TLS to use with servers. `allow` is as `prefer`: TLS first, and without
+        /// it if it is declined, fails, or lets nobody in. Unix sockets are left alone.
         server_tls_sslmode: SslMode = "prefer", Now, Supported;
 
         /// Certificate that is shown to servers.

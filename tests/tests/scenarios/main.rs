@@ -125,6 +125,7 @@ mod takeover_hangs;
 mod timeouts;
 mod tls;
 mod tls_clients;
+mod tls_fallback;
 mod tls_modes;
 mod tls_resumption;
 mod tls_servers;

@@ -108,6 +108,12 @@ impl Worker {
         if !server.stream.readable() {
             return;
         }
+        if server.stream.is_shaking_hands() && self.has_shaken_enough() {
+            return self.wake_server(id);
+        }
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
         let mut scratch = std::mem::take(&mut self.scratch);
         let filled = server.stream.fill(&mut server.inbox, &mut scratch);
         let ended = match &filled {
@@ -133,6 +139,7 @@ impl Worker {
                 }
             }
             Err(reason) if ended && self.ask_for_less(id, &reason) => {}
+            Err(reason) if self.do_without_tls(id, &reason) => {}
             Err(reason) => self.leave_host(id, &reason),
         }
     }

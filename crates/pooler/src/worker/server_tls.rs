@@ -4,6 +4,12 @@
 //! in the outbox until the server has answered; see [`Tls`](super::tls::Tls).
 //! A cancel request to a server that is encrypted is encrypted alike.
 //!
+//! With `prefer` and `allow` a server may be reached without TLS as well: where it
+//! declines it, where both sides cannot agree on it, and where it lets nobody in by
+//! it. The two differ for libpq, which begins without TLS in `allow`; PgBouncer
+//! begins with it, and so it is here, because nobody is to lose by a change of
+//! poolers what was encrypted.
+//!
 //! Source: PostgreSQL documentation, "SSL Session Encryption" in "Message Flow".
 
 use std::io;
@@ -16,7 +22,7 @@ use super::Worker;
 use super::reason::ServerReason;
 use super::server::Target;
 use super::stream::Stream;
-use super::tls::Opening;
+use super::tls::{Opening, Tls};
 
 impl Worker {
     /// Has the login of a server begin with a request for TLS, where there is to
@@ -31,7 +37,8 @@ impl Worker {
             return Ok(());
         };
         let host = server.tour.as_ref().map_or("", |tour| tour.name());
-        let Some(name) = server_name(&server.target, host) else {
+        let plain = server.tour.as_ref().is_some_and(|tour| tour.is_plain());
+        let Some(name) = server_name(&server.target, host).filter(|_| !plain) else {
             return Ok(());
         };
         let asked = server.stream.open_tls(config, name, opening);
@@ -64,6 +71,36 @@ impl Worker {
             }
             _ => ServerReason::SocketFailed(error.kind()),
         }
+    }
+
+    /// Connects anew to a server that has refused its login by TLS, for this
+    /// reason, to be let in without; false if it has to be TLS, or that is not why.
+    pub(super) fn do_without_tls(&mut self, id: ServerId, reason: &ServerReason) -> bool {
+        let may = self.opening(id) == Opening::Asked;
+        let Some(server) = self.servers.get_mut(id).filter(|_| may) else {
+            return false;
+        };
+        // A password that it did not take by TLS is not shown to everybody.
+        let shown = server.bid.is_settled();
+        let refused = match reason {
+            ServerReason::ConnectFailed(_) => server.stream.tls().is_some_and(Tls::has_failed),
+            ServerReason::LoginFailed { sqlstate, .. } => {
+                server.stream.tls().is_some() && sqlstate == NOT_ALLOWED
+            }
+            _ => false,
+        };
+        let Some(tour) = server.tour.as_mut().filter(|_| refused && !shown) else {
+            return false;
+        };
+        tour.go_plain();
+        log::info!(
+            "s{} {}: asking again without TLS: {}",
+            server.number,
+            server.target,
+            reason.text()
+        );
+        let bid = self.servers.get(id).map(|server| self.bid(&server.target));
+        bid.is_some_and(|bid| self.connect_again(id, bid))
     }
 
     /// How TLS with a server begins.
@@ -99,6 +136,9 @@ fn server_name(target: &Target, host: &str) -> Option<ServerName<'static>> {
 fn tls_failed(target: &Target, problem: &str) -> ServerReason {
     ServerReason::ConnectFailed(format!("connect failed: {target}: TLS: {problem}"))
 }
+
+/// What PostgreSQL says where pg_hba.conf has no line for it.
+const NOT_ALLOWED: &str = "28000";
 
 #[cfg(test)]
 mod tests {

@@ -48,6 +48,8 @@ pub(super) struct ServerTour {
     names: Vec<String>,
     /// Which of them is tried.
     at: usize,
+    /// Which of them was tried last without TLS, which it could have had.
+    plain: Option<usize>,
     /// When all have failed.
     deadline: Instant,
 }
@@ -123,6 +125,17 @@ impl ServerTour {
     /// The host there, as its database calls it.
     pub(super) fn name(&self) -> &str {
         self.names.get(self.at).map_or("", String::as_str)
+    }
+
+    /// Whether the server is tried without TLS there, because with it it was
+    /// refused.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain == Some(self.at)
+    }
+
+    /// Has the server tried without TLS there.
+    pub(super) fn go_plain(&mut self) {
+        self.plain = Some(self.at);
     }
 
     /// What it has to be there.
@@ -253,6 +266,7 @@ impl Worker {
             targets: addressed.targets,
             names: addressed.names,
             at: 0,
+            plain: None,
             deadline: after(self.now, self.config.settings.server_connect_timeout),
         })
     }

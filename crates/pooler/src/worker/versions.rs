@@ -49,16 +49,7 @@ impl Worker {
         if !self.may_ask_for_less(server) {
             return false;
         }
-        let (Some(bid), Ok(socket)) = (
-            server.bid.after_refusal(),
-            open_socket(&server.target, &self.config.settings),
-        ) else {
-            return false;
-        };
-        let Some(server) = self.servers.get_mut(id) else {
-            return false;
-        };
-        let ServerState::LoggingIn { deadline, .. } = server.state else {
+        let Some(bid) = server.bid.after_refusal() else {
             return false;
         };
         log::debug!(
@@ -66,6 +57,21 @@ impl Worker {
             server.number,
             reason.text()
         );
+        self.connect_again(id, bid)
+    }
+
+    /// Connects anew to a server in the middle of its login, to ask it for
+    /// something else; false if that cannot be done.
+    pub(super) fn connect_again(&mut self, id: ServerId, bid: Bid) -> bool {
+        let Some(server) = self.servers.get_mut(id) else {
+            return false;
+        };
+        let ServerState::LoggingIn { deadline, .. } = server.state else {
+            return false;
+        };
+        let Ok(socket) = open_socket(&server.target, &self.config.settings) else {
+            return false;
+        };
         let registry = self.poll.registry();
         server.stream.deregister(registry);
         server.stream = Stream::to_server(socket);

@@ -7,7 +7,7 @@
 #   BENCH_IDLE     idle clients of which the memory is measured, 5000 unless given
 #   BENCH_SESSIONS sessions of a worker that is restarted, 1000 unless given
 #   BENCH_PARTS    what to measure: load,instructions,calls,memory,limits,handoff,
-#                  cancels unless given
+#                  cancels,tls,logins unless given
 #   BENCH_CANCELS  wrong cancel requests a second, 10000 unless given
 #   BENCH_OUTPUT   the document to write, doc/benchmarks.md unless given
 #   PGSKEIN        the program, target/release/pgskein unless given

@@ -9,9 +9,11 @@ import handoff
 import instructions
 import limits
 import load
+import logins
 import memory
 import report
 import syscalls
+import tls
 from programs import Bench
 
 PARTS = {
@@ -22,6 +24,8 @@ PARTS = {
     "limits": limits.measure,
     "handoff": handoff.measure,
     "cancels": cancels.measure,
+    "tls": tls.measure,
+    "logins": logins.measure,
 }
 
 

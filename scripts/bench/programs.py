@@ -102,20 +102,22 @@ class Bench:
         if self.unprivileged:
             shutil.chown(path, "postgres", "postgres")
 
-    def start(self, kind, mode="transaction", workers=1, callgrind_out=None, settings=None, peers=""):
+    def start(self, kind, mode="transaction", workers=1, callgrind_out=None, settings=None, **more):
         """Starts a pooler of this kind, `pgskein` or `pgbouncer`."""
-        return Pooler(self, kind, mode, workers, callgrind_out, settings or {}, peers)
+        return Pooler(self, kind, mode, workers, callgrind_out, settings or {}, **more)
 
 
 class Pooler:
     """A running pooler."""
 
-    def __init__(self, bench, kind, mode, workers, callgrind_out, more, peers):
+    def __init__(self, bench, kind, mode, workers, callgrind_out, settings, peers="", users="",
+                 database="host=127.0.0.1", traced_to=None):
         self.bench = bench
         self.port = free_port()
         self.folder = tempfile.mkdtemp(prefix=f"{kind}-", dir=bench.folder)
         bench.give(self.folder)
-        ini = self.write_ini(kind, mode, workers, more, peers)
+        self.write("users.txt", '"postgres" ""\n' + users)
+        ini = self.write_ini(kind, mode, workers, settings, peers, database)
         binary = bench.pgskein if kind == "pgskein" else bench.pgbouncer
         wrapper = []
         if callgrind_out:
@@ -124,6 +126,10 @@ class Pooler:
             # over valgrind's: those come from a file.
             options = f"--callgrind-out-file={callgrind_out}.%p --trace-children=yes\n"
             os.chmod(self.write(".valgrindrc", options), 0o644)
+        if traced_to:
+            # Nothing else is held up than waits for events.
+            wrapper = ["strace", "-ff", "--seccomp-bpf", "-ttt", "-T", "-o", traced_to]
+            wrapper += ["-e", "trace=epoll_wait,epoll_pwait,epoll_pwait2"]
         self.process = subprocess.Popen(
             bench.unprivileged + wrapper + [binary, "-q", ini],
             cwd=self.folder,
@@ -139,7 +145,7 @@ class Pooler:
     def __exit__(self, *_):
         self.stop()
 
-    def write_ini(self, kind, mode, workers, more, peers):
+    def write_ini(self, kind, mode, workers, more, peers, database):
         settings = {
             "listen_addr": "127.0.0.1",
             "listen_port": self.port,
@@ -163,8 +169,7 @@ class Pooler:
             settings["runtime_dir"] = f"{self.folder}/run"
         settings.update(more)
         lines = [f"{name} = {value}\n" for name, value in settings.items()]
-        text = f"[databases]\n* = host=127.0.0.1 port={self.bench.port}\n[pgbouncer]\n"
-        self.write("users.txt", '"postgres" ""\n')
+        text = f"[databases]\n* = {database} port={self.bench.port}\n[pgbouncer]\n"
         if peers:
             lines.append(f"[peers]\n{peers}\n")
         return self.write("pooler.ini", text + "".join(lines))

@@ -149,10 +149,15 @@ fn balance_evens_out_a_group_that_has_grown() {
 
 /// The id and the worker of the only client of a pool.
 fn only(pooler: &Pooler) -> (String, String) {
-    let rows = pooler.console_of(1).table("SHOW CLIENTS").into_iter();
-    let mut clients = rows.filter(|row| row["database"] == "postgres");
-    let (client, more) = (clients.next().expect("a client"), clients.next());
-    assert_eq!(more, None);
+    let console = pooler.console_of(1);
+    let mut clients = Vec::new();
+    // Connections that have found out who they reach may be closing still.
+    wait_for("only one client", PATIENCE, || {
+        clients = console.table("SHOW CLIENTS");
+        clients.retain(|row| row["database"] == "postgres");
+        clients.len() == 1
+    });
+    let client = &clients[0];
     (client["id"].clone(), client["worker"].clone())
 }
 

@@ -7,6 +7,8 @@
 
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
+use crate::der::{FIRST, OBJECT_IDENTIFIER, SEQUENCE, split};
+
 /// The channel binding `tls-server-end-point` for a server with this
 /// `certificate`, in DER.
 ///
@@ -80,27 +82,6 @@ fn hash_of_pss(parameters: &[u8]) -> Option<Hash> {
         _ => return None,
     })
 }
-
-/// Splits one value off: its tag, its content and what follows.
-fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[tag, length], rest) = bytes.split_first_chunk::<2>()?;
-    let (length, rest) = match length {
-        0..=0x7f => (usize::from(length), rest),
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-            let shift = |length: usize, digit: &u8| (length << 8) | usize::from(*digit);
-            (digits.iter().fold(0, shift), rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
-}
-
-const SEQUENCE: u8 = 0x30;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-/// The first optional field of a sequence.
-const FIRST: u8 = 0xa0;
 
 /// 1.2.840.113549.1.1, signatures by RSA.
 const PKCS1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];

@@ -17,6 +17,7 @@
 
 pub mod backend;
 pub mod bid;
+mod der;
 pub mod end_point;
 pub mod frame;
 pub mod frontend;

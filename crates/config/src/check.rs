@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::choices::AuthType;
+use crate::choices::{AuthType, SslMode};
 use crate::config::{Config, is_reserved};
 use crate::finding::{Finding, Place};
 use crate::peer_id::PeerId;
@@ -107,6 +107,12 @@ impl Check<'_> {
 
     fn passwords(&mut self) {
         let settings = &self.config.settings;
+        if settings.auth_type == AuthType::Cert
+            && settings.client_tls_sslmode != SslMode::VerifyFull
+        {
+            let problem = "cert needs client_tls_sslmode = verify-full";
+            self.wrong("auth_type", problem);
+        }
         let needed = !matches!(settings.auth_type, AuthType::Any | AuthType::Cert);
         let mut entries = self.config.databases.values().chain(&self.config.wildcard);
         let asked = entries.any(|entry| entry.auth_user.is_some());
@@ -313,6 +319,19 @@ mod tests {
             warnings,
             ["a.ini: auth_type: md5 knows no user without auth_file: every login will fail"]
         );
+    }
+
+    #[test]
+    fn wants_certificates_verified_where_they_are_all_there_is() {
+        let mut config = config();
+        config.settings.auth_type = AuthType::Cert;
+        let problem = "a.ini: auth_type: cert needs client_tls_sslmode = verify-full";
+        for mode in [SslMode::Require, SslMode::VerifyCa] {
+            config.settings.client_tls_sslmode = mode;
+            assert_eq!(texts(&config).0, [problem]);
+        }
+        config.settings.client_tls_sslmode = SslMode::VerifyFull;
+        assert_eq!(texts(&config), (vec![], vec![]));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Source: PostgreSQL documentation, "The pg_hba.conf File".
 
 mod address;
+mod certificate;
 mod host_name;
 mod ident;
 mod interfaces;
@@ -17,6 +18,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use self::address::Addresses;
+pub use self::certificate::ClientCertificate;
+pub(crate) use self::certificate::check as check_certificates;
 pub use self::host_name::HostName;
 pub use self::ident::IdentMap;
 pub use self::interfaces::Interfaces;
@@ -40,6 +43,8 @@ pub struct Rule {
     pub method: HbaMethod,
     /// The map that says which users a proved name may be.
     pub map: Option<String>,
+    /// What is asked of their certificates.
+    pub certificate: ClientCertificate,
     connections: Connections,
     databases: Vec<Databases>,
     users: Vec<Users>,
@@ -60,6 +65,8 @@ pub enum HbaMethod {
     ScramSha256,
     /// By being that user of this host.
     Peer,
+    /// By a certificate.
+    Cert,
 }
 
 /// Who wants to come in.
@@ -280,10 +287,17 @@ fn rule(line: &Line) -> Result<Rule, String> {
     if method == HbaMethod::Peer && connections != Connections::Local {
         return Err("peer is for local connections only".to_owned());
     }
+    if method == HbaMethod::Cert && !matches!(connections, Connections::Encrypted(_)) {
+        return Err("cert is for hostssl connections only".to_owned());
+    }
     let mut rule = Rule {
         place: line.place.clone(),
         method,
         map: None,
+        certificate: match method {
+            HbaMethod::Cert => ClientCertificate::VerifyFull,
+            _ => ClientCertificate::NotNeeded,
+        },
         connections,
         databases,
         users,
@@ -297,12 +311,14 @@ fn rule(line: &Line) -> Result<Rule, String> {
 impl Rule {
     fn option(&mut self, text: &str) -> Result<(), String> {
         match text.split_once('=') {
-            Some(("map", map)) if self.method == HbaMethod::Peer => {
+            Some(("map", map)) if matches!(self.method, HbaMethod::Peer | HbaMethod::Cert) => {
                 self.map = Some(map.to_owned());
                 Ok(())
             }
-            Some(("map", _)) => Err("map is for peer only".to_owned()),
-            Some((name, _)) => Err(format!("{name}: {}", unknown("option", name, ["map"]))),
+            Some(("map", _)) => Err("map is for peer and cert only".to_owned()),
+            Some(("clientcert", value)) => self.client_certificate(value),
+            Some(("clientname", value)) => self.client_name(value),
+            Some((name, _)) => Err(format!("{name}: {}", unknown("option", name, OPTIONS))),
             None => Err(format!("{text}: expected an option as name=value")),
         }
     }
@@ -316,7 +332,8 @@ fn method(text: &str) -> Result<HbaMethod, String> {
         "password" => HbaMethod::Password,
         "scram-sha-256" => HbaMethod::ScramSha256,
         "peer" => HbaMethod::Peer,
-        "cert" | "ldap" | "pam" => return Err(format!("{text} is not supported yet")),
+        "cert" => HbaMethod::Cert,
+        "ldap" | "pam" => return Err(format!("{text} is not supported yet")),
         "gss" | "sspi" | "ident" | "radius" | "bsd" | "oauth" => {
             return Err(format!("{text} is not supported"));
         }
@@ -347,13 +364,16 @@ fn needs_roles(text: &str) -> String {
 
 const KINDS: [&str; 4] = ["local", "host", "hostssl", "hostnossl"];
 
-const METHODS: [&str; 6] = [
+const OPTIONS: [&str; 3] = ["map", "clientcert", "clientname"];
+
+const METHODS: [&str; 7] = [
     "trust",
     "reject",
     "md5",
     "password",
     "scram-sha-256",
     "peer",
+    "cert",
 ];
 
 #[cfg(test)]

@@ -39,7 +39,9 @@ pub use choices::{
 pub use config::{ClientLimits, Config, PoolSettings, is_reserved};
 pub use entries::{Database, Peer, User};
 pub use finding::{Finding, Place};
-pub use hba::{Hba, HbaMethod, HostName, IdentMap, Interfaces, NameWanted, Rule, Visitor};
+pub use hba::{
+    ClientCertificate, Hba, HbaMethod, HostName, IdentMap, Interfaces, NameWanted, Rule, Visitor,
+};
 pub use kind::Kind;
 pub use peer_id::PeerId;
 pub use reference::{reference_markdown, sample_ini};

@@ -8,7 +8,7 @@ use crate::choices::AuthType;
 use crate::config::Config;
 use crate::finding::Place;
 use crate::finding::{Finding, unknown};
-use crate::hba::{Hba, IdentMap};
+use crate::hba::{Hba, IdentMap, check_certificates};
 use crate::ini::{Entry, Fetch, Section, scan};
 use crate::parse_entry::{self, WILDCARD};
 use crate::parse_peer;
@@ -226,6 +226,9 @@ impl Load {
             let result = IdentMap::read(file, &place("auth_ident_file"), fetch);
             config.ident = read(result, findings);
         }
+        let (wrong, warnings) = check_certificates(&config.hba, config);
+        findings.extend(wrong);
+        config.warnings.extend(warnings);
         for (place, map) in config.hba.mapped() {
             if !config.ident.has(map) {
                 let problem = format!("map={map}: no line of auth_ident_file has this map");

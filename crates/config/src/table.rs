@@ -107,9 +107,10 @@ settings! {
     "Who may log in" {
         /// How clients prove who they are. `any` does not ask, and ignores the name of the user;
         /// `trust` does not ask but must know the user; `md5` uses SCRAM for users whose stored
-        /// secret is one for SCRAM.
+        /// secret is one for SCRAM; `cert` knows them by the common names of their certificates and
+        /// needs `client_tls_sslmode = verify-full`.
         auth_type: AuthType = "md5", Now,
-            Partly(&["any", "trust", "plain", "md5", "scram-sha-256", "hba"]);
+            Partly(&["any", "trust", "plain", "md5", "scram-sha-256", "cert", "hba"]);
 
         /// File with the names of users and their passwords or secrets.
         auth_file: Text = "", Now, Supported;
@@ -405,7 +406,8 @@ settings! {
         /// Private key of `client_tls_cert_file`.
         client_tls_key_file: Text = "", Now, Supported;
 
-        /// Authorities that certificates of clients are checked against.
+        /// Authorities that certificates of clients are checked against: of those who have to show
+        /// one (`verify-ca`, `verify-full`, `clientcert` of the HBA file) and of all who do.
         client_tls_ca_file: Text = "", Now, Supported;
 
         /// TLS versions that clients may use: a list, or one of `secure`, `all`, `legacy`.

@@ -136,14 +136,21 @@ fn for_clients(config: &Config) -> Result<Option<ForClients>, Finding> {
         return Ok(None);
     }
     let provider = Arc::new(provider(tls));
-    let verifier: Arc<dyn ClientCertVerifier> = match (mode, &tls.authorities) {
-        (SslMode::VerifyCa | SslMode::VerifyFull, Some(authorities)) => {
+    let verifier: Arc<dyn ClientCertVerifier> = match &tls.authorities {
+        Some(authorities) => {
             let roots = Arc::new(roots(authorities)?);
-            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+            let needed = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
+            // Who shows one without need is known by it, so it has to be good.
+            let builder = match needed {
+                true => builder,
+                false => builder.allow_unauthenticated(),
+            };
+            builder
                 .build()
                 .map_err(|error| authorities.finding(&error.to_string()))?
         }
-        _ => WebPkiClientVerifier::no_client_auth(),
+        None => WebPkiClientVerifier::no_client_auth(),
     };
     let (chain, private_key) = (chain(certificate)?, private_key(key)?);
     let end_point = chain.first().and_then(|own| tls_server_end_point(own));

@@ -17,6 +17,7 @@
 
 pub mod backend;
 pub mod bid;
+pub mod certificate;
 mod der;
 pub mod end_point;
 pub mod frame;
@@ -36,6 +37,7 @@ pub mod write;
 
 pub use backend::{Authentication, ErrorFields, TransactionStatus};
 pub use bid::{Bid, BidError};
+pub use certificate::{NameError, common_name};
 pub use end_point::tls_server_end_point;
 pub use frame::{Frame, FrameError, HEADER_LEN, Header};
 pub use key::{CancelKey, KeyPlan, Slot};

@@ -155,7 +155,7 @@ fn bound(port: u16) -> Psql {
 }
 
 /// Those that speak TLS.
-const RELEASES: [Release; 1] = [Release::System];
+const RELEASES: [Release; 2] = [Release::System, Release::Eighteen];
 
 fn who(psql: &Psql) -> Run {
     psql.run("select current_user")

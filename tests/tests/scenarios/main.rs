@@ -14,6 +14,7 @@ mod cancel;
 mod cancel_races;
 mod channel_binding;
 mod chaos;
+mod client_certificates;
 mod client_leaves;
 mod client_limits;
 mod console;

@@ -225,13 +225,36 @@ fn says_what_is_wrong_with_a_line() {
             "one method is expected, not a list",
         ),
         ("local all all ldap", "ldap is not supported yet"),
-        ("hostssl all all all cert", "cert is not supported yet"),
+        (
+            "host all all all cert",
+            "cert is for hostssl connections only",
+        ),
+        (
+            "host all all all md5 clientcert=verify-ca",
+            "clientcert is for hostssl only",
+        ),
+        (
+            "hostssl all all all md5 clientcert=1",
+            "clientcert=1: expected verify-ca or verify-full",
+        ),
+        (
+            "hostssl all all all cert clientcert=verify-ca",
+            "clientcert=verify-ca: cert always compares the name",
+        ),
+        (
+            "hostssl all all all cert clientname=DN",
+            "clientname=DN is not supported, the common name is",
+        ),
+        (
+            "hostssl all all all md5 map=x clientcert=verify-full",
+            "map is for peer and cert only",
+        ),
         ("local all all gss", "gss is not supported"),
         (
             "host all all all peer",
             "peer is for local connections only",
         ),
-        ("local all all md5 map=x", "map is for peer only"),
+        ("local all all md5 map=x", "map is for peer and cert only"),
         (
             "local all all peer mao=x",
             "mao: unknown option, did you mean map?",

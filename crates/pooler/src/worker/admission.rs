@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use pgskein_config::{AuthType, HbaMethod, NameWanted, Place, Visitor};
+use pgskein_config::{AuthType, ClientCertificate, HbaMethod, NameWanted, Place, Visitor};
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::Replication;
 
@@ -34,6 +34,8 @@ pub(super) enum Method {
     ScramSha256,
     /// By being a user of this host.
     Peer,
+    /// By a certificate, which was looked at.
+    Certificate,
 }
 
 /// The line of the HBA file that a client comes in by.
@@ -58,14 +60,18 @@ impl Worker {
             AuthType::Plain => Method::Password,
             AuthType::Md5 => Method::Md5,
             AuthType::Hba => return self.method_of_rule(id),
-            // The configuration admits no other type.
-            AuthType::ScramSha256 | AuthType::Cert | AuthType::Ldap | AuthType::Pam => {
-                Method::ScramSha256
+            AuthType::Cert => {
+                self.check_certificate(id, ClientCertificate::VerifyFull, None)?;
+                Method::Certificate
             }
+            // The configuration admits no other type.
+            AuthType::ScramSha256 | AuthType::Ldap | AuthType::Pam => Method::ScramSha256,
         }))
     }
 
     fn method_of_rule(&mut self, id: ClientId) -> Result<Option<Method>, Reason> {
+        let client = self.clients.get(id);
+        let encrypted = client.is_some_and(|client| client.stream.tls().is_some());
         let Some((login, origin)) = self.login_mut(id) else {
             return Ok(None);
         };
@@ -76,7 +82,7 @@ impl Worker {
             address: origin.address(),
             host: host.name(),
             interfaces: self.host_names.interfaces(),
-            encrypted: false,
+            encrypted,
             database: &database,
             user: &user,
             physical_replication: replication == Some(Replication::Physical),
@@ -98,7 +104,9 @@ impl Worker {
             HbaMethod::Password => Ok(Method::Password),
             HbaMethod::ScramSha256 => Ok(Method::ScramSha256),
             HbaMethod::Peer => Ok(Method::Peer),
+            HbaMethod::Cert => Ok(Method::Certificate),
         };
+        let (certificate, map) = (rule.certificate, rule.map.clone());
         let line = Box::new(HbaLine {
             place: rule.place.clone(),
             map: rule.map.clone(),
@@ -106,7 +114,9 @@ impl Worker {
         if let Some((login, _)) = self.login_mut(id) {
             login.line = Some(line);
         }
-        method.map(Some)
+        let method = method?;
+        self.check_certificate(id, certificate, map.as_deref())?;
+        Ok(Some(method))
     }
 
     /// Has the name found of the user of the system behind a client's socket.
@@ -140,6 +150,16 @@ impl Worker {
 }
 
 impl Client {
+    /// How a client that logs in has come in: by what encryption, and by which
+    /// line of the HBA file.
+    pub(super) fn way_in(&self) -> String {
+        let tls = self
+            .stream
+            .tls()
+            .map_or_else(String::new, |tls| format!(", tls={}", tls.description()));
+        tls + &self.hba_line()
+    }
+
     /// `, hba=file:line` of a client that logs in by a line of the HBA file.
     pub(super) fn hba_line(&self) -> String {
         match &self.stage {

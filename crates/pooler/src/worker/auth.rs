@@ -57,6 +57,7 @@ impl Worker {
             }
             Method::Md5 | Method::ScramSha256 => self.ask_sasl(id, secret),
             Method::Peer => self.ask_for_peer(id),
+            Method::Certificate => self.authenticated(id),
         }
     }
 

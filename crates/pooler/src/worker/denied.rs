@@ -5,6 +5,8 @@
 //!
 //! Source: PostgreSQL documentation, "PostgreSQL Error Codes".
 
+use pgskein_protocol::NameError;
+
 use super::reason::Reason;
 
 /// Why a client may not come in.
@@ -20,6 +22,8 @@ pub(super) enum Denied {
     WrongPeer,
     /// The user of the system behind its socket has no name.
     NamelessPeer,
+    /// Nobody can be known by its certificate, or not whom it wants to be.
+    Certificate(CertificateFault),
     /// It need not prove who it is, but the user is not known.
     Untrusted,
     /// Its password is empty.
@@ -28,6 +32,19 @@ pub(super) enum Denied {
     Password(Fault),
     /// Its SASL exchange does not do.
     Sasl(Fault),
+}
+
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum CertificateFault {
+    /// The connection is not encrypted, so there can be none.
+    NoTls,
+    /// The client has shown none.
+    NotShown,
+    /// Its name cannot be relied on.
+    Name(NameError),
+    /// Who it is for may not be this user.
+    WrongUser,
 }
 
 /// What is wrong with a proof.
@@ -51,7 +68,8 @@ impl Denied {
             | Self::NotLookedUp
             | Self::ByLine
             | Self::WrongPeer
-            | Self::NamelessPeer => "28000",
+            | Self::NamelessPeer
+            | Self::Certificate(_) => "28000",
             Self::Untrusted | Self::EmptyPassword | Self::Password(_) | Self::Sasl(_) => "28P01",
         }
     }
@@ -61,6 +79,9 @@ impl Denied {
         match self {
             Self::NoLine | Self::NotLookedUp | Self::ByLine => "login rejected",
             Self::WrongPeer | Self::NamelessPeer => "unix socket login rejected",
+            Self::Certificate(CertificateFault::NoTls) => "TLS connection required",
+            Self::Certificate(CertificateFault::NotShown) => "TLS client certificate required",
+            Self::Certificate(_) => "certificate authentication failed",
             Self::Untrusted => "\"trust\" authentication failed",
             Self::EmptyPassword => "empty password returned by client",
             Self::Password(_) => "password authentication failed",
@@ -76,6 +97,7 @@ impl Denied {
             Self::ByLine => "reject",
             Self::WrongPeer => "the user of the system may not be this one",
             Self::NamelessPeer => "the user of the system has no name",
+            Self::Certificate(fault) => return fault.text(),
             Self::Untrusted => Fault::UnknownUser.text(),
             Self::EmptyPassword => return None,
             Self::Password(fault) | Self::Sasl(fault) => fault.text(),
@@ -90,6 +112,16 @@ impl Reason {
             Self::Denied(denied) => denied.detail(),
             Self::Unanswered { problem, .. } => Some(problem),
             _ => None,
+        }
+    }
+}
+
+impl CertificateFault {
+    fn text(self) -> Option<&'static str> {
+        match self {
+            Self::NoTls | Self::NotShown => None,
+            Self::Name(error) => Some(error.text()),
+            Self::WrongUser => Some("the name in the certificate may not be this user"),
         }
     }
 }

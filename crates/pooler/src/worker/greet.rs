@@ -98,12 +98,13 @@ impl Worker {
             return Ok(());
         };
         let console = Console::new(login.user.clone(), rights);
+        let way_in = client.way_in();
         let out = client.outbox.buffer();
         write::authentication_ok(out);
         console::greeting(out, key.process_id, key.secret());
         client.stage = Stage::Console(Box::new(console));
         self.counting.console.client_logins += 1;
-        self.log_login(id);
+        self.log_login(id, &way_in);
         Ok(())
     }
 
@@ -197,6 +198,7 @@ impl Worker {
             }
         }
         let carrier = carrier(login, notify);
+        let way_in = client.way_in();
         let out = client.outbox.buffer();
         write::authentication_ok(out);
         out.extend_from_slice(&welcome.fixed);
@@ -227,7 +229,7 @@ impl Worker {
             since: now,
             turned: now,
         });
-        self.log_login(id);
+        self.log_login(id, &way_in);
         if !self.drains.is_empty() {
             self.begin_session(id);
         }
@@ -273,11 +275,12 @@ impl Worker {
         }
     }
 
-    fn log_login(&self, id: ClientId) {
+    fn log_login(&self, id: ClientId, way_in: &str) {
         if self.config.settings.log_connections
             && let Some(client) = self.clients.get(id)
         {
-            log::info!("c{} {}: login", client.number, self.client_name(client));
+            let name = self.client_name(client);
+            log::info!("c{} {name}: login{way_in}", client.number);
         }
     }
 }

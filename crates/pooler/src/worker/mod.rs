@@ -11,6 +11,7 @@ mod answer;
 mod auth;
 mod cancel;
 mod cancel_only;
+mod certificate;
 mod channel;
 mod chores;
 mod claims;

@@ -210,6 +210,7 @@ impl Worker {
         server.state = ServerState::Linked(owner);
         server.used = true;
         let parameters = self.parameters.keep(server.parameters);
+        let way_in = client.way_in();
         let out = client.outbox.buffer();
         write::authentication_ok(out);
         out.extend_from_slice(fixed);
@@ -239,7 +240,8 @@ impl Worker {
             && let Some(client) = self.clients.get(owner)
         {
             let name = self.client_name(client);
-            log::info!("c{} {name}: login, replication={mode}", client.number);
+            let number = client.number;
+            log::info!("c{number} {name}: login, replication={mode}{way_in}");
         }
         Ok(())
     }

@@ -464,10 +464,14 @@ impl Worker {
         let lease = server.lease;
         if self.config.settings.log_connections {
             log::info!(
-                "s{} {}: connected, protocol={} pid={process_id}{}",
+                "s{} {}: connected, protocol={} pid={process_id}{}{}",
                 server.number,
                 self.server_name(server),
                 server.bid.version(),
+                server
+                    .stream
+                    .tls()
+                    .map_or_else(String::new, |tls| format!(" tls={}", tls.description())),
                 replication.map_or_else(String::new, |mode| format!(" replication={mode}")),
             );
         }

@@ -177,6 +177,13 @@ impl Tls {
         }
     }
 
+    /// The certificate that a client has shown, which was verified.
+    pub(super) fn client_certificate(&self) -> Option<&[u8]> {
+        let of_client = self.origin.is_none() && !self.session.is_handshaking();
+        let chain = self.session.peer_certificates().filter(|_| of_client)?;
+        chain.first().map(|certificate| &**certificate)
+    }
+
     /// Version and cipher, as PgBouncer writes them; empty before they are agreed.
     pub(super) fn description(&self) -> String {
         let version = self.session.protocol_version().map_or("", version_name);

@@ -53,6 +53,8 @@ pub(crate) struct ForClients {
     /// What logins are bound to where the certificate is shown; none if it is
     /// signed in a way for which that is not defined.
     pub end_point: Option<Arc<[u8]>>,
+    /// By what their certificates are verified.
+    pub verifier: Arc<dyn ClientCertVerifier>,
 }
 
 /// A configuration whose certificates and keys can be used.
@@ -160,7 +162,7 @@ fn for_clients(config: &Config) -> Result<Option<ForClients>, Finding> {
         .with_protocol_versions(&versions(tls))
         .map_err(|error| certificate.finding(&error.to_string()))?;
     let mut server = builder
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::clone(&verifier))
         .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
     server.alpn_protocols = vec![ALPN.to_vec()];
     server.ignore_client_order = true;
@@ -170,6 +172,7 @@ fn for_clients(config: &Config) -> Result<Option<ForClients>, Finding> {
     Ok(Some(ForClients {
         config: Arc::new(server),
         end_point: end_point.map(Arc::from),
+        verifier,
     }))
 }
 

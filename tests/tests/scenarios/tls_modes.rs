@@ -78,9 +78,10 @@ const NOT_SHOWN: Outcome = Refused("connection requires a valid client certifica
 type Offered = (&'static str, [Outcome; 5]);
 
 #[rustfmt::skip]
-const TO_SERVERS: [Offered; 5] = [
+const TO_SERVERS: [Offered; 6] = [
     ("disable",     [Plain,      Plain,     NO_LINE,   Plain,   NO_LINE]),
-    ("prefer",      [Plain,      Encrypted, Encrypted, NO_LINE, NOT_SHOWN]),
+    ("allow",       [Plain,      Encrypted, Encrypted, Plain,   NOT_SHOWN]),
+    ("prefer",      [Plain,      Encrypted, Encrypted, Plain,   NOT_SHOWN]),
     ("require",     [NONE_THERE, Encrypted, Encrypted, NO_LINE, NOT_SHOWN]),
     ("verify-ca",   [NONE_THERE, Encrypted, Encrypted, NO_LINE, NOT_SHOWN]),
     ("verify-full", [NONE_THERE, Encrypted, Encrypted, NO_LINE, NOT_SHOWN]),

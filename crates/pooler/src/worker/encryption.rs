@@ -144,7 +144,8 @@ impl Client {
         }
         let session =
             ServerConnection::new(tls.config).map_err(|error| Reason::Tls(error.to_string()))?;
-        self.stream.encrypt(session.into(), early, tls.end_point);
+        let stream = &mut self.stream;
+        stream.encrypt(session.into(), early, tls.end_point, tls.verifier);
         Ok(())
     }
 }

@@ -140,7 +140,10 @@ impl Worker {
             }
             Err(reason) if ended && self.ask_for_less(id, &reason) => {}
             Err(reason) if self.do_without_tls(id, &reason) => {}
-            Err(reason) => self.leave_host(id, &reason),
+            Err(reason) => {
+                let reason = self.all_of(id, reason);
+                self.leave_host(id, &reason);
+            }
         }
     }
 

@@ -92,7 +92,7 @@ impl Worker {
         let Some(tour) = server.tour.as_mut().filter(|_| refused && !shown) else {
             return false;
         };
-        tour.go_plain();
+        tour.go_plain(reason.text().into_owned());
         log::info!(
             "s{} {}: asking again without TLS: {}",
             server.number,
@@ -101,6 +101,21 @@ impl Worker {
         );
         let bid = self.servers.get(id).map(|server| self.bid(&server.target));
         bid.is_some_and(|bid| self.connect_again(id, bid))
+    }
+
+    /// What a server has refused its login for, with what it has said to TLS before
+    /// where that was the same.
+    pub(super) fn all_of(&self, id: ServerId, reason: ServerReason) -> ServerReason {
+        let tour = self.servers.get(id).and_then(|server| server.tour.as_ref());
+        match (reason, tour.and_then(|tour| tour.refusal_by_tls())) {
+            (ServerReason::LoginFailed { sqlstate, message }, Some(before))
+                if sqlstate == NOT_ALLOWED =>
+            {
+                let message = format!("{before}; without TLS: {message}");
+                ServerReason::LoginFailed { sqlstate, message }
+            }
+            (reason, _) => reason,
+        }
     }
 
     /// How TLS with a server begins.

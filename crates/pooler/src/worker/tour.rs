@@ -48,8 +48,9 @@ pub(super) struct ServerTour {
     names: Vec<String>,
     /// Which of them is tried.
     at: usize,
-    /// Which of them was tried last without TLS, which it could have had.
-    plain: Option<usize>,
+    /// Which of them was tried last without TLS, which it could have had, and what
+    /// it has said to that.
+    plain: Option<(usize, String)>,
     /// When all have failed.
     deadline: Instant,
 }
@@ -130,12 +131,18 @@ impl ServerTour {
     /// Whether the server is tried without TLS there, because with it it was
     /// refused.
     pub(super) fn is_plain(&self) -> bool {
-        self.plain == Some(self.at)
+        self.refusal_by_tls().is_some()
     }
 
-    /// Has the server tried without TLS there.
-    pub(super) fn go_plain(&mut self) {
-        self.plain = Some(self.at);
+    /// Why the server is tried without TLS there.
+    pub(super) fn refusal_by_tls(&self) -> Option<&str> {
+        let (_, text) = self.plain.as_ref().filter(|(at, _)| *at == self.at)?;
+        Some(text)
+    }
+
+    /// Has the server tried without TLS there, because of this.
+    pub(super) fn go_plain(&mut self, refusal: String) {
+        self.plain = Some((self.at, refusal));
     }
 
     /// What it has to be there.

@@ -416,7 +416,11 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
 
 impl From<getrandom::Error> for Reason {
     fn from(error: getrandom::Error) -> Self {
-        Self::Protocol(error.to_string())
+        Self::Startup {
+            sqlstate: "XX000",
+            message: error.to_string(),
+            hint: None,
+        }
     }
 }
 

@@ -69,8 +69,10 @@ impl Denied {
             | Self::ByLine
             | Self::WrongPeer
             | Self::NamelessPeer
-            | Self::Certificate(_) => "28000",
-            Self::Untrusted | Self::EmptyPassword | Self::Password(_) | Self::Sasl(_) => "28P01",
+            | Self::Certificate(_)
+            | Self::Untrusted => "28000",
+            // A password file may have the wrong one.
+            Self::EmptyPassword | Self::Password(_) | Self::Sasl(_) => "28P01",
         }
     }
 

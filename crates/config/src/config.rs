@@ -9,6 +9,7 @@ use crate::choices::{PoolMode, SessionState};
 use crate::entries::{Database, Peer, User};
 use crate::finding::{Finding, Place};
 use crate::hba::{Hba, IdentMap};
+use crate::secret_text::SecretText;
 use crate::table::Settings;
 use crate::tls::Tls;
 
@@ -28,7 +29,7 @@ pub struct Config {
     /// The entries of `[peers]` by their ids, that of this host among them.
     pub peers: BTreeMap<u16, Peer>,
     /// The users of `auth_file` with the texts of their secrets.
-    pub auth: BTreeMap<String, String>,
+    pub auth: BTreeMap<String, SecretText>,
     /// The rules of `auth_hba_file`, if it is used.
     pub hba: Hba,
     /// The maps of `auth_ident_file`, if it is used.
@@ -328,9 +329,9 @@ mod tests {
     #[test]
     fn shows_no_secret_in_debug_output() {
         let mut config = Config::default();
-        config.auth.insert("alice".to_owned(), "hunter2".to_owned());
+        config.auth.insert("alice".to_owned(), "hunter2".into());
         config.wildcard = Some(Database {
-            password: Some("hunter2".to_owned()),
+            password: Some("hunter2".into()),
             ..Database::default()
         });
         assert!(!format!("{config:?}").contains("hunter2"));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::choices::{
     LoadBalanceHosts, PeerKind, PoolMode, SessionState, SslNegotiation, TargetSessionAttrs,
 };
+use crate::secret_text::SecretText;
 
 /// An entry of `[databases]`: where clients of this name are connected to.
 ///
@@ -33,7 +34,7 @@ pub struct Database {
     /// User of every connection to the server, whoever the client is.
     pub user: Option<String>,
     /// Password of that user.
-    pub password: Option<String>,
+    pub password: Option<SecretText>,
     /// Server connections of each of its pools.
     pub pool_size: Option<u32>,
     /// Server connections that each of its pools keeps open.

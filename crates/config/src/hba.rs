@@ -319,7 +319,8 @@ impl Rule {
             Some(("clientcert", value)) => self.client_certificate(value),
             Some(("clientname", value)) => self.client_name(value),
             Some((name, _)) => Err(format!("{name}: {}", unknown("option", name, OPTIONS))),
-            None => Err(format!("{text}: expected an option as name=value")),
+            // It may be the end of a password with a blank in it.
+            None => Err("expected options as name=value".to_owned()),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use zeroize::{Zeroize, Zeroizing};
+
 use crate::check;
 use crate::choices::AuthType;
 use crate::config::Config;
@@ -35,8 +37,10 @@ pub(crate) fn load(
         findings,
         peer_places: BTreeMap::new(),
     };
-    for entry in &entries {
-        load.entry(entry);
+    for mut entry in entries {
+        load.entry(&entry);
+        // It may be the password of a database.
+        entry.value.zeroize();
     }
     for (name, value) in overrides {
         load.overridden(name, value);
@@ -194,6 +198,7 @@ impl Load {
         };
         match fetch(Path::new(file)) {
             Ok(text) => {
+                let text = Zeroizing::new(text);
                 let (users, findings) = userlist::parse(&text, file);
                 self.config.auth = users;
                 self.findings.extend(findings);

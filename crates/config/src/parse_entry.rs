@@ -41,7 +41,7 @@ pub(crate) fn database(entry: &Entry) -> Result<Database, Vec<Finding>> {
             }
             "sslnegotiation" => d.sslnegotiation = read::<SslNegotiation>(value)?,
             "user" => d.user = Some(value.to_owned()),
-            "password" => d.password = Some(value.to_owned()),
+            "password" => d.password = Some(value.into()),
             "pool_size" => d.pool_size = count(value)?,
             "min_pool_size" => d.min_pool_size = count(value)?,
             "reserve_pool_size" | "reserve_pool" => d.reserve_pool_size = count(value)?,
@@ -121,12 +121,18 @@ pub(crate) fn each_key(
     let wrong = |problem: String| entry.place.finding(&entry.name, problem);
     let pairs = conninfo::parse(&entry.value).map_err(|error| vec![wrong(error.to_string())])?;
     let mut findings = Vec::new();
+    let mut behind_password = false;
     for (name, value) in pairs {
         if !known.iter().any(|key| key.name == name) {
             let problem = unknown("key", name, known.iter().map(|key| key.name));
-            findings.push(wrong(format!("{name}: {problem}")));
+            findings.push(wrong(match behind_password {
+                // It may be the end of a password with a blank in it.
+                true => "unknown key behind the password".to_owned(),
+                false => format!("{name}: {problem}"),
+            }));
             continue;
         }
+        behind_password |= name == "password";
         if let Err(Expected(expected)) = set(name, &value) {
             let problem = format!("{name}: bad value \"{value}\", expected {expected}");
             findings.push(wrong(problem));
@@ -187,7 +193,7 @@ mod tests {
             target_session_attrs: TargetSessionAttrs::PreferStandby,
             sslnegotiation: SslNegotiation::Direct,
             user: Some("u".to_owned()),
-            password: Some("p w".to_owned()),
+            password: Some("p w".into()),
             pool_size: Some(2),
             min_pool_size: Some(1),
             reserve_pool_size: Some(5),
@@ -241,6 +247,17 @@ mod tests {
                 "a.ini:2: shop: port: bad value \"x\", expected ports from 1 to 65535, with commas between them",
                 "a.ini:2: shop: load_balance_hosts: bad value \"random\", expected one of round-robin, disable",
             ]
+        );
+    }
+
+    #[test]
+    fn shows_no_part_of_a_password() {
+        assert_eq!(
+            problems(database(&entry(
+                "shop",
+                "user=a password=hunter two=2 host=b"
+            ))),
+            ["a.ini:2: shop: unknown key behind the password"]
         );
     }
 

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::load::load;
+use crate::secret_text::SecretText;
 
 /// The text of every file that a configuration consists of.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Sources {
     main: PathBuf,
-    files: BTreeMap<PathBuf, String>,
+    files: BTreeMap<PathBuf, SecretText>,
     /// Settings that have another value than the files say.
     overrides: BTreeMap<String, String>,
     /// The name of this host.
@@ -38,15 +39,15 @@ impl Sources {
         host_name: &str,
         read: &mut dyn FnMut(&Path) -> Result<String, String>,
     ) -> Result<(Self, Config), Vec<Finding>> {
-        let mut files = BTreeMap::new();
+        let mut files = BTreeMap::<PathBuf, SecretText>::new();
         let overrides = BTreeMap::new();
         let config = load(main, &overrides, host_name, &mut |path| {
             // A file that is named twice is the same both times.
             if let Some(text) = files.get(path) {
-                return Ok(String::clone(text));
+                return Ok((**text).to_owned());
             }
             let text = read(path)?;
-            files.insert(path.to_owned(), text.clone());
+            files.insert(path.to_owned(), text.as_str().into());
             Ok(text)
         })?;
         let sources = Self {
@@ -94,7 +95,7 @@ impl Sources {
     /// order of files and lines.
     pub fn config(&self) -> Result<Config, Vec<Finding>> {
         load(&self.main, &self.overrides, &self.host_name, &mut |path| {
-            let text = self.files.get(path).cloned();
+            let text = self.files.get(path).map(|text| (**text).to_owned());
             text.ok_or_else(|| "it is not among the sources".to_owned())
         })
     }
@@ -149,7 +150,7 @@ impl Sources {
         let mut files = BTreeMap::new();
         while !rest.is_empty() {
             let name = path(take(&mut rest)?);
-            files.insert(name, text(take(&mut rest)?)?);
+            files.insert(name, text(take(&mut rest)?)?.into());
         }
         Some(Self {
             main,
@@ -237,7 +238,7 @@ mod tests {
         let bytes = b"\x01\0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\x03; x";
         let sources = Sources::decode(bytes).unwrap();
         assert_eq!(sources.main(), Path::new("a"));
-        let files = [(PathBuf::from("a"), "; x".to_owned())];
+        let files = [(PathBuf::from("a"), "; x".into())];
         assert_eq!(sources.files, files.into());
         assert!(sources.overrides.is_empty());
     }
@@ -335,7 +336,7 @@ mod tests {
             overrides in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..3),
             host_name: String,
         ) {
-            let files = files.into_iter().map(|(name, text)| (name.into(), text)).collect();
+            let files = files.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
             let sources = Sources { main: main.into(), files, overrides, host_name };
             prop_assert_eq!(Sources::decode(&sources.encode()), Some(sources));
         }

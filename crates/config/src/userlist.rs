@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use crate::finding::{Finding, Place};
 use crate::ini::quoted;
+use crate::secret_text::SecretText;
 
 /// Reads the text of `file` into a map from users to their secrets.
-pub(crate) fn parse(text: &str, file: &str) -> (BTreeMap<String, String>, Vec<Finding>) {
+pub(crate) fn parse(text: &str, file: &str) -> (BTreeMap<String, SecretText>, Vec<Finding>) {
     let mut users = BTreeMap::new();
     let mut findings = Vec::new();
     for (line, number) in text.lines().zip(1..) {
@@ -33,11 +34,11 @@ pub(crate) fn parse(text: &str, file: &str) -> (BTreeMap<String, String>, Vec<Fi
     (users, findings)
 }
 
-fn entry(line: &str) -> Option<(String, String)> {
+fn entry(line: &str) -> Option<(String, SecretText)> {
     let (user, rest) = quoted(line)?;
     let (secret, _) = quoted(rest.trim_start())?;
     let valid = !user.is_empty() && !line.contains('\0');
-    valid.then_some((user, secret))
+    valid.then(|| (user, secret.into()))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@
 
 use std::fmt;
 
+use pgskein_config::SecretText;
 use pgskein_protocol::tag::backend as tags;
 use pgskein_protocol::{ErrorFields, TransactionStatus, backend, write};
-use zeroize::Zeroizing;
 
 /// A question that a server has not answered yet.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub enum Answer {
     /// There is, and no password does: it has none, or that has expired.
     NoPassword,
     /// What is known of its password.
-    Secret(Zeroizing<String>),
+    Secret(SecretText),
     /// The question could not be answered.
     Failed {
         /// SQLSTATE of the server's error.
@@ -109,7 +109,7 @@ impl SecretQuery {
             }
             (Some(Some(_)), Some(None | Some(b"")), None) => Answer::NoPassword,
             (Some(Some(_)), Some(Some(secret)), None) => match std::str::from_utf8(secret) {
-                Ok(secret) => Answer::Secret(secret.to_owned().into()),
+                Ok(secret) => Answer::Secret(secret.into()),
                 Err(_) => Answer::Unfit(Unfit::Text),
             },
             _ => Answer::Unfit(Unfit::Columns),
@@ -181,7 +181,7 @@ mod tests {
             (&[&[Some(b"alice"), Some(b"")]], Answer::NoPassword),
             (
                 &[&[Some(b"alice"), Some(b"pw")]],
-                Answer::Secret("pw".to_owned().into()),
+                Answer::Secret("pw".into()),
             ),
         ] as [(Rows<'_>, Answer); 5]
         {
@@ -233,7 +233,7 @@ mod tests {
             query.on_message(tags::READY_FOR_QUERY, b"?"),
             Err(Malformed)
         );
-        let secret = Answer::Secret("hunter2".to_owned().into());
+        let secret = Answer::Secret("hunter2".into());
         assert_eq!(format!("{secret:?}"), "Secret(..)");
     }
 }

@@ -46,6 +46,6 @@ pub use options::{OptionsError, parse_options};
 pub use proxy::{ProxyError, ProxyHeader};
 pub use replication::{Replication, ReplicationError};
 pub use scram::{ScramClient, ScramCredential, ScramDone, ScramError, ScramServer};
-pub use secret::{ScramSecret, Secret};
+pub use secret::{Fingerprint, ScramSecret, Secret};
 pub use startup::{CancelRequest, MAX_STARTUP, Startup, StartupError, StartupMessage, Version};
 pub use write::{CancelError, Column, Report};

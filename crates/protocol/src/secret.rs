@@ -1,12 +1,15 @@
 //! Secrets as they stand in `auth_file` and in `pg_authid`.
 
+mod fingerprint;
 mod scram_secret;
 
+pub use fingerprint::Fingerprint;
 pub use scram_secret::{DEFAULT_ITERATIONS, ScramSecret};
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::md5;
 
@@ -14,7 +17,7 @@ use crate::md5;
 #[derive(Clone, Eq, PartialEq)]
 pub enum Secret {
     /// The password itself.
-    Plain(String),
+    Plain(Zeroizing<String>),
     /// `md5` and 32 hexadecimal digits, hashed with the user name.
     Md5(String),
     /// What SCRAM-SHA-256 keeps.
@@ -32,7 +35,7 @@ impl Secret {
         }
         match ScramSecret::parse(text) {
             Some(secret) => Self::Scram(secret),
-            None => Self::Plain(text.to_owned()),
+            None => Self::Plain(text.to_owned().into()),
         }
     }
 
@@ -109,7 +112,7 @@ mod tests {
     fn tells_the_three_kinds_apart() {
         assert_eq!(Secret::parse(MD5), Secret::Md5(MD5.to_owned()));
         assert!(matches!(Secret::parse(&scram()), Secret::Scram(_)));
-        assert_eq!(Secret::parse("pw"), Secret::Plain("pw".to_owned()));
+        assert_eq!(Secret::parse("pw"), Secret::Plain("pw".to_owned().into()));
     }
 
     #[test]
@@ -128,7 +131,7 @@ mod tests {
             format!("{}x", scram()),
         ];
         for text in texts {
-            assert_eq!(Secret::parse(&text), Secret::Plain(text));
+            assert_eq!(Secret::parse(&text), Secret::Plain(text.into()));
         }
     }
 

@@ -259,10 +259,7 @@ fn says_what_is_wrong_with_a_line() {
             "local all all peer mao=x",
             "mao: unknown option, did you mean map?",
         ),
-        (
-            "local all all peer x",
-            "x: expected an option as name=value",
-        ),
+        ("local all all peer x", "expected options as name=value"),
         (
             "local all +staff md5",
             "+staff: membership in roles is known to PostgreSQL only, and not supported",

@@ -11,6 +11,7 @@ use std::io;
 
 use nix::libc;
 use nix::sys::prctl::set_name;
+use zeroize::Zeroize;
 
 /// The memory that a title is written to.
 ///
@@ -26,7 +27,8 @@ impl Title {
     /// Takes over the memory of arguments and environment.
     ///
     /// To be called once, while there is one thread and after the arguments
-    /// were read: they are gone when a title is set.
+    /// were read: they are gone when a title is set. Variables that hold somebody's
+    /// secret are gone for good then, so that no core file has them.
     ///
     /// # Errors
     ///
@@ -36,6 +38,12 @@ impl Title {
         let (start, end) = area(&stat).ok_or(io::ErrorKind::InvalidData)?;
         for (name, value) in std::env::vars_os() {
             if name.as_encoded_bytes().contains(&b'=') {
+                continue;
+            }
+            if is_secret(&name.to_string_lossy()) {
+                // SAFETY: there is one thread, so nobody reads the environment now.
+                unsafe { std::env::remove_var(name) };
+                value.into_encoded_bytes().zeroize();
                 continue;
             }
             // SAFETY: there is one thread, so nobody reads the environment now.
@@ -64,6 +72,13 @@ impl Title {
     }
 }
 
+/// Whether a variable of this name may hold a secret, such as `PGPASSWORD`.
+/// pgskein itself uses none that does.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
 /// First byte of the arguments and the byte after the environment, when the
 /// one area follows the other.
 fn area(stat: &str) -> Option<(usize, usize)> {
@@ -75,6 +90,9 @@ fn area(stat: &str) -> Option<(usize, usize)> {
     let in_order = arg_start < arg_end && arg_end <= env_start && env_start <= env_end;
     (arg_start != 0 && in_order).then_some((arg_start, env_end))
 }
+
+/// What the names of variables with secrets have in them.
+const SECRET_WORDS: [&str; 5] = ["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN"];
 
 /// Number of the field `arg_start`; the state after the name is number 3.
 const ARG_START: usize = 48;
@@ -90,6 +108,21 @@ mod tests {
             stat.push_str(&format!(" {number}"));
         }
         assert_eq!(area(&stat), Some((48, 51)));
+    }
+
+    #[test]
+    fn knows_variables_with_secrets_by_their_names() {
+        for name in [
+            "PGPASSWORD",
+            "db_password",
+            "API_TOKEN",
+            "AWS_SECRET_ACCESS_KEY",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["PATH", "NOTIFY_SOCKET", "PGPASSFILE", "TZ", "LD_PRELOAD"] {
+            assert!(!is_secret(name), "{name}");
+        }
     }
 
     #[test]

@@ -10,12 +10,14 @@ use pgskein_protocol::frontend::{self, SaslInitial};
 use pgskein_protocol::scram::ScramKeys;
 use pgskein_protocol::tag::frontend as tags;
 use pgskein_protocol::{Frame, ScramError, ScramSecret, ScramServer, Secret, write};
+use zeroize::Zeroizing;
 
 use super::Worker;
 use super::admission::Method;
 use super::chores::Chore;
 use super::client::{Origin, Stage};
 use super::console::Rights;
+use super::credentials::{Comparison, Making};
 use super::denied::{Denied, Fault};
 use super::login::{Login, Step, is_console};
 use super::reason::{Reason, ServerReason};
@@ -127,28 +129,13 @@ impl Worker {
             Some(Secret::Plain(password)) if password.is_empty() => {
                 self.credentials.mock(&user, asked)
             }
-            Some(Secret::Plain(password)) => match self.credentials.secret(&user, &password) {
-                Some(secret) => secret,
-                None => {
-                    // The salt of a mock secret: all workers have the same.
-                    let mock = self.credentials.mock(&user, false);
-                    let mut salt = [0; 16];
-                    for (place, byte) in salt.iter_mut().zip(mock.salt) {
-                        *place = byte;
-                    }
-                    let iterations = self.config.settings.scram_iterations;
-                    return self.derive(
-                        id,
-                        Chore::DeriveSecret {
-                            client: id,
-                            user,
-                            password,
-                            salt,
-                            iterations,
-                        },
-                    );
+            Some(Secret::Plain(password)) => {
+                let making = self.credentials.making(&user, &password);
+                match self.credentials.secrets.find(&making) {
+                    Some(secret) => secret.clone(),
+                    None => return self.derive_secret(id, making, password),
                 }
-            },
+            }
             // An MD5 secret cannot serve; the user is not told so.
             Some(Secret::Md5(_)) | None => self.credentials.mock(&user, asked),
         };
@@ -164,11 +151,56 @@ impl Worker {
         self.ask(id, step, |out| write::authentication_sasl(out, mechanisms))
     }
 
-    fn derive(&mut self, id: ClientId, chore: Chore) -> Result<(), Reason> {
+    fn derive_secret(
+        &mut self,
+        id: ClientId,
+        making: Making,
+        password: Zeroizing<String>,
+    ) -> Result<(), Reason> {
         if let Some((login, _)) = self.login_mut(id) {
             login.step = Step::Deriving;
         }
-        self.start_chore(chore)
+        if !self.credentials.secrets.wait(&making, id) {
+            return Ok(());
+        }
+        // The salt of a mock secret: all workers have the same.
+        let salt = self.credentials.mock(&making.user, false).salt;
+        let started = self.start_chore(Chore::DeriveSecret {
+            making: making.clone(),
+            password,
+            salt,
+        });
+        if started.is_err() {
+            self.credentials.secrets.settle(making, None);
+        }
+        started
+    }
+
+    /// Has a password compared with a secret.
+    fn compare(
+        &mut self,
+        id: ClientId,
+        password: &[u8],
+        secret: ScramSecret,
+    ) -> Result<(), Reason> {
+        let password = Zeroizing::new(String::from_utf8_lossy(password).into_owned());
+        let comparison = self.credentials.comparison(&password, &secret);
+        if let Some(keys) = self.credentials.compared.find(&comparison) {
+            let keys = keys.clone();
+            return self.conclude(id, Some(keys));
+        }
+        if !self.credentials.compared.wait(&comparison, id) {
+            return Ok(());
+        }
+        let started = self.start_chore(Chore::Compare {
+            comparison,
+            password,
+            secret,
+        });
+        if started.is_err() {
+            self.credentials.compared.settle(comparison, None);
+        }
+        started
     }
 
     /// Has a thread do what a login waits for.
@@ -182,29 +214,41 @@ impl Worker {
     }
 
     /// A SCRAM secret was made of a plain password.
-    pub(super) fn secret_derived(
-        &mut self,
-        id: ClientId,
-        user: String,
-        password: String,
-        secret: ScramSecret,
-    ) {
-        self.credentials.keep_secret(user, password, secret.clone());
-        if matches!(self.login_mut(id), Some((login, _)) if matches!(login.step, Step::Deriving)) {
-            let outcome = self.ask_scram(id, secret);
-            self.go_on(id, outcome);
+    pub(super) fn secret_derived(&mut self, making: Making, secret: ScramSecret) {
+        let secrets = &mut self.credentials.secrets;
+        for id in secrets.settle(making, Some(secret.clone())) {
+            if self.is_deriving(id) {
+                let outcome = self.ask_scram(id, secret.clone());
+                self.go_on(id, outcome);
+            }
         }
     }
 
     /// A password was compared with a SCRAM secret, and is the right one if these
     /// are its keys.
-    pub(super) fn compared(&mut self, id: ClientId, keys: Option<ScramKeys>) {
-        let user = match self.login_mut(id) {
-            Some((login, _)) if matches!(login.step, Step::Deriving) => login.user.clone(),
-            _ => return,
+    pub(super) fn compared(&mut self, comparison: Comparison, keys: Option<ScramKeys>) {
+        let compared = &mut self.credentials.compared;
+        for id in compared.settle(comparison, keys.clone()) {
+            if self.is_deriving(id) {
+                let outcome = self.conclude(id, keys.clone());
+                self.go_on(id, outcome);
+            }
+        }
+    }
+
+    fn is_deriving(&mut self, id: ClientId) -> bool {
+        let login = self.login_mut(id);
+        login.is_some_and(|(login, _)| matches!(login.step, Step::Deriving))
+    }
+
+    /// Lets a client in if the keys of its password are known, which is the right
+    /// one then.
+    fn conclude(&mut self, id: ClientId, keys: Option<ScramKeys>) -> Result<(), Reason> {
+        let Some((login, _)) = self.login_mut(id) else {
+            return Ok(());
         };
-        let secret = self.secret_of(id);
-        let outcome = match (keys, secret) {
+        let user = login.user.clone();
+        match (keys, self.secret_of(id)) {
             (Some(keys), Some(Secret::Scram(secret))) => {
                 // By them servers are logged in to.
                 self.learn_shown(id, &user, secret, keys);
@@ -213,8 +257,7 @@ impl Worker {
             (_, secret) => Err(Reason::Denied(Denied::Password(
                 self.fault(id, secret.as_ref()),
             ))),
-        };
-        self.go_on(id, outcome);
+        }
     }
 
     pub(super) fn go_on(&mut self, id: ClientId, outcome: Result<(), Reason>) {
@@ -262,15 +305,7 @@ impl Worker {
                     _ => None,
                 };
                 match (secret, compared) {
-                    (_, Some(secret)) => {
-                        let password = String::from_utf8_lossy(password).into_owned();
-                        let chore = Chore::Compare {
-                            client: id,
-                            password,
-                            secret,
-                        };
-                        self.derive(id, chore)
-                    }
+                    (_, Some(secret)) => self.compare(id, password, secret),
                     (Some(secret), None) if secret.accepts_password(user.as_bytes(), password) => {
                         self.authenticated(id)
                     }

@@ -16,8 +16,10 @@ use nix::unistd::{Uid, User};
 use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::secret::ScramSecret;
 
-use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_pool::slab::ClientId;
+use zeroize::Zeroizing;
 
+use super::credentials::{Comparison, Derivation, Making};
 use crate::sys::resolver;
 
 /// Something that may take long.
@@ -29,23 +31,19 @@ pub(super) enum Chore {
     },
     /// Make the SCRAM secret of a plain password.
     DeriveSecret {
-        /// Who waits for it.
-        client: ClientId,
-        /// Whose password.
-        user: String,
+        /// What is made.
+        making: Making,
         /// The password.
-        password: String,
-        /// Random bytes.
-        salt: [u8; 16],
-        /// `scram_iterations`.
-        iterations: u32,
+        password: Zeroizing<String>,
+        /// Bytes that make equal passwords different.
+        salt: Vec<u8>,
     },
     /// Compare a password with a SCRAM secret.
     Compare {
-        /// Who waits for it.
-        client: ClientId,
+        /// What is compared.
+        comparison: Comparison,
         /// The password.
-        password: String,
+        password: Zeroizing<String>,
         /// The secret.
         secret: ScramSecret,
     },
@@ -63,12 +61,10 @@ pub(super) enum Chore {
     },
     /// Make the keys by which to log in to a server.
     DeriveKeys {
-        /// Who waits for them.
-        server: ServerId,
+        /// What they are derived of.
+        derivation: Derivation,
         /// The password.
-        password: String,
-        /// What the server demands.
-        challenge: Challenge,
+        password: Zeroizing<String>,
     },
 }
 
@@ -83,19 +79,15 @@ pub(super) enum Done {
     },
     /// A SCRAM secret.
     Secret {
-        /// Who waits for it.
-        client: ClientId,
-        /// Whose password.
-        user: String,
-        /// The password that it was made of.
-        password: String,
+        /// What it was made of.
+        making: Making,
         /// The secret.
         secret: ScramSecret,
     },
     /// The keys of a password, if it is the right one.
     Compared {
-        /// Who waits for them.
-        client: ClientId,
+        /// What was compared.
+        comparison: Comparison,
         /// The keys.
         keys: Option<ScramKeys>,
     },
@@ -113,14 +105,10 @@ pub(super) enum Done {
         /// The name.
         name: Option<String>,
     },
-    /// Keys for a server.
+    /// Keys for servers.
     Keys {
-        /// Who waits for them.
-        server: ServerId,
-        /// What the server demanded.
-        challenge: Challenge,
-        /// The password that they were made of.
-        password: String,
+        /// What they were derived of.
+        derivation: Derivation,
         /// The keys.
         keys: ScramKeys,
     },
@@ -158,6 +146,7 @@ impl Chores {
             Chore::Resolve { .. } | Chore::NameUser { .. } => (&mut self.names, NAME_THREADS),
             Chore::NameHost { .. } => (&mut self.hosts, HOST_THREADS),
             Chore::DeriveSecret { .. } | Chore::Compare { .. } | Chore::DeriveKeys { .. } => {
+                log::debug!("keys of a password are derived, {}", chore.purpose());
                 (&mut self.keys, 1)
             }
         };
@@ -198,6 +187,16 @@ fn work(chores: &Receiver<Chore>, done: &Sender<Done>, waker: &Waker) {
 }
 
 impl Chore {
+    /// What keys are derived for.
+    fn purpose(&self) -> &'static str {
+        match self {
+            Self::DeriveSecret { .. } => "to ask clients for them",
+            Self::Compare { .. } => "to compare it",
+            Self::DeriveKeys { .. } => "for servers",
+            Self::Resolve { .. } | Self::NameUser { .. } | Self::NameHost { .. } => "for nothing",
+        }
+    }
+
     fn run(self) -> Done {
         match self {
             Self::Resolve { host } => Done::Resolved {
@@ -205,23 +204,19 @@ impl Chore {
                 host,
             },
             Self::DeriveSecret {
-                client,
-                user,
+                making,
                 password,
                 salt,
-                iterations,
             } => Done::Secret {
-                client,
-                user,
-                secret: ScramSecret::derive(&password, &salt, iterations),
-                password,
+                secret: ScramSecret::derive(&password, &salt, making.iterations),
+                making,
             },
             Self::Compare {
-                client,
+                comparison,
                 password,
                 secret,
             } => Done::Compared {
-                client,
+                comparison,
                 keys: secret.keys_of(&password),
             },
             Self::NameUser { client, uid } => Done::NamedUser {
@@ -233,14 +228,14 @@ impl Chore {
                 name: host_of(address),
             },
             Self::DeriveKeys {
-                server,
+                derivation,
                 password,
-                challenge,
             } => Done::Keys {
-                server,
-                keys: ScramKeys::derive(&password, &challenge.salt, challenge.iterations),
-                challenge,
-                password,
+                keys: {
+                    let Challenge { salt, iterations } = &derivation.challenge;
+                    ScramKeys::derive(&password, salt, *iterations)
+                },
+                derivation,
             },
         }
     }

@@ -1,15 +1,87 @@
 //! Credentials: what a worker remembers of secrets.
 //!
 //! Keys that take long to derive are derived once, by a thread, and remembered.
+//! Of the passwords that they are of, fingerprints are kept.
 
 use std::collections::HashMap;
 
-use pgskein_config::Config;
+use pgskein_config::{Config, SecretText};
 use pgskein_pool::control::PoolKey;
-use pgskein_pool::prepared::StatementKey;
+use pgskein_pool::slab::{ClientId, ServerId};
 use pgskein_protocol::scram::{Challenge, ScramKeys};
-use pgskein_protocol::{ScramSecret, Secret};
+use pgskein_protocol::{Fingerprint, ScramSecret, Secret};
 use zeroize::Zeroizing;
+
+use super::once::Once;
+
+/// A SCRAM secret that is made of a plain password.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Making {
+    /// Whose it is.
+    pub user: String,
+    /// How slow deriving its keys is.
+    pub iterations: u32,
+    password: Fingerprint,
+}
+
+/// A password that is compared with a SCRAM secret.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Comparison {
+    stored_key: [u8; 32],
+    password: Fingerprint,
+}
+
+/// Keys that are made of a password for what a server demands.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Derivation {
+    /// What the server demands.
+    pub challenge: Challenge,
+    password: Fingerprint,
+}
+
+/// Something that was learned, by a number of its own: a server may find later
+/// that it does not serve.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Lesson(u64);
+
+/// What a worker remembers of secrets.
+#[derive(Default)]
+pub(super) struct Credentials {
+    /// Secrets made of the plain passwords of users.
+    pub secrets: Once<Making, ScramSecret, ClientId>,
+    /// The keys of passwords that clients have sent, if they were right.
+    pub compared: Once<Comparison, ScramKeys, ClientId>,
+    /// Keys derived for servers.
+    pub keys: Once<Derivation, ScramKeys, ServerId>,
+    /// Keys that clients have shown, with the secret that they fit.
+    learned: HashMap<String, Learned>,
+    /// What the database knows of the users of pools, as it was last told.
+    fetched: HashMap<PoolKey, Kept>,
+    /// How much was learned so far.
+    lessons: u64,
+    /// What the last secret was that was fetched.
+    usual: Usual,
+    /// Known to nobody outside; the same in all workers and, where that can be,
+    /// after every start.
+    mock_key: Zeroizing<Vec<u8>>,
+    /// A secret of the group.
+    group_key: Zeroizing<[u8; 16]>,
+    /// `scram_iterations`.
+    iterations: u32,
+}
+
+struct Learned {
+    lesson: Lesson,
+    secret: ScramSecret,
+    keys: ScramKeys,
+}
+
+/// What the database knows of a user.
+struct Kept {
+    lesson: Lesson,
+    text: SecretText,
+    keys: Option<ScramKeys>,
+}
 
 /// What secrets the database has.
 #[derive(Clone, Copy, Default)]
@@ -23,38 +95,16 @@ enum Usual {
     Other,
 }
 
-/// What the database knows of a user.
-struct Kept {
-    text: Zeroizing<String>,
-    keys: Option<ScramKeys>,
-}
-
-/// What a worker remembers of secrets.
-#[derive(Default)]
-pub(super) struct Credentials {
-    /// Keys that clients have shown, with the secret that they fit.
-    learned: HashMap<String, (ScramSecret, ScramKeys)>,
-    /// Keys derived for servers.
-    keys: HashMap<(String, Challenge), ScramKeys>,
-    /// Secrets derived from plain passwords, by user.
-    secrets: HashMap<String, (String, ScramSecret)>,
-    /// What the database knows of the users of pools, as it was last told.
-    fetched: HashMap<PoolKey, Kept>,
-    /// What the last secret was that was fetched.
-    usual: Usual,
-    /// The same in all workers, and known to nobody outside.
-    mock_key: Vec<u8>,
-    /// A secret of the group.
-    group_key: [u8; 16],
-    /// `scram_iterations`.
-    iterations: u32,
-}
-
 impl Credentials {
-    /// Remembers nothing yet.
-    pub(super) fn new(config: &Config, group_key: StatementKey) -> Self {
+    /// Remembers nothing yet. `host_key` is empty if the host has none.
+    pub(super) fn new(config: &Config, group_key: [u8; 16], host_key: &[u8]) -> Self {
+        let mock_key = match host_key {
+            [] => group_key.as_slice(),
+            host_key => host_key,
+        };
         let mut credentials = Self {
-            group_key: group_key.0,
+            mock_key: Zeroizing::new(mock_key.to_vec()),
+            group_key: Zeroizing::new(group_key),
             ..Self::default()
         };
         credentials.reconfigure(config);
@@ -65,68 +115,109 @@ impl Credentials {
     /// secret does.
     pub(super) fn reconfigure(&mut self, config: &Config) {
         self.iterations = config.settings.scram_iterations;
-        self.mock_key = config
-            .auth
-            .values()
-            .flat_map(|secret| secret.bytes())
-            .collect();
-        if self.mock_key.is_empty() {
-            self.mock_key.extend_from_slice(&self.group_key);
+        let iterations = self.iterations;
+        self.secrets.retain(|making| {
+            making.iterations == iterations && config.auth.contains_key(&making.user)
+        });
+        self.learned.retain(|user, learned| {
+            let text = config.auth.get(user);
+            text.is_some_and(|text| Secret::parse(text) == Secret::Scram(learned.secret.clone()))
+        });
+    }
+
+    /// The secret that a user's plain password becomes.
+    pub(super) fn making(&self, user: &str, password: &str) -> Making {
+        Making {
+            user: user.to_owned(),
+            iterations: self.iterations,
+            password: self.fingerprint(password),
         }
-        self.secrets
-            .retain(|user, (password, _)| config.auth.get(user) == Some(password));
+    }
+
+    /// What a password and a secret are compared as.
+    pub(super) fn comparison(&self, password: &str, secret: &ScramSecret) -> Comparison {
+        Comparison {
+            stored_key: secret.stored_key,
+            password: self.fingerprint(password),
+        }
+    }
+
+    /// The keys that a password becomes for what a server demands.
+    pub(super) fn derivation(&self, password: &str, challenge: Challenge) -> Derivation {
+        Derivation {
+            challenge,
+            password: self.fingerprint(password),
+        }
+    }
+
+    fn fingerprint(&self, password: &str) -> Fingerprint {
+        Fingerprint::of(password, &*self.group_key)
     }
 
     /// The keys that fit the secret of a user, if a client has shown them.
-    pub(super) fn learned(&self, user: &str, secret: &ScramSecret) -> Option<ScramKeys> {
-        let (fits, keys) = self.learned.get(user)?;
-        (fits == secret).then(|| keys.clone())
+    pub(super) fn learned(&self, user: &str, secret: &ScramSecret) -> Option<(ScramKeys, Lesson)> {
+        let learned = self.learned.get(user)?;
+        (learned.secret == *secret).then(|| (learned.keys.clone(), learned.lesson))
     }
 
-    /// Remembers keys that a client has shown.
-    pub(super) fn learn(&mut self, user: String, secret: ScramSecret, keys: ScramKeys) {
-        self.learned.insert(user, (secret, keys));
-    }
-
-    /// The keys of a password for a server's challenge, if they were derived.
-    pub(super) fn keys(&self, password: &str, challenge: &Challenge) -> Option<ScramKeys> {
-        self.keys
-            .get(&(password.to_owned(), challenge.clone()))
-            .cloned()
-    }
-
-    /// Remembers derived keys.
-    pub(super) fn keep_keys(&mut self, password: String, challenge: Challenge, keys: ScramKeys) {
-        if self.keys.len() >= KEYS_MAX {
-            self.keys.clear();
+    /// Remembers keys that a client has shown; whether they are new.
+    pub(super) fn learn(&mut self, user: String, secret: ScramSecret, keys: ScramKeys) -> bool {
+        let known = self.learned.get(&user);
+        if known.is_some_and(|known| known.secret == secret && known.keys == keys) {
+            return false;
         }
-        self.keys.insert((password, challenge), keys);
+        let lesson = self.lesson();
+        let learned = Learned {
+            lesson,
+            secret,
+            keys,
+        };
+        self.learned.insert(user, learned);
+        true
     }
 
     /// Remembers what the database knows of the user of a pool, and what he has
-    /// shown, if that is new.
-    pub(super) fn keep_fetched(&mut self, pool: PoolKey, text: &str, keys: Option<ScramKeys>) {
-        match self.fetched.get_mut(&pool) {
-            Some(kept) if *kept.text == text => kept.keys = keys.or(kept.keys.take()),
-            _ => {
-                let text = Zeroizing::new(text.to_owned());
-                self.fetched.insert(pool, Kept { text, keys });
-            }
-        }
+    /// shown; whether anything of it is new.
+    pub(super) fn keep_fetched(
+        &mut self,
+        pool: PoolKey,
+        text: &str,
+        keys: Option<ScramKeys>,
+    ) -> bool {
+        let known = self.fetched.get(&pool).filter(|kept| kept.text == *text);
+        let keys = match known {
+            Some(kept) if keys.is_none() || kept.keys == keys => return false,
+            _ => keys,
+        };
+        let lesson = self.lesson();
+        let text = text.into();
+        self.fetched.insert(pool, Kept { lesson, text, keys });
+        true
     }
 
     /// What the database knows of the user of a pool, with the keys that fit if
     /// a client has shown them.
-    pub(super) fn fetched(&self, pool: &PoolKey) -> Option<(&str, Option<&ScramKeys>)> {
+    pub(super) fn fetched(&self, pool: &PoolKey) -> Option<(&str, Option<&ScramKeys>, Lesson)> {
         let kept = self.fetched.get(pool)?;
-        Some((&kept.text, kept.keys.as_ref()))
+        Some((&kept.text, kept.keys.as_ref(), kept.lesson))
     }
 
     /// The keys that a client of the pool has shown, if they fit the secret.
-    pub(super) fn shown(&self, pool: &PoolKey, secret: &ScramSecret) -> Option<ScramKeys> {
+    pub(super) fn shown(
+        &self,
+        pool: &PoolKey,
+        secret: &ScramSecret,
+    ) -> Option<(ScramKeys, Lesson)> {
         let kept = self.fetched.get(pool)?;
         let fits = Secret::parse(&kept.text) == Secret::Scram(secret.clone());
-        kept.keys.clone().filter(|_| fits)
+        let keys = kept.keys.clone().filter(|_| fits)?;
+        Some((keys, kept.lesson))
+    }
+
+    /// Forgets what a server has refused: it is not tried again.
+    pub(super) fn refused(&mut self, lesson: Lesson) {
+        self.learned.retain(|_, learned| learned.lesson != lesson);
+        self.fetched.retain(|_, kept| kept.lesson != lesson);
     }
 
     /// Forgets a pool that is gone.
@@ -147,17 +238,6 @@ impl Credentials {
         !matches!(self.usual, Usual::Other)
     }
 
-    /// The secret made of a user's plain password, if it was made.
-    pub(super) fn secret(&self, user: &str, password: &str) -> Option<ScramSecret> {
-        let (of, secret) = self.secrets.get(user)?;
-        (of == password).then(|| secret.clone())
-    }
-
-    /// Remembers a secret that was made of a user's plain password.
-    pub(super) fn keep_secret(&mut self, user: String, password: String, secret: ScramSecret) {
-        self.secrets.insert(user, (password, secret));
-    }
-
     /// The secret of a user that has none: looks like one, and fits nothing. Of
     /// whom the database was `asked`, it looks like those of the database.
     pub(super) fn mock(&self, user: &str, asked: bool) -> ScramSecret {
@@ -170,6 +250,11 @@ impl Credentials {
             ..ScramSecret::mock(user.as_bytes(), &self.mock_key)
         }
     }
+
+    fn lesson(&mut self) -> Lesson {
+        self.lessons += 1;
+        Lesson(self.lessons)
+    }
 }
 
 impl std::fmt::Debug for Credentials {
@@ -178,5 +263,82 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Keys for servers that are remembered at most.
-const KEYS_MAX: usize = 1_000;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GROUP: [u8; 16] = [7; 16];
+
+    fn credentials(host_key: &[u8]) -> Credentials {
+        Credentials::new(&Config::default(), GROUP, host_key)
+    }
+
+    fn pool() -> PoolKey {
+        PoolKey {
+            database: "shop".to_owned(),
+            user: "alice".to_owned(),
+        }
+    }
+
+    fn keys(byte: u8) -> ScramKeys {
+        ScramKeys::of_client_key([byte; 32], [1; 32])
+    }
+
+    #[test]
+    fn forgets_what_a_server_has_refused_and_nothing_newer() {
+        let mut credentials = credentials(b"host");
+        let secret = ScramSecret::derive("pw", b"salt", 1);
+        let text = secret.to_string();
+        assert!(credentials.keep_fetched(pool(), &text, None));
+        assert!(!credentials.keep_fetched(pool(), &text, None));
+        assert!(credentials.keep_fetched(pool(), &text, Some(keys(1))));
+        let (_, old) = credentials.shown(&pool(), &secret).unwrap();
+        // What was shown stays when it is not shown again.
+        assert!(!credentials.keep_fetched(pool(), &text, None));
+        assert!(credentials.keep_fetched(pool(), &text, Some(keys(2))));
+        credentials.refused(old);
+        let (_, new) = credentials.shown(&pool(), &secret).unwrap();
+        credentials.refused(new);
+        assert!(credentials.fetched(&pool()).is_none());
+    }
+
+    #[test]
+    fn keeps_keys_as_long_as_their_secret_is_in_the_file() {
+        let mut config = Config::default();
+        let secret = ScramSecret::derive("pw", b"salt", 1);
+        let text = secret.to_string();
+        config.auth.insert("alice".to_owned(), text.into());
+        let mut credentials = credentials(b"host");
+        assert!(credentials.learn("alice".to_owned(), secret.clone(), keys(1)));
+        assert!(!credentials.learn("alice".to_owned(), secret.clone(), keys(1)));
+        credentials.reconfigure(&config);
+        assert!(credentials.learned("alice", &secret).is_some());
+        config.auth.insert("alice".to_owned(), "plain".into());
+        credentials.reconfigure(&config);
+        assert!(credentials.learned("alice", &secret).is_none());
+    }
+
+    #[test]
+    fn mocks_a_secret_that_tells_nothing_of_others() {
+        let mock = credentials(b"host").mock("nobody", false);
+        assert_eq!(mock.iterations, 4096);
+        // Whatever users there are, it is the same.
+        let mut config = Config::default();
+        config.auth.insert("alice".to_owned(), "hunter2".into());
+        let other = Credentials::new(&config, [9; 16], b"host");
+        assert!(other.mock("nobody", false) == mock);
+        let guest = credentials(b"").mock("nobody", false);
+        assert!(guest != mock && guest == credentials(b"").mock("nobody", false));
+    }
+
+    #[test]
+    fn mocks_as_many_iterations_as_the_database_uses() {
+        let mut credentials = credentials(b"host");
+        credentials.note_kind(&ScramSecret::derive("pw", b"salt", 3).to_string());
+        assert_eq!(credentials.mock("nobody", true).iterations, 3);
+        assert_eq!(credentials.mock("nobody", false).iterations, 4096);
+        assert!(credentials.scram_is_usual());
+        credentials.note_kind("md5b1ffb1d9dc1b1e5a9ad6b4e6bb4fa9b7");
+        assert!(!credentials.scram_is_usual());
+    }
+}

@@ -18,6 +18,7 @@ use pgskein_protocol::{
     CancelRequest, Frame, Negotiation, ProxyHeader, ScramServer, Startup, StartupError,
     StartupMessage, Version, parse_options,
 };
+use zeroize::Zeroize;
 
 use super::Worker;
 use super::admission::{HbaLine, Method};
@@ -179,9 +180,17 @@ impl Worker {
             Ok(Filled::Nothing) => Ok(()),
             Ok(Filled::End) => Err(Reason::Left),
             Ok(Filled::Scratch(end)) => {
-                self.login_bytes(id, scratch.get(..end).unwrap_or_default())
+                let bytes = scratch.get_mut(..end).unwrap_or_default();
+                let outcome = self.login_bytes(id, bytes);
+                // There may have been a password in it.
+                bytes.zeroize();
+                outcome
             }
-            Ok(Filled::Inbox(bytes)) => self.login_bytes(id, &bytes),
+            Ok(Filled::Inbox(mut bytes)) => {
+                let outcome = self.login_bytes(id, &bytes);
+                bytes.zeroize();
+                outcome
+            }
             Err(error) => Err(Reason::of_socket(&error)),
         };
         self.scratch = scratch;

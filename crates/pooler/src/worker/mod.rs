@@ -38,6 +38,7 @@ mod login;
 mod lost;
 mod moves;
 mod notices;
+mod once;
 mod orders;
 mod orphaned;
 mod orphans;

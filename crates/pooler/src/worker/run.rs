@@ -117,7 +117,7 @@ impl Worker {
             control: Some(setup.control),
             scoreboard: setup.scoreboard,
             cell: setup.cell,
-            credentials: Credentials::new(&setup.config, setup.statement_key),
+            credentials: Credentials::new(&setup.config, setup.statement_key.0, &host_key()),
             tls: usable_tls(&setup.config),
             host_names: HostNames::new(&setup.config),
             tickets: TicketSecrets::default(),
@@ -278,21 +278,11 @@ impl Worker {
         while let Some(done) = self.chores.poll_done() {
             match done {
                 Done::Resolved { host, addresses } => self.resolved(host, addresses),
-                Done::Secret {
-                    client,
-                    user,
-                    password,
-                    secret,
-                } => self.secret_derived(client, user, password, secret),
-                Done::Compared { client, keys } => self.compared(client, keys),
+                Done::Secret { making, secret } => self.secret_derived(making, secret),
+                Done::Compared { comparison, keys } => self.compared(comparison, keys),
                 Done::NamedUser { client, name } => self.peer_named(client, name),
                 Done::NamedHost { address, name } => self.host_named(address, name),
-                Done::Keys {
-                    server,
-                    challenge,
-                    password,
-                    keys,
-                } => self.keys_derived(server, password, challenge, keys),
+                Done::Keys { derivation, keys } => self.keys_derived(derivation, keys),
             }
         }
     }
@@ -306,6 +296,14 @@ pub(crate) fn monotonic_milliseconds() -> io::Result<u64> {
         nix::time::ClockId::CLOCK_MONOTONIC,
     )?);
     Ok(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What only this host has, and has for good; empty if there is no such thing.
+///
+/// Source: machine-id(5).
+fn host_key() -> Vec<u8> {
+    let id = std::fs::read("/etc/machine-id").unwrap_or_default();
+    id.trim_ascii().to_vec()
 }
 
 /// Bytes read at once.

@@ -7,6 +7,7 @@
 //!
 //! Source: PostgreSQL documentation, "Extended Query" in "Message Flow".
 
+use pgskein_config::SecretText;
 use pgskein_pool::control::PoolKey;
 use pgskein_pool::pools::{PoolId, Request};
 use pgskein_pool::secret_query::{Answer, Malformed, SecretQuery, Unfit};
@@ -14,7 +15,7 @@ use pgskein_pool::slab::{ClientId, ServerId};
 use pgskein_protocol::scram::ScramKeys;
 use pgskein_protocol::tag::backend;
 use pgskein_protocol::{Frame, ScramSecret, TransactionStatus, backend as messages};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::Worker;
 use super::admission::Method;
@@ -34,7 +35,7 @@ pub(super) enum Fetched {
     /// No password does.
     NoPassword,
     /// The text of the secret.
-    Secret(Zeroizing<String>),
+    Secret(SecretText),
 }
 
 /// A question that a server answers.
@@ -270,25 +271,40 @@ impl Worker {
         secret: ScramSecret,
         keys: ScramKeys,
     ) {
-        match self.fetched_for(id) {
+        let new = match self.fetched_for(id) {
             Some((pool, text)) => self.credentials.keep_fetched(pool, &text, Some(keys)),
             None if self.config.auth.contains_key(user) => {
-                self.credentials.learn(user.to_owned(), secret, keys);
+                self.credentials.learn(user.to_owned(), secret, keys)
             }
-            None => {}
+            None => false,
+        };
+        if new {
+            self.try_anew(user);
+        }
+    }
+
+    /// Tries again to open servers as a user of whom something new is known.
+    fn try_anew(&mut self, user: &str) {
+        for (_, pool) in self.pools.iter_mut() {
+            if pool.key.login() == user {
+                pool.forget_failure();
+            }
         }
     }
 
     /// Remembers what servers want to know of a user who has come in.
     pub(super) fn keep_fetched(&mut self, id: ClientId) {
         if let Some((pool, text)) = self.fetched_for(id) {
-            self.credentials.keep_fetched(pool, &text, None);
+            let user = pool.user.clone();
+            if self.credentials.keep_fetched(pool, &text, None) {
+                self.try_anew(&user);
+            }
         }
     }
 
     /// What the database has told for a login, with the pool whose servers want
     /// to know it; none where all users share one.
-    fn fetched_for(&self, id: ClientId) -> Option<(PoolKey, Zeroizing<String>)> {
+    fn fetched_for(&self, id: ClientId) -> Option<(PoolKey, SecretText)> {
         let Stage::Login(login) = &self.clients.get(id)?.stage else {
             return None;
         };

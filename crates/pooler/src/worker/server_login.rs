@@ -2,9 +2,10 @@
 //!
 //! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
 
+mod keys;
+
 use pgskein_pool::control::{Backend, ToSupervisor};
 use pgskein_pool::slab::ServerId;
-use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::tag::backend;
 use pgskein_protocol::{
     Authentication, ErrorFields, Frame, Replication, ScramClient, ScramCredential, Secret, Version,
@@ -16,6 +17,7 @@ use super::answer::DISCONNECT_REQUESTED;
 use super::auth::random;
 use super::channel::channel_to_server;
 use super::chores::Chore;
+use super::credentials::Lesson;
 use super::reason::ServerReason;
 use super::role::RoleCheck;
 use super::server::{OwnQuery, ServerState};
@@ -30,6 +32,8 @@ pub(super) struct ServerLogin {
     verified: bool,
     /// It has let us in.
     accepted: bool,
+    /// What was learned from clients and is tried at it.
+    tried: Option<Lesson>,
     /// The server's first message, while its keys are derived.
     server_first: Vec<u8>,
     /// Why it refused what it was asked for, until it closes its side.
@@ -247,6 +251,9 @@ impl Worker {
             }
             backend::ERROR => {
                 let fields = ErrorFields::parse(frame.body);
+                if let (Some("28P01"), Some(lesson)) = (fields.sqlstate(), login.tried) {
+                    self.credentials.refused(lesson);
+                }
                 let reason = ServerReason::LoginFailed {
                     sqlstate: fields.sqlstate().unwrap_or("08006").to_owned(),
                     message: fields.message().unwrap_or_default().into_owned(),
@@ -293,8 +300,12 @@ impl Worker {
         let fetched = || self.credentials.fetched(&pool.key);
         let secret = forced
             .as_deref()
-            .or_else(|| self.config.auth.get(user).map(String::as_str))
-            .or_else(|| fetched().map(|(text, _)| text))
+            .or_else(|| self.config.auth.get(user).map(|text| &**text))
+            .or_else(|| {
+                let (text, _, lesson) = fetched()?;
+                login.tried = Some(lesson);
+                Some(text)
+            })
             .map(Secret::parse);
         let out = server.outbox.buffer();
         let missing = || ServerReason::LoginFailed {
@@ -327,12 +338,13 @@ impl Worker {
                 let channel = channel_to_server(server.stream.tls(), mechanisms, mode)?;
                 let credential = match secret {
                     Some(Secret::Plain(password)) => ScramCredential::Password(password),
-                    Some(Secret::Scram(secret)) => self
-                        .credentials
-                        .learned(user, &secret)
-                        .or_else(|| self.credentials.shown(&pool.key, &secret))
-                        .ok_or_else(missing)?
-                        .into(),
+                    Some(Secret::Scram(secret)) => {
+                        let learned = self.credentials.learned(user, &secret);
+                        let shown = || self.credentials.shown(&pool.key, &secret);
+                        let (keys, lesson) = learned.or_else(shown).ok_or_else(missing)?;
+                        login.tried = Some(lesson);
+                        keys.into()
+                    }
                     _ => return Err(missing()),
                 };
                 let mechanism = channel.mechanism();
@@ -346,19 +358,23 @@ impl Worker {
                 };
                 if let Some(Secret::Plain(password)) = &secret {
                     let challenge = scram.challenge(server_first).map_err(scram_failed)?;
-                    match self.credentials.keys(password, &challenge) {
-                        Some(keys) => scram.use_keys(keys),
+                    let derivation = self.credentials.derivation(password, challenge);
+                    let known = &mut self.credentials.keys;
+                    match known.find(&derivation) {
+                        Some(keys) => scram.use_keys(keys.clone()),
                         None => {
                             login.server_first = server_first.to_vec();
+                            if !known.wait(&derivation, id) {
+                                return Ok(());
+                            }
                             let chore = Chore::DeriveKeys {
-                                server: id,
+                                derivation: derivation.clone(),
                                 password: password.clone(),
-                                challenge,
                             };
-                            return self
-                                .chores
-                                .start(chore)
-                                .map_err(|error| ServerReason::login_failed(error.to_string()));
+                            return self.chores.start(chore).map_err(|error| {
+                                known.settle(derivation, None);
+                                ServerReason::login_failed(error.to_string())
+                            });
                         }
                     }
                 }
@@ -378,40 +394,6 @@ impl Worker {
             }
         }
         Ok(())
-    }
-
-    /// The keys for a server's challenge were derived.
-    pub(super) fn keys_derived(
-        &mut self,
-        id: ServerId,
-        password: String,
-        challenge: Challenge,
-        keys: ScramKeys,
-    ) {
-        let Some(server) = self.servers.get_mut(id) else {
-            return;
-        };
-        self.credentials
-            .keep_keys(password, challenge.clone(), keys.clone());
-        let ServerState::LoggingIn { login, .. } = &mut server.state else {
-            return;
-        };
-        let Some(scram) = &mut login.scram else {
-            return;
-        };
-        if scram.challenge(&login.server_first) != Ok(challenge) {
-            // The host that has asked was left meanwhile.
-            return;
-        }
-        let server_first = std::mem::take(&mut login.server_first);
-        scram.use_keys(keys);
-        match scram.last(&server_first) {
-            Ok(last) => {
-                write::sasl_response(server.outbox.buffer(), &last);
-                self.server_login_turn(id);
-            }
-            Err(error) => self.lose_server(id, &scram_failed(error)),
-        }
     }
 
     fn logged_in(&mut self, id: ServerId) {

@@ -99,7 +99,7 @@ mod tests {
 
     /// Runs an exchange whose sides see these channels.
     fn exchange(client: Channel, server: Channel) -> Result<(), ScramError> {
-        let password = ScramCredential::Password("pencil".to_owned());
+        let password = ScramCredential::Password("pencil".to_owned().into());
         let secret = ScramSecret::derive("pencil", b"0123456789abcdef", 2);
         let mut client = ScramClient::new(password, [9; NONCE_LEN]).over(client);
         let mut server = ScramServer::new(secret, [7; NONCE_LEN]).over(server);

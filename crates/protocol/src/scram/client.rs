@@ -7,6 +7,7 @@
 use std::fmt;
 
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::crypto::{self, Block};
 use super::{Channel, MAX_ITERATIONS, NONCE_LEN, ScramError, ScramKeys, text};
@@ -15,7 +16,7 @@ use super::{Channel, MAX_ITERATIONS, NONCE_LEN, ScramError, ScramKeys, text};
 #[derive(Clone, Eq, PartialEq)]
 pub enum ScramCredential {
     /// The password itself.
-    Password(String),
+    Password(Zeroizing<String>),
     /// Keys learned from a client that logged in to us, or derived earlier.
     Keys {
         /// Proves that we know the password.

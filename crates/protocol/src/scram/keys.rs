@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use zeroize::{Zeroize, Zeroizing};
+
 use super::crypto::{self, Block};
 
 /// The keys of a password, for one salt and number of iterations.
@@ -24,9 +26,10 @@ impl ScramKeys {
     pub fn derive(password: &str, salt: &[u8], iterations: u32) -> Self {
         let password = prepared(password);
         let salted = crypto::salted_password(password.as_bytes(), salt, iterations);
+        let salted = Zeroizing::new(salted);
         Self::of_client_key(
-            crypto::hmac(&salted, &[b"Client Key"]),
-            crypto::hmac(&salted, &[b"Server Key"]),
+            crypto::hmac(&*salted, &[b"Client Key"]),
+            crypto::hmac(&*salted, &[b"Server Key"]),
         )
     }
 
@@ -42,6 +45,13 @@ impl ScramKeys {
     pub(super) fn proof(&self, auth_message: &[u8]) -> Block {
         let signature = crypto::hmac(&self.stored_key, &[auth_message]);
         crypto::xor(&self.client_key, &signature)
+    }
+}
+
+impl Drop for ScramKeys {
+    /// Overwrites the key by which anybody could log in.
+    fn drop(&mut self) {
+        self.client_key.zeroize();
     }
 }
 

@@ -82,7 +82,7 @@ impl Worker {
     pub(super) fn shown_by(&self, pool: &PoolKey) -> Option<format::Learned> {
         let user = &pool.user;
         let Some(text) = self.config.auth.get(user) else {
-            let (text, keys) = self.credentials.fetched(pool)?;
+            let (text, keys, _) = self.credentials.fetched(pool)?;
             return Some(format::Learned {
                 secret: text.to_owned(),
                 client_key: keys.map_or([0; 32], |keys| keys.client_key),
@@ -91,14 +91,15 @@ impl Worker {
         let Secret::Scram(secret) = Secret::parse(text) else {
             return None;
         };
-        let keys = self.credentials.learned(user, &secret)?;
+        let (keys, _) = self.credentials.learned(user, &secret)?;
         Some(format::Learned {
-            secret: text.clone(),
+            secret: (**text).to_owned(),
             client_key: keys.client_key,
         })
     }
 
-    /// Remembers what a user has shown to another worker.
+    /// Remembers what a user has shown to another worker; what is known here may
+    /// be newer.
     pub(super) fn learn(&mut self, pool: &PoolKey, learned: &format::Learned) {
         let keys = match Secret::parse(&learned.secret) {
             Secret::Scram(secret) if learned.client_key != [0; 32] => {
@@ -107,12 +108,18 @@ impl Worker {
             }
             _ => None,
         };
-        if !self.config.auth.contains_key(&pool.user) {
-            let keys = keys.map(|(_, keys)| keys);
-            self.credentials
-                .keep_fetched(pool.clone(), &learned.secret, keys);
-        } else if let Some((secret, keys)) = keys {
-            self.credentials.learn(pool.user.clone(), secret, keys);
+        match self.config.auth.get(&pool.user) {
+            None if self.credentials.fetched(pool).is_some() => {}
+            None => {
+                let keys = keys.map(|(_, keys)| keys);
+                let credentials = &mut self.credentials;
+                credentials.keep_fetched(pool.clone(), &learned.secret, keys);
+            }
+            Some(text) => {
+                if let Some((secret, keys)) = keys.filter(|_| *text == *learned.secret) {
+                    self.credentials.learn(pool.user.clone(), secret, keys);
+                }
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::scram::MAX_NONCE;
 
 fn client() -> ScramClient {
-    let password = ScramCredential::Password("pencil".to_owned());
+    let password = ScramCredential::Password("pencil".to_owned().into());
     ScramClient::new(password, [9; NONCE_LEN])
 }
 
@@ -15,7 +15,7 @@ fn challenge(rest: &str) -> Vec<u8> {
 
 fn rfc_7677() -> ScramClient {
     ScramClient {
-        credential: ScramCredential::Password("pencil".to_owned()),
+        credential: ScramCredential::Password("pencil".to_owned().into()),
         nonce: "rOprNGfwEbeRWgbNEkqO".to_owned(),
         first_bare: "n=user,r=rOprNGfwEbeRWgbNEkqO".to_owned(),
         channel: Channel::None,
@@ -65,7 +65,7 @@ fn writes_the_same_proof_by_keys_derived_elsewhere() {
     let mut client = rfc_7677();
     let challenge = client.challenge(RFC_7677_CHALLENGE).unwrap();
     assert_eq!(challenge.iterations, 4096);
-    client.credential = ScramCredential::Password("wrong".to_owned());
+    client.credential = ScramCredential::Password("wrong".to_owned().into());
     client.use_keys(ScramKeys::derive("pencil", &challenge.salt, 4096));
     client.last(RFC_7677_CHALLENGE).unwrap();
     assert_eq!(client.verify(RFC_7677_FINAL), Ok(()));
@@ -161,7 +161,7 @@ fn rejects_messages_out_of_turn() {
 
 #[test]
 fn keeps_credentials_out_of_debug_output() {
-    let password = ScramCredential::Password("hunter2".to_owned());
+    let password = ScramCredential::Password("hunter2".to_owned().into());
     assert_eq!(format!("{password:?}"), "Password(..)");
     let keys: ScramCredential = ScramKeys::of_client_key([201; 32], [202; 32]).into();
     assert_eq!(format!("{keys:?}"), "Keys(..)");

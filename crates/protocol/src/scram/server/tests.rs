@@ -11,7 +11,7 @@ fn server() -> ScramServer {
 
 fn client(password: &str) -> ScramClient {
     ScramClient::new(
-        ScramCredential::Password(password.to_owned()),
+        ScramCredential::Password(password.to_owned().into()),
         [9; NONCE_LEN],
     )
 }
@@ -218,7 +218,7 @@ proptest! {
     ) {
         let secret = ScramSecret::derive(&password, &salt, iterations);
         let mut server = ScramServer::new(secret.clone(), nonces[0]);
-        let mut client = ScramClient::new(ScramCredential::Password(password), nonces[1]);
+        let mut client = ScramClient::new(ScramCredential::Password(password.into()), nonces[1]);
         let challenge = server.first(&client.first()).unwrap();
         let done = server.last(&client.last(&challenge).unwrap()).unwrap();
         prop_assert_eq!(client.verify(&done.server_final), Ok(()));

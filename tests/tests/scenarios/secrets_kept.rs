@@ -1,0 +1,187 @@
+//! Secrets are told to nobody: no log, no console, no error, no environment.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::{Login, PATIENCE, Pgskein, Pooler, Postgres, Psql, Run, Signal, wait_for};
+
+#[test]
+fn no_secret_is_in_a_log_an_answer_a_title_or_an_environment() {
+    let postgres = Postgres::start();
+    postgres.query(
+        "create role forced login password 'Kept-forced'; \
+         create role learned login password 'Kept-learned'; \
+         create function public.kept(inout name text, out secret text) language sql \
+           as $$ select name, 'Kept-fetched' $$",
+    );
+    let environment = [
+        ("PGPASSWORD", "Kept-environment".to_owned()),
+        ("APP_SECRET", "Kept-variable".to_owned()),
+    ];
+    let pooler = Pooler::start_in(&postgres, "verbose = 3", &environment);
+    let secret = |user: &str| {
+        let sql = format!("select rolpassword from pg_authid where rolname = '{user}'");
+        postgres.query(&sql).remove(0)
+    };
+    let learned = secret("learned");
+    let md5 = secret("md5_user");
+    pooler.write_file(
+        "users.txt",
+        &format!(
+            "\"postgres\" \"\"\n\"alice\" \"Kept-plain\"\n\"md5_user\" \"{md5}\"\n\
+             \"learned\" \"{learned}\"\n"
+        ),
+    );
+    let users = pooler.ini().with_file_name("users.txt");
+    let hba = pooler.write_file(
+        "hba.conf",
+        "local all all trust\nhost all md5_user all md5\n\
+         host all learned,bob all scram-sha-256\nhost all all all password\n",
+    );
+    let settings = format!(
+        "verbose = 3\nworkers = 2\nserver_login_retry = 0.1\nauth_type = hba\n\
+         auth_file = {}\nauth_hba_file = {}\nauth_user = postgres\n\
+         auth_query = select name, secret from public.kept($1)",
+        users.display(),
+        hba.display()
+    );
+    let address = postgres.address();
+    let databases = format!(
+        "* = {address}\n\
+         forced = {address} dbname=postgres user=forced password=Kept-forced\n\
+         failing = {address} dbname=postgres user=scram_user password='Kept ''failing'"
+    );
+    pooler.write_ini(&databases, &settings);
+    pooler.reload_files();
+
+    let mut said = String::new();
+    let psql = |user: &str, password: &str| pooler.psql().user(user).password(password);
+    note(&mut said, who(&psql("alice", "Kept-plain")));
+    note(&mut said, who(&psql("alice", "Kept-wrong")));
+    note(
+        &mut said,
+        who(&psql("alice", "Kept-forced").database("forced")),
+    );
+    note(
+        &mut said,
+        who(&psql("alice", "Kept-plain").database("forced")),
+    );
+    note(
+        &mut said,
+        who(&psql("alice", "Kept-plain").database("failing")),
+    );
+    note(&mut said, who(&psql("bob", "Kept-fetched")));
+    note(&mut said, who(&psql("nobody", "Kept-fetched")));
+    note(&mut said, who(&psql("learned", "Kept-learned")));
+    note(&mut said, who(&psql("learned", "Kept-wrong")));
+    note(&mut said, who(&psql("md5_user", "secret")));
+    note(&mut said, who(&psql("md5_user", "Kept-wrong")));
+    assert!(
+        said.contains("learned") && said.contains("md5_user"),
+        "{said}"
+    );
+
+    let console = pooler.local_psql().user("pgskein").database("pgskein");
+    for table in TABLES.split_whitespace() {
+        let run = console.run(&format!("SHOW {table}"));
+        assert_eq!(run.code, Some(0), "SHOW {table}: {run:?}");
+        note(&mut said, run);
+    }
+    // Files with mistakes in the lines of secrets.
+    for (file, text) in [
+        ("users.txt", "\"alice\" \"Kept-broken\nbob Kept-broken\n"),
+        (
+            "hba.conf",
+            "host all all all ldap ldapserver=x ldapbindpasswd=Kept-bind Kept-broken\n",
+        ),
+    ] {
+        let path = pooler.ini().with_file_name(file);
+        let before = fs::read_to_string(&path).unwrap();
+        pooler.write_file(file, text);
+        let reload = console.run("RELOAD");
+        assert_ne!(reload.code, Some(0), "{file}: {reload:?}");
+        note(&mut said, reload);
+        let ini = pooler.ini().display().to_string();
+        let check = Pgskein::run(&["--check", &ini]);
+        assert_ne!(check.code, Some(0), "{file}: {check:?}");
+        note(&mut said, check);
+        pooler.write_file(file, &before);
+    }
+    for line in [
+        "shop = host=x password=Kept-broken' user=",
+        "shop = host=x password='Kept-broken",
+        "shop = host=x password=Kept-one Kept-broken",
+        "shop = host=x password=Kept-one Kept-broken=1",
+        "shop = host=x user=a password Kept-broken",
+        "shop Kept-broken",
+    ] {
+        pooler.write_ini(&format!("{databases}\n{line}"), &settings);
+        let reload = console.run("RELOAD");
+        assert_ne!(reload.code, Some(0), "{line}: {reload:?}");
+        note(&mut said, reload);
+    }
+    pooler.write_ini(&databases, &settings);
+    pooler.reload_files();
+
+    // What a worker says when it is aborted.
+    let worker = pooler.worker(1);
+    worker.signal(Signal::SIGABRT);
+    pooler.wait_replaced(1, worker);
+    wait_for("the place where it was", PATIENCE, || {
+        pooler.log_contains("worker 1: killed by SIGABRT") || pooler.log_contains("SIGABRT")
+    });
+    for process in pooler.processes() {
+        let of = |name: &str| {
+            let path = format!("/proc/{}/{name}", process.0);
+            String::from_utf8_lossy(&fs::read(Path::new(&path)).unwrap_or_default()).into_owned()
+        };
+        note_text(&mut said, &of("environ"));
+        note_text(&mut said, &of("cmdline"));
+    }
+    note_text(&mut said, &pooler.log());
+    let keys: Vec<_> = learned.split(['$', ':']).skip(3).collect();
+    assert_eq!(keys.len(), 2, "{learned}");
+    for word in ["Kept", "SCRAM-SHA-256$", &md5, keys[0], keys[1]] {
+        if let Some(at) = said.find(word) {
+            let around = &said.as_bytes()[at.saturating_sub(200)..(at + 100).min(said.len())];
+            panic!("{word}: {}", String::from_utf8_lossy(around));
+        }
+    }
+}
+
+#[test]
+fn cancel_keys_and_query_texts_are_not_logged_either() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "verbose = 3\nworkers = 1");
+    let client = pooler.connect_as(&Login::new().minor_version(2));
+    client
+        .query("alter role alice password 'Kept-altered'")
+        .unwrap();
+    assert!(client.query("select 'Kept-asked' from nowhere").is_err());
+    let secret: String = client.secret().iter().map(|b| format!("{b:02x}")).collect();
+    client.cancel();
+    client.close();
+    let log = pooler.log().to_lowercase();
+    for word in ["kept", &secret[..16]] {
+        assert!(!log.contains(word), "{word} is in the log");
+    }
+}
+
+fn note(said: &mut String, run: Run) {
+    note_text(said, &run.stdout);
+    note_text(said, &run.stderr);
+}
+
+fn note_text(said: &mut String, text: &str) {
+    said.push_str(text);
+    said.push('\n');
+}
+
+fn who(psql: &Psql) -> Run {
+    psql.run("select current_user")
+}
+
+/// All that SHOW knows.
+const TABLES: &str = "ACTIVE_SOCKETS CLIENTS CONFIG DATABASES DNS_HOSTS DNS_ZONES DRAIN FDS HELP \
+                      LATENCY LEASES LISTS MEM PEERS PEER_POOLS POOLS SERVERS SOCKETS STATE STATS \
+                      STATS_AVERAGES STATS_TOTALS TOTALS USERS VERSION WORKERS";

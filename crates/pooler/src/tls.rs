@@ -7,6 +7,7 @@
 //!
 //! Source: PostgreSQL documentation, "Secure TCP/IP Connections with SSL".
 
+mod certified;
 mod servers;
 mod tickets;
 
@@ -17,17 +18,18 @@ use pgskein_pool::tickets::TicketSecrets;
 use pgskein_protocol::tls_server_end_point;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite,
     SupportedProtocolVersion,
 };
 
+use self::certified::certified;
 use self::servers::for_servers;
 use self::tickets::Ticketer;
 
@@ -154,16 +156,15 @@ fn for_clients(config: &Config) -> Result<Option<ForClients>, Finding> {
         }
         None => WebPkiClientVerifier::no_client_auth(),
     };
-    let (chain, private_key) = (chain(certificate)?, private_key(key)?);
-    let end_point = chain.first().and_then(|own| tls_server_end_point(own));
-    let certified = CertifiedKey::from_der(chain, private_key, &provider)
-        .map_err(|error| unusable(certificate, key, &error))?;
+    let certified = certified(certificate, key, &provider)?;
+    let own = certified.cert.first();
+    let end_point = own.and_then(|own| tls_server_end_point(own));
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(tls))
         .map_err(|error| certificate.finding(&error.to_string()))?;
     let mut server = builder
         .with_client_cert_verifier(Arc::clone(&verifier))
-        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     server.alpn_protocols = vec![ALPN.to_vec()];
     server.ignore_client_order = true;
     // No sessions but those that clients keep: other workers know them as well.
@@ -247,26 +248,6 @@ fn roots(file: &TlsFile) -> Result<RootCertStore, Finding> {
             .map_err(|error| file.finding(&error.to_string()))?;
     }
     Ok(roots)
-}
-
-fn private_key(file: &TlsFile) -> Result<PrivateKeyDer<'static>, Finding> {
-    if file.text.contains("ENCRYPTED") {
-        return Err(file.finding("holds a key that needs a passphrase, which nobody could give"));
-    }
-    // What is wrong in detail might quote the key.
-    PrivateKeyDer::from_pem_slice(file.text.as_bytes())
-        .map_err(|_| file.finding("holds no private key"))
-}
-
-/// Says which of certificate and key cannot be used.
-fn unusable(certificate: &TlsFile, key: &TlsFile, error: &rustls::Error) -> Finding {
-    match error {
-        rustls::Error::InconsistentKeys(_) => {
-            key.finding(&format!("is not the key of {}", certificate.name))
-        }
-        rustls::Error::InvalidCertificate(_) => certificate.finding(&error.to_string()),
-        _ => key.finding("holds a private key of a kind that is not known"),
-    }
 }
 
 #[cfg(test)]

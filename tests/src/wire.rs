@@ -188,6 +188,18 @@ impl Wire {
         }
     }
 
+    /// A second handle of its plain TCP socket, to write past what encrypts it later.
+    ///
+    /// # Panics
+    ///
+    /// When it is none.
+    pub fn socket(&self) -> TcpStream {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.try_clone().expect("there are descriptors"),
+            _ => panic!("it is no plain TCP"),
+        }
+    }
+
     /// Sets how long one read or write may take.
     pub fn set_deadline(&self, deadline: Duration) {
         self.stream

@@ -15,7 +15,7 @@ pub struct Special<'a> {
     pub until: &'a str,
     /// The kind of its key, as `openssl req -newkey` has it.
     pub key: &'a str,
-    /// Who has issued it, itself an authority.
+    /// Who has issued it: an authority, or the certificate itself.
     pub issuer: &'a str,
     /// It is an authority.
     pub authority: bool,
@@ -50,28 +50,22 @@ impl Certificates {
         self.write("ca.cnf", super::POLICY);
         self.write("index.txt", "");
         self.request(name, special.key);
-        let issuer = |suffix: &str| format!("{}.{suffix}", special.issuer);
-        self.openssl(&[
-            "ca",
-            "-batch",
-            "-notext",
-            "-config",
-            "ca.cnf",
-            "-extfile",
-            "more",
-            "-cert",
-            &issuer("pem"),
-            "-keyfile",
-            &issuer("key"),
-            "-startdate",
-            special.from,
-            "-enddate",
-            special.until,
-            "-in",
-            &file("csr"),
-            "-out",
-            &file("pem"),
-        ]);
+        let (key, issuer) = (
+            format!("{}.key", special.issuer),
+            format!("{}.pem", special.issuer),
+        );
+        let mut signed_by = vec!["-keyfile", &key];
+        if special.issuer == name {
+            signed_by.push("-selfsign");
+        } else {
+            signed_by.extend(["-cert", &issuer]);
+        }
+        let (csr, pem) = (file("csr"), file("pem"));
+        let mut arguments = vec!["ca", "-batch", "-notext", "-config", "ca.cnf"];
+        arguments.extend(["-extfile", "more", "-startdate", special.from]);
+        arguments.extend(["-enddate", special.until, "-in", &csr, "-out", &pem]);
+        arguments.extend(signed_by);
+        self.openssl(&arguments);
         self.hand_over(name);
     }
 

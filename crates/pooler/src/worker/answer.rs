@@ -68,7 +68,7 @@ impl Worker {
                 self.take_from_server(id, scratch.get(..end).unwrap_or_default())
             }
             Ok(Filled::Inbox(bytes)) => self.take_from_server(id, &bytes),
-            Err(error) => Err(ServerReason::SocketFailed(error.kind())),
+            Err(error) => Err(ServerReason::of_socket(&error)),
         };
         self.scratch = scratch;
         match outcome {

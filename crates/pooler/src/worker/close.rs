@@ -283,7 +283,10 @@ impl Worker {
         if let Some(owner) = owner {
             self.refuse_owner(owner, reason);
         }
-        let gone = matches!(reason, ServerReason::Lost | ServerReason::SocketFailed(_));
+        let gone = matches!(
+            reason,
+            ServerReason::Lost | ServerReason::SocketFailed(_) | ServerReason::Tls(_)
+        );
         if let Some(client) = client
             && !(gone && self.outlives(client, id))
         {

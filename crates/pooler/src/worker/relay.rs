@@ -177,7 +177,7 @@ impl Worker {
                 self.take_from_client(id, scratch.get(..end).unwrap_or_default())
             }
             Ok(Filled::Inbox(bytes)) => self.take_inbox(id, bytes),
-            Err(error) => Err(Reason::SocketFailed(error.kind())),
+            Err(error) => Err(Reason::of_socket(&error)),
         };
         self.scratch = scratch;
         match outcome {

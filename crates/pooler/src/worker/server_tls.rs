@@ -41,6 +41,10 @@ impl Worker {
         let Some(name) = server_name(&server.target, host).filter(|_| !plain) else {
             return Ok(());
         };
+        if self.config.settings.server_tls_sslmode == SslMode::VerifyFull && !can_be_named(host) {
+            let problem = format!("{host} is no name that a certificate could have");
+            return Err(tls_failed(&server.target, &problem));
+        }
         let asked = server.stream.open_tls(config, name, opening);
         asked.map_err(|error| tls_failed(&server.target, &error.to_string()))
     }
@@ -69,7 +73,7 @@ impl Worker {
             (Some(server), Some(cause)) if error.kind() == io::ErrorKind::InvalidData => {
                 tls_failed(&server.target, &cause.to_string())
             }
-            _ => ServerReason::SocketFailed(error.kind()),
+            _ => ServerReason::of_socket(error),
         }
     }
 
@@ -136,6 +140,24 @@ impl Worker {
             SslMode::Disable | SslMode::Allow | SslMode::Prefer => Opening::Asked,
         }
     }
+}
+
+impl ServerReason {
+    /// A socket has failed, or the TLS on it.
+    pub(super) fn of_socket(error: &io::Error) -> Self {
+        match error.get_ref() {
+            Some(cause) if error.kind() == io::ErrorKind::InvalidData => {
+                Self::Tls(cause.to_string())
+            }
+            _ => Self::SocketFailed(error.kind()),
+        }
+    }
+}
+
+/// Whether a certificate could be for this host; one without a name is known by
+/// its address.
+fn can_be_named(host: &str) -> bool {
+    host.is_empty() || ServerName::try_from(host).is_ok()
 }
 
 /// The name that a server's certificate is for; none behind a unix socket, where

@@ -15,6 +15,8 @@ pub(in crate::worker) enum ServerReason {
     Lost,
     /// Its socket failed, with this error.
     SocketFailed(std::io::ErrorKind),
+    /// The TLS on it failed.
+    Tls(String),
     /// `server_connect_timeout`.
     ConnectTimeout,
     /// It could not be reached.
@@ -88,6 +90,7 @@ impl ServerReason {
             self,
             Self::Lost
                 | Self::SocketFailed(_)
+                | Self::Tls(_)
                 | Self::ConnectTimeout
                 | Self::ConnectFailed(_)
                 | Self::NoHost { .. }
@@ -102,9 +105,11 @@ impl ServerReason {
     /// being opened: if so, whether the host says it itself.
     pub(in crate::worker) fn unreachable(&self) -> Option<bool> {
         match self {
-            Self::Lost | Self::SocketFailed(_) | Self::ConnectTimeout | Self::ConnectFailed(_) => {
-                Some(false)
-            }
+            Self::Lost
+            | Self::SocketFailed(_)
+            | Self::Tls(_)
+            | Self::ConnectTimeout
+            | Self::ConnectFailed(_) => Some(false),
             Self::NoHost { says, .. } => Some(*says),
             Self::LoginFailed { sqlstate, .. } => is_shutdown(sqlstate).then_some(true),
             _ => None,
@@ -144,6 +149,7 @@ impl ServerReason {
         Cow::Borrowed(match self {
             Self::Lost => "server conn crashed?",
             Self::SocketFailed(kind) => return Cow::Owned(format!("server socket failed: {kind}")),
+            Self::Tls(problem) => return Cow::Owned(format!("server TLS failed: {problem}")),
             Self::ConnectTimeout => "connect timeout",
             Self::LoginFailed { message, .. } | Self::NoHost { message, .. } => message,
             Self::Unfit(misfit) => return Cow::Owned(misfit.to_string()),

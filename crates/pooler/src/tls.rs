@@ -245,7 +245,7 @@ fn roots(file: &TlsFile) -> Result<RootCertStore, Finding> {
     for certificate in chain(file)? {
         roots
             .add(certificate)
-            .map_err(|error| file.finding(&error.to_string()))?;
+            .map_err(|_| file.finding("holds something that is no certificate of an authority"))?;
     }
     Ok(roots)
 }

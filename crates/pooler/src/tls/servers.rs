@@ -93,10 +93,7 @@ impl Authorities {
         if system {
             roots.add_parsable_certificates(certificates.iter().cloned());
         } else {
-            for certificate in &certificates {
-                let added = roots.add(certificate.clone());
-                added.map_err(|error| file.finding(&error.to_string()))?;
-            }
+            roots = super::roots(file)?;
         }
         if roots.is_empty() {
             return Err(file.finding("holds no authority that can be used"));

@@ -53,7 +53,7 @@ fn man_in_the_middle(answer: Vec<u8>) -> u16 {
 fn false_login() -> Vec<u8> {
     [
         message(b'R', &[0; 4]),
-        message(b'S', b"server_version\015.0\0"),
+        message(b'S', b"server_version\x0015.0\0"),
         message(b'K', &[0, 0, 0, 1, 0, 0, 0, 2]),
         message(b'Z', b"I"),
         message(b'C', b"SELECT 0\0"),

@@ -1,7 +1,8 @@
 //! Logins that are bound to their TLS connection, on both sides of the pooler.
 
 use crate::harness::{
-    Certificates, Intruder, Login, Pause, Pooler, Postgres, Psql, Release, Run, openssl_client,
+    Certificates, Drivers, Intruder, Login, Pause, Pooler, Postgres, Psql, Release, Run, Script,
+    openssl_client,
 };
 
 #[test]
@@ -29,6 +30,28 @@ fn libpq_binds_to_the_pooler_and_the_pooler_to_postgresql() {
             let said = who(&bound(pooler.port()).option("sslmode", "disable")).refused();
             assert!(said.contains("channel binding"), "{said}");
         }
+    }
+}
+
+#[test]
+fn drivers_without_libpq_bind_and_notice_an_intruder() {
+    let postgres = Postgres::start();
+    let certificates = authority();
+    let others = Certificates::make("authority");
+    others.issue("pooler");
+    let pooler = start(&postgres, &certificates, "disable");
+    let trusting = certificates.client(&[]);
+    let intruder = Intruder::before(pooler.port(), trusting, &others, "pooler");
+    for script in [
+        Script::python(Drivers::New, "pg8000_bound.py"),
+        Script::node(Drivers::New, "node_bound.js"),
+    ] {
+        assert_eq!(script.run(pooler.port(), &[]).ok(), "scram_user");
+        let said = script.run(intruder.port(), &[]).refused();
+        assert!(
+            said.contains("SCRAM channel binding check failed"),
+            "{said}"
+        );
     }
 }
 

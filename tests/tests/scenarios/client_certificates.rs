@@ -44,6 +44,24 @@ fn certificate_says_who_may_come_in() {
 }
 
 #[test]
+fn servers_get_the_secret_that_the_database_knows_of_whom_a_certificate_names() {
+    let postgres = Postgres::start();
+    let certificates = authority();
+    certificates.issue("md5_user");
+    certificates.issue("nobody");
+    let settings = "auth_type = cert\nauth_file = \nauth_user = postgres\n";
+    let settings = settings.to_owned() + &certificates.settings("verify-full", "pooler");
+    let pooler = Pooler::start(&postgres, &settings);
+    let shown = |name: &str| who(&with(&pooler, &certificates, name).user(name));
+    assert_eq!(shown("md5_user").ok(), "md5_user");
+    // Of a secret for SCRAM the server wants to see more than is stored.
+    let said = shown("scram_user").refused();
+    assert!(said.contains("server asks for a password"), "{said}");
+    let said = shown("nobody").refused();
+    assert!(said.contains("role \"nobody\" does not exist"), "{said}");
+}
+
+#[test]
 fn certificates_are_asked_for_by_the_lines_that_want_them() {
     let postgres = Postgres::start();
     let certificates = authority();

@@ -55,6 +55,8 @@ fn shutdown_closes_them_at_its_end_and_says_so_by_tls() {
     let last = client.wait_closed().pop().expect("a reason");
     assert_eq!(client.transcript(), "gE");
     assert_eq!(last.error().sqlstate, "57P01");
+    // What it has to say is waited for.
+    drop(client);
     assert_eq!(pooler.wait_exit(PATIENCE).code(), Some(0));
 }
 

@@ -200,6 +200,19 @@ impl Wire {
         }
     }
 
+    /// Ends TLS, and leaves the socket as it is.
+    pub fn end_tls(&mut self) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            stream.flush().expect("the pooler reads");
+        }
+    }
+
+    /// Whether the other side ends TLS before the socket, with nothing in front.
+    pub fn ends_in_order(&mut self) -> bool {
+        matches!(self.stream.read(&mut [0]), Ok(0))
+    }
+
     /// Sets how long one read or write may take.
     pub fn set_deadline(&self, deadline: Duration) {
         self.stream

@@ -268,6 +268,37 @@ fn disabled_database_answers_nobody() {
 }
 
 #[test]
+fn paused_database_keeps_logins_waiting_for_its_answer() {
+    let postgres = Postgres::start();
+    let address = postgres.address();
+    let databases = format!("secrets = {address} dbname=postgres\npostgres = {address}");
+    let pooler = Pooler::start_for(
+        &databases,
+        &settings("auth_type = scram-sha-256\nauth_dbname = secrets"),
+    );
+    pooler.write_file("users.txt", "\"postgres\" \"\"\n");
+    pooler.reload_files();
+    let console = pooler.local_psql().user("pgskein").database("pgskein");
+    console.run("PAUSE secrets").ok();
+    let psql = pooler.psql().user("scram_user").password("secret");
+    let waiting = psql.start("select current_user");
+    let row = "secrets|postgres (auth_query)|0|1|";
+    wait_for("the login to wait", PATIENCE, || {
+        console.run("SHOW POOLS").ok().contains(row)
+    });
+    console.run("RESUME secrets").ok();
+    assert_eq!(waiting.wait(), "", "psql complains of nothing");
+    // A login is given up at its timeout here as elsewhere.
+    pooler.reload(&settings(
+        "auth_type = scram-sha-256\nauth_dbname = secrets\nclient_login_timeout = 1",
+    ));
+    console.run("PAUSE secrets").ok();
+    let said = who(&psql).refused();
+    assert!(said.contains("client_login_timeout"), "{said}");
+    console.run("RESUME secrets").ok();
+}
+
+#[test]
 fn psycopg_logs_in_by_all_ways() {
     let postgres = Postgres::start();
     let pooler = start(&postgres, "auth_type = trust");
@@ -339,7 +370,10 @@ fn no_client_steers_what_the_query_finds() {
         assert!(said.contains("authentication failed"), "{said}");
     }
     // Whoever may change the settings of the user does not reach it either.
-    postgres.query("alter role postgres set search_path = evil, pg_catalog");
+    postgres.query(
+        "alter role postgres set search_path = evil, pg_catalog; \
+         alter database postgres set search_path = evil, pg_catalog",
+    );
     let pooler = start(
         &postgres,
         "auth_type = scram-sha-256\n\
@@ -368,7 +402,7 @@ fn who(psql: &Psql) -> Run {
 }
 
 /// Salt and iterations of the challenge for a user.
-fn server_first(wire: &mut Wire, user: &str) -> (String, String) {
+pub(crate) fn server_first(wire: &mut Wire, user: &str) -> (String, String) {
     wire.send(&Login::new().user(user).packet());
     let request = read(wire);
     assert_eq!(

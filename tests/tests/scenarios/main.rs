@@ -50,6 +50,7 @@ mod lent_servers;
 mod life_of_servers;
 mod limits;
 mod many_keys;
+mod mock_logins;
 mod modes;
 mod moved;
 mod moved_cancels;

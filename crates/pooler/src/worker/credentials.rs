@@ -59,8 +59,10 @@ pub(super) struct Credentials {
     fetched: HashMap<PoolKey, Kept>,
     /// How much was learned so far.
     lessons: u64,
-    /// What the last secret was that was fetched.
-    usual: Usual,
+    /// Whether the last secret that was fetched is none for SCRAM.
+    scram_is_rare: bool,
+    /// The number of iterations of the last one that is.
+    usual_iterations: Option<u32>,
     /// Known to nobody outside; the same in all workers and, where that can be,
     /// after every start.
     mock_key: Zeroizing<Vec<u8>>,
@@ -81,18 +83,6 @@ struct Kept {
     lesson: Lesson,
     text: SecretText,
     keys: Option<ScramKeys>,
-}
-
-/// What secrets the database has.
-#[derive(Clone, Copy, Default)]
-enum Usual {
-    /// None was seen.
-    #[default]
-    Unknown,
-    /// For SCRAM, with so many iterations.
-    Scram(u32),
-    /// Others.
-    Other,
 }
 
 impl Credentials {
@@ -227,26 +217,26 @@ impl Credentials {
 
     /// Notes of which kind a secret is that was fetched.
     pub(super) fn note_kind(&mut self, text: &str) {
-        self.usual = match Secret::parse(text) {
-            Secret::Scram(secret) => Usual::Scram(secret.iterations),
-            Secret::Md5(_) | Secret::Plain(_) => Usual::Other,
-        };
+        match Secret::parse(text) {
+            Secret::Scram(secret) => {
+                self.scram_is_rare = false;
+                self.usual_iterations = Some(secret.iterations);
+            }
+            Secret::Md5(_) | Secret::Plain(_) => self.scram_is_rare = true,
+        }
     }
 
     /// Whether users of the database usually have a secret for SCRAM.
     pub(super) fn scram_is_usual(&self) -> bool {
-        !matches!(self.usual, Usual::Other)
+        !self.scram_is_rare
     }
 
     /// The secret of a user that has none: looks like one, and fits nothing. Of
     /// whom the database was `asked`, it looks like those of the database.
     pub(super) fn mock(&self, user: &str, asked: bool) -> ScramSecret {
-        let iterations = match self.usual {
-            Usual::Scram(iterations) if asked => iterations,
-            _ => self.iterations,
-        };
+        let usual = self.usual_iterations.filter(|_| asked);
         ScramSecret {
-            iterations,
+            iterations: usual.unwrap_or(self.iterations),
             ..ScramSecret::mock(user.as_bytes(), &self.mock_key)
         }
     }
@@ -340,5 +330,6 @@ mod tests {
         assert!(credentials.scram_is_usual());
         credentials.note_kind("md5b1ffb1d9dc1b1e5a9ad6b4e6bb4fa9b7");
         assert!(!credentials.scram_is_usual());
+        assert_eq!(credentials.mock("nobody", true).iterations, 3);
     }
 }

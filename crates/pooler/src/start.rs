@@ -28,10 +28,10 @@ use self::error::StartError;
 use self::passed::Passed;
 use self::pidfile::Pidfile;
 use self::unix_socket::UnixSocket;
-use crate::logging;
 use crate::runtime_dir::{Orphan, RuntimeDir, listen_for_peers, orphans, supervisor_socket_path};
 use crate::scoreboard::Scoreboard;
 use crate::worker::MOST_FOR_CANCELS;
+use crate::{files, logging};
 
 /// What a supervisor begins with.
 #[derive(Debug)]
@@ -97,6 +97,9 @@ impl Foundation {
         for warning in &config.warnings {
             log::warn!("{warning}");
         }
+        if account.is_switched() {
+            warn_of_unreadable(&sources);
+        }
 
         let runtime_dir = RuntimeDir::lock(runtime_dir)?;
         let slots = slots(settings);
@@ -144,6 +147,13 @@ impl Foundation {
             orphans,
             config,
         })
+    }
+}
+
+/// Says which files root could read and the user cannot: a reload would fail.
+fn warn_of_unreadable(sources: &Sources) {
+    for finding in files::read(sources.main()).err().unwrap_or_default() {
+        log::warn!("RELOAD and RESTART will fail, which do not read as root: {finding}");
     }
 }
 

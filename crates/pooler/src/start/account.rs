@@ -128,6 +128,11 @@ impl Account {
         })
     }
 
+    /// Whether the user is another one than who has started the program.
+    pub(crate) fn is_switched(&self) -> bool {
+        self.switch.is_some()
+    }
+
     /// Gives something that root has just made to the user.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod bursts;
 mod cancel;
 mod cancel_races;
 mod channel_binding;
+mod channel_binding_words;
 mod chaos;
 mod client_certificates;
 mod client_leaves;

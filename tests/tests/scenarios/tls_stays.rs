@@ -39,10 +39,13 @@ fn order_to_move_one_says_why_it_cannot() {
     let rows = console.table("SHOW CLIENTS");
     let row = rows.iter().find(|row| row["tls"].starts_with("TLSv1.3/"));
     let number = &row.expect("the client is shown")["id"];
-    let refused = console.query(&format!("MOVE CLIENT {number} TO 2"));
-    assert_eq!(refused, Err(SqlState("08P01")));
-    let said = console.last_error().expect("an error").message;
-    assert_eq!(said, "client cannot be moved: its connection is encrypted");
+    let text = "client cannot be moved: its connection is encrypted";
+    // The other worker may not be ready yet.
+    wait_for(text, PATIENCE, || {
+        let refused = console.query(&format!("MOVE CLIENT {number} TO 2"));
+        assert_eq!(refused, Err(SqlState("08P01")));
+        console.last_error().expect("an error").message == text
+    });
     assert_eq!(client.value("select 1"), "1");
 }
 

@@ -37,6 +37,9 @@ main() {
         has_library openssl || missing+=(libssl-dev)
         have curl || missing+=(curl)
         have_haproxy || missing+=(haproxy)
+        have slapd || [[ -x /usr/sbin/slapd ]] || missing+=(slapd)
+        # Services of PAM that scenarios make are of its modules.
+        compgen -G '/lib/*/security/pam_exec.so' >/dev/null || missing+=(libpam-modules)
         have node || missing+=(nodejs)
         have npm || missing+=(npm)
         # It checks the unit, and needs no running systemd for that.

@@ -60,6 +60,9 @@ impl Check<'_> {
         if settings.stats_period < Duration::from_secs(1) {
             self.wrong("stats_period", "expected 1 or more");
         }
+        if settings.auth_ldap_timeout.is_zero() {
+            self.wrong("auth_ldap_timeout", "expected more than 0");
+        }
         if settings.max_packet_size < SMALLEST_PACKET {
             self.wrong(
                 "max_packet_size",
@@ -113,7 +116,10 @@ impl Check<'_> {
             let problem = "cert needs client_tls_sslmode = verify-full";
             self.wrong("auth_type", problem);
         }
-        let needed = !matches!(settings.auth_type, AuthType::Any | AuthType::Cert);
+        let needed = !matches!(
+            settings.auth_type,
+            AuthType::Any | AuthType::Cert | AuthType::Ldap | AuthType::Pam
+        );
         let mut entries = self.config.databases.values().chain(&self.config.wildcard);
         let asked = entries.any(|entry| entry.auth_user.is_some());
         if needed && settings.auth_file.is_empty() && settings.auth_user.is_empty() && !asked {

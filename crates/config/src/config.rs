@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::checker::Checker;
 use crate::choices::{PoolMode, SessionState};
 use crate::entries::{Database, Peer, User};
 use crate::finding::{Finding, Place};
 use crate::hba::{Hba, IdentMap};
 use crate::secret_text::SecretText;
 use crate::table::Settings;
-use crate::tls::Tls;
+use crate::tls::{Tls, TlsFile};
 
 /// Everything that the files of a configuration say.
 #[derive(Clone, Default, PartialEq)]
@@ -34,6 +35,10 @@ pub struct Config {
     pub hba: Hba,
     /// The maps of `auth_ident_file`, if it is used.
     pub ident: IdentMap,
+    /// Who is asked about the passwords of all clients.
+    pub checker: Option<Checker>,
+    /// Authorities that the certificates of directories are checked against.
+    pub ldap_authorities: Option<TlsFile>,
     /// TLS towards clients.
     pub client_tls: Tls,
     /// TLS towards servers.
@@ -132,6 +137,11 @@ impl Config {
         let own = self.peer_id;
         let others = self.peers.values();
         others.filter(move |peer| own.is_some_and(|own| own != peer.id))
+    }
+
+    /// Everybody who may be asked about passwords.
+    pub fn checkers(&self) -> impl Iterator<Item = &Checker> {
+        self.checker.iter().chain(self.hba.checkers())
     }
 
     /// Bytes in the secrets of cancel keys for clients of protocol 3.2.

@@ -25,6 +25,7 @@ pub use self::ident::IdentMap;
 pub use self::interfaces::Interfaces;
 use self::name::Name;
 use self::tokens::{Line, Word, lines};
+use crate::checker::{Checker, CheckerOptions};
 use crate::finding::{Finding, Place, unknown};
 use crate::ini::Fetch;
 
@@ -45,6 +46,8 @@ pub struct Rule {
     pub map: Option<String>,
     /// What is asked of their certificates.
     pub certificate: ClientCertificate,
+    /// Who is asked about passwords, where the method says that somebody is.
+    pub checker: Option<Checker>,
     connections: Connections,
     databases: Vec<Databases>,
     users: Vec<Users>,
@@ -67,6 +70,10 @@ pub enum HbaMethod {
     Peer,
     /// By a certificate.
     Cert,
+    /// By a password that a directory knows.
+    Ldap,
+    /// By a password that a service of PAM knows.
+    Pam,
 }
 
 /// Who wants to come in.
@@ -140,6 +147,26 @@ impl Hba {
                 matches!(addresses, Addresses::SameHost | Addresses::SameNet)
             }
         })
+    }
+
+    /// Whether a rule of this method does not say who is asked.
+    pub(crate) fn lacks_checker(&self, method: HbaMethod) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| rule.method == method && rule.checker.is_none())
+    }
+
+    /// Says who is asked by rules of this method that do not say it.
+    pub(crate) fn complete(&mut self, method: HbaMethod, checker: &Checker) {
+        for rule in &mut self.rules {
+            if rule.method == method {
+                rule.checker.get_or_insert_with(|| checker.clone());
+            }
+        }
+    }
+
+    /// Who is asked by the rules.
+    pub(crate) fn checkers(&self) -> impl Iterator<Item = &Checker> {
+        self.rules.iter().filter_map(|rule| rule.checker.as_ref())
     }
 
     /// The rules with a map.
@@ -298,13 +325,19 @@ fn rule(line: &Line) -> Result<Rule, String> {
             HbaMethod::Cert => ClientCertificate::VerifyFull,
             _ => ClientCertificate::NotNeeded,
         },
+        checker: None,
         connections,
         databases,
         users,
     };
+    let mut options = CheckerOptions::of(method);
     for option in fields.iter().flatten() {
-        rule.option(&option.text)?;
+        match option.text.split_once('=') {
+            Some((name, value)) if options.take(name, value)? => {}
+            _ => rule.option(&option.text)?,
+        }
     }
+    rule.checker = options.finish()?;
     Ok(rule)
 }
 
@@ -334,7 +367,8 @@ fn method(text: &str) -> Result<HbaMethod, String> {
         "scram-sha-256" => HbaMethod::ScramSha256,
         "peer" => HbaMethod::Peer,
         "cert" => HbaMethod::Cert,
-        "ldap" | "pam" => return Err(format!("{text} is not supported yet")),
+        "ldap" => HbaMethod::Ldap,
+        "pam" => HbaMethod::Pam,
         "gss" | "sspi" | "ident" | "radius" | "bsd" | "oauth" => {
             return Err(format!("{text} is not supported"));
         }
@@ -367,7 +401,7 @@ const KINDS: [&str; 4] = ["local", "host", "hostssl", "hostnossl"];
 
 const OPTIONS: [&str; 3] = ["map", "clientcert", "clientname"];
 
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 9] = [
     "trust",
     "reject",
     "md5",
@@ -375,6 +409,8 @@ const METHODS: [&str; 7] = [
     "scram-sha-256",
     "peer",
     "cert",
+    "ldap",
+    "pam",
 ];
 
 #[cfg(test)]

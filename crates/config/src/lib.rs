@@ -8,6 +8,7 @@
 
 mod addresses;
 mod check;
+mod checker;
 mod choices;
 mod config;
 mod conninfo;
@@ -17,7 +18,9 @@ mod hba;
 mod ini;
 mod keys;
 mod kind;
+mod ldap;
 mod load;
+mod pam;
 mod parse_entry;
 mod parse_peer;
 mod peer_id;
@@ -33,6 +36,7 @@ mod tls;
 mod userlist;
 
 pub use addresses::{ListenAddress, Network};
+pub use checker::Checker;
 pub use choices::{
     AuthType, DrainListen, DrainNotify, LoadBalanceHosts, PeerKind, PoolMode, ServerProtocol,
     SessionState, SslMode, SslNegotiation, TargetSessionAttrs,
@@ -44,6 +48,10 @@ pub use hba::{
     ClientCertificate, Hba, HbaMethod, HostName, IdentMap, Interfaces, NameWanted, Rule, Visitor,
 };
 pub use kind::Kind;
+pub use ldap::{
+    Ldap, LdapEncryption, LdapFilter, LdapLookup, LdapPiece, LdapScope, LdapServer, LdapValue,
+};
+pub use pam::Pam;
 pub use peer_id::PeerId;
 pub use reference::{reference_markdown, sample_ini};
 pub use reported::is_read_only_parameter;

@@ -6,6 +6,7 @@ use std::path::Path;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::check;
+use crate::checker;
 use crate::choices::AuthType;
 use crate::config::Config;
 use crate::finding::Place;
@@ -49,6 +50,8 @@ pub(crate) fn load(
     load.tls(main, fetch);
     load.peer_id(host_name);
     load.hba(fetch);
+    let findings = checker::resolve(&mut load.config, fetch);
+    load.findings.extend(findings);
     if load.findings.is_empty() {
         let (findings, warnings) = check::check(&load.config, main);
         load.findings = findings;
@@ -132,9 +135,6 @@ impl Load {
         let value = self.config.settings.value(info.name).unwrap_or_default();
         match info.status {
             Status::OnlyDefault if value != info.default => Err("not supported yet".to_owned()),
-            Status::Partly(values) if !values.contains(&value.as_str()) => {
-                Err(format!("{value} is not supported yet"))
-            }
             _ => Ok(()),
         }
     }
@@ -327,11 +327,10 @@ mod tests {
     #[test]
     fn rejects_what_is_not_built_but_accepts_its_default() {
         assert_eq!(
-            problems("[pgskein]\nconffile = x\nauth_type = pam\nserver_fast_close = 1\n"),
+            problems("[pgskein]\nconffile = x\nserver_fast_close = 1\n"),
             [
                 "a.ini:2: conffile: not supported yet",
-                "a.ini:3: auth_type: pam is not supported yet",
-                "a.ini:4: server_fast_close: not supported yet",
+                "a.ini:3: server_fast_close: not supported yet",
             ]
         );
         let text = "[pgskein]\nauth_type = any\nproxy_protocol = 0\nmax_prepared_statements = 0\n\

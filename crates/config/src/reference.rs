@@ -81,7 +81,6 @@ fn note(setting: &SettingInfo) -> Option<String> {
     match setting.status {
         Status::Supported => None,
         Status::OnlyDefault => Some("Not built yet: only the default is accepted.".to_owned()),
-        Status::Partly(values) => Some(format!("Built so far: {}.", values.join(", "))),
         Status::Obsolete(reason) => Some(format!(
             "Accepted with a warning, and without effect: {reason}."
         )),

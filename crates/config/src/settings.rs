@@ -44,8 +44,6 @@ pub enum Status {
     Supported,
     /// Nothing: it may only have its default.
     OnlyDefault,
-    /// These values; the others are refused.
-    Partly(&'static [&'static str]),
     /// It can have no meaning here, for this reason; it is accepted with a
     /// warning.
     Obsolete(&'static str),

@@ -4,12 +4,13 @@
 //! setting, so that an existing file can be used as it is.
 
 use crate::addresses::{Listen, Networks};
+use crate::checker::Options;
 use crate::choices::{
     AuthType, DrainListen, DrainNotify, PoolMode, ServerProtocol, SessionState, SslMode,
 };
 use crate::kind::{Count, CountOrAuto, Flag, Kind, Names, Octal, Port, Seconds, Size, Text};
 use crate::peer_id::PeerId;
-use crate::settings::Status::{Obsolete, OnlyDefault, Partly, Supported};
+use crate::settings::Status::{Obsolete, OnlyDefault, Supported};
 use crate::settings::{SetError, SettingInfo, When, settings};
 
 /// Every setting, in the order of the documents.
@@ -109,8 +110,7 @@ settings! {
         /// `trust` does not ask but must know the user; `md5` uses SCRAM for users whose stored
         /// secret is one for SCRAM; `cert` knows them by the common names of their certificates and
         /// needs `client_tls_sslmode = verify-full`.
-        auth_type: AuthType = "md5", Now,
-            Partly(&["any", "trust", "plain", "md5", "scram-sha-256", "cert", "hba"]);
+        auth_type: AuthType = "md5", Now, Supported;
 
         /// File with the names of users and their passwords or secrets.
         auth_file: Text = "", Now, Supported;
@@ -121,8 +121,21 @@ settings! {
         /// File that maps names of the system to users, for rules with `map=`.
         auth_ident_file: Text = "", Now, Supported;
 
-        /// Options of `auth_type = ldap`.
-        auth_ldap_options: Text = "", Now, OnlyDefault;
+        /// The directory of `auth_type = ldap`, and of `ldap` lines of the HBA file that have no
+        /// options of their own: PostgreSQL's options as `name=value` or `name="value"`.
+        auth_ldap_options: Options = "", Now, Supported;
+
+        /// Authorities that the certificates of directories are checked against; when empty,
+        /// those of the system.
+        auth_ldap_ca_file: Text = "", Now, Supported;
+
+        /// How long a server of a directory may take for an answer before the next one is asked.
+        auth_ldap_timeout: Seconds = "5", Now, Supported;
+
+        /// The service of `auth_type = pam`, and of `pam` lines of the HBA file that have no
+        /// options of their own: `pamservice=`, else `pgbouncer`, and `pamconfdir=`, the folder of
+        /// its file in place of `/etc/pam.d`.
+        auth_pam_options: Text = "", Now, Supported;
 
         /// User that asks the database for the secrets of users who are not in `auth_file`.
         auth_user: Text = "", Now, Supported;

@@ -172,7 +172,8 @@ impl Resolve<'_> {
         };
         let mut tls = self.side(&texts, fetch);
         if texts.verifies() && texts.authorities.1.is_empty() {
-            tls.authorities = self.system_authorities(texts.authorities.0, fetch);
+            let setting = texts.authorities.0;
+            tls.authorities = system_authorities(setting, &self.place(setting), fetch);
             self.need(&texts, texts.authorities.0, tls.authorities.is_some());
         }
         if texts.mode.1 != SslMode::Disable && tls.certificate.is_some() != tls.key.is_some() {
@@ -203,19 +204,6 @@ impl Resolve<'_> {
             );
             self.wrong("server_tls_sslmode", problem);
         }
-    }
-
-    /// The authorities that this system knows; none if it has no such file.
-    fn system_authorities(&self, setting: &'static str, fetch: &mut Fetch<'_>) -> Option<TlsFile> {
-        SYSTEM_AUTHORITIES.iter().find_map(|name| {
-            let text = fetch(Path::new(name)).ok()?;
-            Some(TlsFile {
-                setting,
-                name: (*name).to_owned(),
-                text,
-                place: self.place(setting),
-            })
-        })
     }
 
     fn side(&mut self, texts: &Texts<'_>, fetch: &mut Fetch<'_>) -> Tls {
@@ -317,6 +305,24 @@ impl Resolve<'_> {
             line: 0,
         })
     }
+}
+
+/// The authorities that this system knows, in place of the file that `setting`
+/// at `place` could name; none if it has no such file.
+pub(crate) fn system_authorities(
+    setting: &'static str,
+    place: &Place,
+    fetch: &mut Fetch<'_>,
+) -> Option<TlsFile> {
+    SYSTEM_AUTHORITIES.iter().find_map(|name| {
+        let text = fetch(Path::new(name)).ok()?;
+        Some(TlsFile {
+            setting,
+            name: (*name).to_owned(),
+            text,
+            place: place.clone(),
+        })
+    })
 }
 
 /// Where systems keep the authorities that they know: Debian, Red Hat, Alpine.

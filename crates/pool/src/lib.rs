@@ -4,6 +4,8 @@
 pub mod client_places;
 pub mod console;
 pub mod control;
+pub mod desk;
+pub mod directory;
 pub mod drain;
 pub mod drain_order;
 pub mod flow;

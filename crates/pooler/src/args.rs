@@ -9,7 +9,7 @@ use clap::{ArgAction, Parser};
 #[command(name = "pgskein", version)]
 pub(crate) struct Args {
     /// Configuration file.
-    #[arg(value_name = "CONFIG.ini", required_unless_present_any = ["reference", "adopt", "adopt_check"])]
+    #[arg(value_name = "CONFIG.ini", required_unless_present_any = ["reference", "adopt", "adopt_check", "pam_check"])]
     pub config: Option<PathBuf>,
 
     /// Run in the background; needs pidfile, and logfile or syslog.
@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// Why another program could not go on, so that this one does.
     #[arg(long, hide = true, value_name = "REASON", allow_hyphen_values = true)]
     pub because: Option<String>,
+
+    /// Ask PAM the question on standard input, then exit.
+    #[arg(long, hide = true)]
+    pub pam_check: bool,
 
     /// Take over from a running process; not supported.
     #[arg(short = 'R', long, hide = true)]

@@ -5,6 +5,7 @@ mod files;
 mod http;
 mod link;
 mod logging;
+mod pam_check;
 mod runtime_dir;
 mod scoreboard;
 mod start;
@@ -68,6 +69,9 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     if args.reference {
         print(&reference_markdown());
         return Ok(ExitCode::SUCCESS);
+    }
+    if args.pam_check {
+        return Ok(pam_check::answer());
     }
     if args.reboot {
         return Err(Failure::Reboot);

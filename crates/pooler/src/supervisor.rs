@@ -27,7 +27,7 @@ mod replace;
 mod restart;
 mod service;
 mod show;
-mod signals;
+pub(crate) mod signals;
 mod statistics;
 mod tickets;
 mod tokens;

@@ -8,6 +8,7 @@
 //! Source: PostgreSQL documentation, "Secure TCP/IP Connections with SSL".
 
 mod certified;
+mod directories;
 mod servers;
 mod tickets;
 
@@ -30,8 +31,10 @@ use rustls::{
 };
 
 use self::certified::certified;
+use self::directories::for_directories;
 use self::servers::for_servers;
 use self::tickets::Ticketer;
+use crate::pam_check;
 
 /// The protocol that is spoken inside TLS.
 ///
@@ -45,6 +48,8 @@ pub(crate) struct Secured {
     pub clients: Option<ForClients>,
     /// Those to servers.
     pub servers: Option<Arc<ClientConfig>>,
+    /// Those to directories.
+    pub directories: Option<Arc<ClientConfig>>,
 }
 
 /// What connections of clients are encrypted by.
@@ -59,7 +64,7 @@ pub(crate) struct ForClients {
     pub verifier: Arc<dyn ClientCertVerifier>,
 }
 
-/// A configuration whose certificates and keys can be used.
+/// A configuration whose certificates and keys can be used, and PAM if it says so.
 ///
 /// # Errors
 ///
@@ -67,8 +72,8 @@ pub(crate) struct ForClients {
 pub(crate) fn checked(
     (sources, config): (Sources, Config),
 ) -> Result<(Sources, Config), Vec<Finding>> {
-    match Secured::of(&config) {
-        Ok(_) => Ok((sources, config)),
+    match Secured::of(&config).and_then(|_| pam_check::usable(&config)) {
+        Ok(()) => Ok((sources, config)),
         Err(finding) => Err(vec![finding]),
     }
 }
@@ -83,6 +88,7 @@ impl Secured {
         Ok(Self {
             clients: for_clients(config)?,
             servers: for_servers(config)?,
+            directories: for_directories(config)?,
         })
     }
 
@@ -108,6 +114,7 @@ impl Secured {
         if from.client_tls != to.client_tls || mode(from) != mode(to) {
             self.clients = new.clients;
         }
+        self.directories = new.directories;
         let mode = |config: &Config| config.settings.server_tls_sslmode;
         if from.server_tls != to.server_tls || mode(from) != mode(to) {
             self.servers = new.servers;

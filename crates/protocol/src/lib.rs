@@ -13,6 +13,7 @@
 //! | [`mod@write`] | every message that pgskein itself sends |
 //! | [`md5`], [`secret`], [`scram`] | passwords and proofs |
 //! | [`key`] | cancel keys and what is encoded in them |
+//! | [`ldap`] | what a directory is asked, and what it answers |
 #![forbid(unsafe_code)]
 
 pub mod backend;
@@ -23,6 +24,7 @@ pub mod end_point;
 pub mod frame;
 pub mod frontend;
 pub mod key;
+pub mod ldap;
 pub mod md5;
 pub mod negotiate;
 pub mod options;

@@ -68,8 +68,8 @@ fn check_accepts_a_good_file_and_refuses_a_bad_one() {
         ),
         (
             "auth_type = ldap",
-            "pgskein.ini:4: auth_type",
-            "not supported yet",
+            "pgskein.ini:4: auth_ldap_options",
+            "ldap needs ldapserver",
         ),
         ("workers = 200", "pgskein.ini:4: workers", "127"),
     ] {

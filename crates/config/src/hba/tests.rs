@@ -224,7 +224,6 @@ fn says_what_is_wrong_with_a_line() {
             "local all all md5,peer",
             "one method is expected, not a list",
         ),
-        ("local all all ldap", "ldap is not supported yet"),
         (
             "host all all all cert",
             "cert is for hostssl connections only",
@@ -281,5 +280,54 @@ proptest! {
     #[test]
     fn never_panics(text in "(local|host|hostssl|all|[a-z0-9./:,@+\"=]{1,8}|[ \n#\\\\]){0,30}") {
         let _ = read(&text);
+    }
+}
+
+#[test]
+fn reads_who_is_asked_about_passwords() {
+    let hba = "host all all all ldap ldapserver=a \"ldapbasedn=dc=x, dc=y\" ldapsearchattribute=cn\n\
+               host all all all ldap ldapserver=\"a b\" ldapprefix=\"cn=\" ldapsuffix=\", dc=x\"\n\
+               local all all pam pamservice=x pamconfdir=/etc/x pam_use_hostname=0\n\
+               local all all pam\n";
+    let hba = read(hba).unwrap();
+    let checkers: Vec<_> = hba.checkers().collect();
+    assert!(matches!(checkers[0], Checker::Ldap(ldap) if ldap.servers.len() == 1));
+    assert!(matches!(checkers[1], Checker::Ldap(ldap) if ldap.servers.len() == 2));
+    assert!(matches!(checkers[2], Checker::Pam(pam) if pam.service == "x"));
+    assert_eq!(checkers.len(), 3);
+    assert!(hba.lacks_checker(HbaMethod::Pam) && !hba.lacks_checker(HbaMethod::Ldap));
+}
+
+#[test]
+fn rejects_options_of_other_methods_and_quotes_no_password() {
+    for (line, expected) in [
+        ("local all all md5 ldaptls=1", "ldaptls is for ldap only"),
+        (
+            "local all all ldap pamservice=x",
+            "pamservice is for pam only",
+        ),
+        ("local all all pam map=x", "map is for peer and cert only"),
+        (
+            "local all all ldap ldapserver=a",
+            "ldap needs ldapbasedn, ldapprefix or ldapsuffix",
+        ),
+        (
+            "local all all ldap ldapbinddn=a,ldapbindpasswd",
+            "ldapbindpasswd: expected an option as name=value",
+        ),
+        (
+            "local all all pam pam_use_hostname=1",
+            "pam_use_hostname=1 is not supported: services are told the addresses of clients",
+        ),
+        (
+            "local all all pam pamconfdir=x",
+            "pamconfdir: expected the whole path of a folder",
+        ),
+        (
+            "local all all pam pamservice=../x",
+            "pamservice: expected the name of a service",
+        ),
+    ] {
+        assert_eq!(read(line).unwrap_err(), [format!("hba:1: {expected}")]);
     }
 }

@@ -20,19 +20,3 @@ fn declares_every_name_once() {
     let names: BTreeSet<_> = table().iter().map(|setting| setting.name).collect();
     assert_eq!(names.len(), table().len());
 }
-
-#[test]
-fn accepts_the_values_that_it_says_are_built() {
-    for setting in table() {
-        let Partly(values) = setting.status else {
-            continue;
-        };
-        for value in values {
-            assert_eq!(
-                Settings::default().set(setting.name, value),
-                Ok(()),
-                "{value}"
-            );
-        }
-    }
-}

@@ -8,6 +8,7 @@ pub(crate) mod descriptors;
 pub(crate) mod epoll;
 pub(crate) mod exec;
 pub(crate) mod last_words;
+pub(crate) mod pam;
 pub(crate) mod process;
 pub(crate) mod resolver;
 pub(crate) mod shared_memory;

@@ -65,6 +65,24 @@ pub(super) fn for_servers(config: &Config) -> Result<Option<Arc<ClientConfig>>, 
     Ok(Some(Arc::new(client)))
 }
 
+/// Believes certificates that authorities of `file` have issued for the name of
+/// the server; the file may be that of the system.
+///
+/// # Errors
+///
+/// What is wrong with the file.
+pub(super) fn by_name(
+    file: &TlsFile,
+    system: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+) -> Result<Arc<dyn ServerCertVerifier>, Finding> {
+    Ok(Arc::new(Believed {
+        authorities: Some(Authorities::of(file, system)?),
+        by_name: true,
+        algorithms,
+    }))
+}
+
 /// Which certificates of servers are believed.
 ///
 /// That the server has the key of its certificate is verified in any case.

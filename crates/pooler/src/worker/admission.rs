@@ -36,6 +36,8 @@ pub(super) enum Method {
     Peer,
     /// By a certificate, which was looked at.
     Certificate,
+    /// By its password in clear text, which somebody else is asked about.
+    Checked,
 }
 
 /// The line of the HBA file that a client comes in by.
@@ -64,8 +66,14 @@ impl Worker {
                 self.check_certificate(id, ClientCertificate::VerifyFull, None)?;
                 Method::Certificate
             }
-            // The configuration admits no other type.
-            AuthType::ScramSha256 | AuthType::Ldap | AuthType::Pam => Method::ScramSha256,
+            AuthType::Ldap | AuthType::Pam => {
+                let checker = self.config.checker.clone();
+                if let Some((login, _)) = self.login_mut(id) {
+                    login.checker = checker;
+                }
+                Method::Checked
+            }
+            AuthType::ScramSha256 => Method::ScramSha256,
         }))
     }
 
@@ -105,14 +113,17 @@ impl Worker {
             HbaMethod::ScramSha256 => Ok(Method::ScramSha256),
             HbaMethod::Peer => Ok(Method::Peer),
             HbaMethod::Cert => Ok(Method::Certificate),
+            HbaMethod::Ldap | HbaMethod::Pam => Ok(Method::Checked),
         };
         let (certificate, map) = (rule.certificate, rule.map.clone());
         let line = Box::new(HbaLine {
             place: rule.place.clone(),
             map: rule.map.clone(),
         });
+        let checker = rule.checker.clone();
         if let Some((login, _)) = self.login_mut(id) {
             login.line = Some(line);
+            login.checker = checker;
         }
         let method = method?;
         self.check_certificate(id, certificate, map.as_deref())?;

@@ -48,7 +48,7 @@ impl Worker {
             Method::Any => self.authenticated(id),
             Method::Trust if self.knows_user(id) => self.authenticated(id),
             Method::Trust => Err(Reason::Denied(Denied::Untrusted)),
-            Method::Password => self.ask(id, Step::Password, |out| {
+            Method::Password | Method::Checked => self.ask(id, Step::Password, |out| {
                 write::authentication_cleartext(out);
             }),
             Method::Md5 if self.asks_for_md5(id, secret.as_ref()) => {
@@ -288,6 +288,7 @@ impl Worker {
         };
         let user = login.user.clone();
         let asked = login.fetched.is_some();
+        let checked = login.checker.is_some();
         let step = std::mem::replace(&mut login.step, Step::Deriving);
         let secret = self.secret_of(id);
         match step {
@@ -295,6 +296,9 @@ impl Worker {
                 let password = frontend::password(frame.body).ok_or_else(malformed)?;
                 if password.is_empty() {
                     return Err(Reason::Denied(Denied::EmptyPassword));
+                }
+                if checked {
+                    return self.check_password(id, password);
                 }
                 let compared = match &secret {
                     Some(Secret::Scram(secret)) => Some(secret.clone()),
@@ -334,6 +338,7 @@ impl Worker {
             | Step::Proxy
             | Step::Asking(_)
             | Step::Deriving
+            | Step::Checking(_)
             | Step::Claiming
             | Step::Greeting => Ok(()),
         }

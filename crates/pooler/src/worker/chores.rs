@@ -126,9 +126,9 @@ pub(super) struct Chores {
 
 impl Chores {
     /// No threads yet; `waker` wakes the loop.
-    pub(super) fn new(waker: Waker) -> Self {
+    pub(super) fn new(waker: Arc<Waker>) -> Self {
         Self {
-            waker: Arc::new(waker),
+            waker,
             names: None,
             hosts: None,
             keys: None,

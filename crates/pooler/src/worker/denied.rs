@@ -112,6 +112,7 @@ impl Reason {
     pub(super) fn detail(&self) -> Option<&str> {
         match self {
             Self::Denied(denied) => denied.detail(),
+            Self::Unconfirmed(unconfirmed) => unconfirmed.detail(),
             Self::Unanswered { problem, .. } => Some(problem),
             _ => None,
         }

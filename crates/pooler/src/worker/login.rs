@@ -6,22 +6,27 @@
 //! Startup ──> Password ─────┬──> Claiming ──> Greeting ──> (Session)
 //!    │   └──> Sasl ─────────┤
 //!    │   └──> Deriving ──> Sasl (or as from Startup)
+//!    │   └──> Password ──> Checking
 //!    ├──> Asking ──> (as from Startup)
 //!    └──> (Cancelling)      └──> (Console)
 //! ```
 //!
 //! Source: PostgreSQL documentation, "Start-up" in "Message Flow".
 
+mod step;
+
+use pgskein_config::Checker;
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{
-    CancelRequest, Frame, Negotiation, ProxyHeader, ScramServer, Startup, StartupError,
-    StartupMessage, Version, parse_options,
+    CancelRequest, Frame, Negotiation, ProxyHeader, Startup, StartupError, StartupMessage, Version,
+    parse_options,
 };
 use zeroize::Zeroize;
 
+pub(super) use self::step::Step;
 use super::Worker;
-use super::admission::{HbaLine, Method};
+use super::admission::HbaLine;
 use super::client::Stage;
 use super::encryption::EncryptionAsked;
 use super::host_names::Host;
@@ -56,6 +61,8 @@ pub(super) struct Login {
     pub host: Host,
     /// The line of the HBA file that it comes in by.
     pub line: Option<Box<HbaLine>>,
+    /// Who is asked about its password, if it is not known here.
+    pub checker: Option<Checker>,
     /// What it needs of a server of its own, if it speaks replication.
     pub replication: Option<Box<ReplicationLogin>>,
     /// What encryption it has asked for.
@@ -73,41 +80,6 @@ pub(super) struct Wish {
     pub in_options: bool,
 }
 
-/// Where a login is.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// The startup packet is to come.
-    Startup,
-    /// A cancel request is to come, and nothing else may.
-    CancelOnly,
-    /// A proxy is to say whose connection it is.
-    Proxy,
-    /// The database is asked for the secret of the user, who has to prove by
-    /// this method who he is.
-    Asking(Method),
-    /// A password in clear text is to come.
-    Password,
-    /// A password hashed with this salt is to come.
-    Md5 {
-        /// Four random bytes.
-        salt: [u8; 4],
-    },
-    /// A thread derives a secret, compares one, or finds the name of a user or
-    /// of the host.
-    Deriving,
-    /// A SASL message is to come.
-    Sasl {
-        /// Our side of the exchange.
-        scram: Box<ScramServer>,
-        /// Whether the client's first message has come.
-        begun: bool,
-    },
-    /// Proved; the supervisor is asked for a place.
-    Claiming,
-    /// Proved; its pool has no greeting yet.
-    Greeting,
-}
-
 impl Default for Login {
     fn default() -> Self {
         Self {
@@ -122,6 +94,7 @@ impl Default for Login {
             fetched: None,
             host: Host::default(),
             line: None,
+            checker: None,
             replication: None,
             asked: EncryptionAsked::default(),
         }
@@ -152,10 +125,7 @@ impl Worker {
         let Stage::Login(login) = &client.stage else {
             return;
         };
-        let waits = matches!(
-            login.step,
-            Step::Asking(_) | Step::Deriving | Step::Claiming | Step::Greeting
-        );
+        let waits = login.step.waits();
         if let Err(error) = client.stream.flush_tls() {
             return self.close_client(id, &Reason::of_socket(&error));
         }
@@ -245,7 +215,11 @@ impl Worker {
                         client.passed_through(header);
                     }
                 },
-                Step::Asking(_) | Step::Deriving | Step::Claiming | Step::Greeting => break,
+                Step::Asking(_)
+                | Step::Deriving
+                | Step::Checking(_)
+                | Step::Claiming
+                | Step::Greeting => break,
                 Step::Password | Step::Md5 { .. } | Step::Sasl { .. } => {
                     match Frame::split(rest, PASSWORD_MAX).map_err(frame_error)? {
                         None => break,

@@ -13,6 +13,7 @@ mod cancel;
 mod cancel_only;
 mod certificate;
 mod channel;
+mod checks;
 mod chores;
 mod claims;
 mod clean;
@@ -69,6 +70,7 @@ mod ticker;
 mod tls;
 mod token;
 mod tour;
+mod unconfirmed;
 mod unknown;
 mod versions;
 mod watch;
@@ -103,6 +105,7 @@ use pgskein_protocol::key::Slot;
 use self::accept::Listeners;
 use self::addresses::Addresses;
 use self::cancel::Waiter;
+use self::checks::Checks;
 use self::chores::Chores;
 use self::claims::Claims;
 use self::client::Client;
@@ -184,6 +187,8 @@ pub(crate) struct Worker {
     /// Hosts that are asked for plain 3.0.
     old_hosts: OldHosts,
     chores: Chores,
+    /// What others are asked about passwords.
+    checks: Checks,
     /// Orders by which clients are asked to go.
     drains: Drains,
     /// Clients that go to siblings.

@@ -13,6 +13,7 @@ use pgskein_pool::pools::Failure;
 use pgskein_protocol::ProxyError;
 
 use super::denied::Denied;
+use super::unconfirmed::Unconfirmed;
 
 pub(super) use server::{CONNECTION_FAILURE, ServerReason};
 
@@ -47,6 +48,8 @@ pub(super) enum Reason {
     NotAllowed,
     /// It could not prove who it is, or may not come in.
     Denied(Denied),
+    /// Who knows its password has not confirmed it.
+    Unconfirmed(Unconfirmed),
     /// Nobody could be asked whether it may come in.
     Unanswered {
         /// SQLSTATE of what went wrong.
@@ -186,6 +189,7 @@ impl Reason {
             Self::NoSuchDatabase(_) => "3D000",
             Self::NotAllowed => "28000",
             Self::Denied(denied) => denied.sqlstate(),
+            Self::Unconfirmed(unconfirmed) => unconfirmed.sqlstate(),
             Self::Unanswered { sqlstate, .. } => sqlstate,
             Self::Protocol(_) => "08P01",
             Self::Startup { sqlstate, .. } => sqlstate,
@@ -257,6 +261,7 @@ impl Reason {
             }
             Self::NotAllowed => "not allowed",
             Self::Denied(denied) => denied.text(),
+            Self::Unconfirmed(unconfirmed) => unconfirmed.text(),
             // It has not proved who it is.
             Self::Unanswered { .. } => "authentication query failed",
             Self::Protocol(text) => text,

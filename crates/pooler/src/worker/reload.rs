@@ -90,7 +90,9 @@ impl Worker {
     fn refuse_outdated_logins(&mut self, old: &Config) {
         let new = &self.config;
         let changed = old.settings.auth_type != new.settings.auth_type
-            || (&old.hba, &old.ident) != (&new.hba, &new.ident);
+            || (&old.hba, &old.ident) != (&new.hba, &new.ident)
+            || old.checker != new.checker
+            || old.ldap_authorities != new.ldap_authorities;
         let outdated = self.clients.ids(|client| match &client.stage {
             Stage::Login(login) => {
                 let proving = !login.is_before_startup() && !matches!(login.step, Step::Greeting);

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -21,6 +22,7 @@ use pgskein_pool::unknown_keys::UnknownKeys;
 
 use super::accept::{Listeners, Sockets};
 use super::addresses::Addresses;
+use super::checks::Checks;
 use super::chores::{Chores, Done};
 use super::claims::Claims;
 use super::credentials::Credentials;
@@ -82,7 +84,7 @@ impl Worker {
             Subject::Control.token(),
             Interest::READABLE | Interest::WRITABLE,
         )?;
-        let waker = Waker::new(registry, Subject::Chores.token())?;
+        let waker = Arc::new(Waker::new(registry, Subject::Chores.token())?);
         let ticker = Ticker::new(registry, Subject::Ticker.token(), SWEEP_INTERVAL)?;
         let now = Instant::now();
         let mut worker = Self {
@@ -128,6 +130,7 @@ impl Worker {
             places: Places::default(),
             peers: Peers::new(setup.identity),
             old_hosts: setup.old_hosts,
+            checks: Checks::new(Arc::clone(&waker)),
             chores: Chores::new(waker),
             drains: Drains::default(),
             moves: Moves::default(),
@@ -197,7 +200,10 @@ impl Worker {
                     Subject::Listener(place) => self.listeners.on_event(place),
                     Subject::Control => self.control_ready = true,
                     Subject::Peers => self.peers_ready = true,
-                    Subject::Chores => self.chores_done(),
+                    Subject::Chores => {
+                        self.chores_done();
+                        self.checks_done();
+                    }
                     Subject::Ticker => self.ticker.on_event(),
                 }
             }

@@ -58,7 +58,9 @@ impl Worker {
             return Ok(false);
         };
         let (database, user) = (login.database.clone(), login.user.clone());
-        if matches!(method, Method::Any | Method::Peer) || self.config.auth.contains_key(&user) {
+        if matches!(method, Method::Any | Method::Peer | Method::Checked)
+            || self.config.auth.contains_key(&user)
+        {
             return Ok(false);
         }
         let Some(source) = self.config.secret_source(&database) else {

@@ -19,11 +19,11 @@ fn certificate_says_who_may_come_in() {
     }
     wait_logged(
         &pooler,
-        "postgres/alice@|: login, tls=TLSv1.3/TLS_AES_256_GCM_SHA384",
+        "postgres/alice@|: login, tls=TLSv1.3/TLS_AES_256_GCM_SHA384, certificate=\"alice\"",
     );
     wait_logged(
         &pooler,
-        "postgres/bob@|closed: certificate authentication failed (the name in the certificate may not be this user), age=",
+        "postgres/bob@|closed: certificate authentication failed (the name in the certificate may not be this user), certificate=\"alice\", age=",
     );
     // The right of a name at the console is one thing, who has the name another.
     let console = with(&pooler, &certificates, "alice").database("pgskein");
@@ -59,6 +59,27 @@ fn servers_get_the_secret_that_the_database_knows_of_whom_a_certificate_names() 
     assert!(said.contains("server asks for a password"), "{said}");
     let said = shown("nobody").refused();
     assert!(said.contains("role \"nobody\" does not exist"), "{said}");
+}
+
+#[test]
+fn name_in_a_certificate_comes_along_with_a_ticket() {
+    let postgres = Postgres::start();
+    let certificates = authority();
+    let settings = "workers = 2\nauth_type = cert\nauth_file = \n";
+    let settings = settings.to_owned() + &certificates.settings("verify-full", "pooler");
+    let pooler = Pooler::start(&postgres, &settings);
+    let tls = certificates.client_as("alice");
+    // Whichever workers these reach.
+    for resumed in [false, true, true] {
+        let wire = pooler.wire().ask_for_tls(&tls).unwrap();
+        assert_eq!(wire.is_resumed(), resumed);
+        let client = Client::log_in(wire, &Login::new().user("alice")).unwrap();
+        assert_eq!(client.value("select current_user"), "alice");
+        let wire = pooler.wire().ask_for_tls(&tls).unwrap();
+        assert!(wire.is_resumed());
+        let error = Client::log_in(wire, &Login::new().user("bob")).unwrap_err();
+        assert_eq!(error.message, "certificate authentication failed");
+    }
 }
 
 #[test]
@@ -101,7 +122,7 @@ fn certificates_are_asked_for_by_the_lines_that_want_them() {
     );
     wait_logged(
         &pooler,
-        "postgres/bob@|: login, tls=TLSv1.|, hba=|hba.conf:1",
+        "postgres/bob@|: login, tls=TLSv1.|, certificate=\"alice\", hba=|hba.conf:1",
     );
     // Nothing is shown.
     for user in ["alice", "plain_user", "scram_user"] {

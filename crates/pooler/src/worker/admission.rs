@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use pgskein_config::{AuthType, ClientCertificate, HbaMethod, NameWanted, Place, Visitor};
 use pgskein_pool::slab::ClientId;
-use pgskein_protocol::Replication;
+use pgskein_protocol::{Replication, common_name};
 
 use super::Worker;
 use super::chores::Chore;
@@ -18,6 +18,7 @@ use super::client::{Client, Origin, Stage};
 use super::denied::Denied;
 use super::login::Step;
 use super::reason::Reason;
+use super::tls::Tls;
 
 /// How a client proves who it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -161,24 +162,30 @@ impl Worker {
 }
 
 impl Client {
-    /// How a client that logs in has come in: by what encryption, and by which
-    /// line of the HBA file.
+    /// How a client that logs in has come in: by what encryption, and known by
+    /// what.
     pub(super) fn way_in(&self) -> String {
         let tls = self
             .stream
             .tls()
             .map_or_else(String::new, |tls| format!(", tls={}", tls.description()));
-        tls + &self.hba_line()
+        tls + &self.known_by()
     }
 
-    /// `, hba=file:line` of a client that logs in by a line of the HBA file.
-    pub(super) fn hba_line(&self) -> String {
-        match &self.stage {
-            Stage::Login(login) => login.line.as_ref().map_or_else(String::new, |line| {
-                format!(", hba={}:{}", line.place.file, line.place.line)
-            }),
-            _ => String::new(),
-        }
+    /// By what a client that logs in is known: the name in its certificate, and the
+    /// line of the HBA file that it logs in by.
+    pub(super) fn known_by(&self) -> String {
+        let Stage::Login(login) = &self.stage else {
+            return String::new();
+        };
+        let shown = self.stream.tls().and_then(Tls::client_certificate);
+        let name = shown.and_then(|shown| common_name(shown).ok());
+        let name = name.map_or_else(String::new, |name| format!(", certificate={name:?}"));
+        let line = login.line.as_ref().map(|line| &line.place);
+        let line = line.map_or_else(String::new, |place| {
+            format!(", hba={}:{}", place.file, place.line)
+        });
+        name + &line
     }
 }
 

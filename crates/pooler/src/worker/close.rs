@@ -411,7 +411,7 @@ impl Worker {
                 reason
                     .detail()
                     .map_or_else(String::new, |detail| format!(" ({detail})")),
-                client.hba_line(),
+                client.known_by(),
                 self.now
                     .saturating_duration_since(client.accepted)
                     .as_secs(),

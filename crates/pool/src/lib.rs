@@ -31,4 +31,5 @@ pub mod text;
 pub mod tickets;
 pub mod tour;
 pub mod unknown_keys;
+pub mod usual_secrets;
 pub mod welcomes;

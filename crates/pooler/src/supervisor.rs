@@ -53,6 +53,7 @@ use pgskein_pool::peers::Identity;
 use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::Orders;
 use pgskein_pool::tickets::TicketBook;
+use pgskein_pool::usual_secrets::UsualSecrets;
 use pgskein_pool::welcomes::Welcomes;
 use pgskein_protocol::key::Slot;
 
@@ -109,6 +110,8 @@ pub(crate) struct Supervisor {
     client_places: ClientPlaces,
     /// What the names of prepared statements on servers are made of.
     statement_key: StatementKey,
+    /// What kind of secrets the database has, as far as workers have seen.
+    usual: UsualSecrets,
     /// Hosts that speak plain 3.0, until the next configuration.
     old_hosts: OldHosts,
     /// The number of this host among its peers, now and before.

@@ -27,13 +27,7 @@ fn salt_of_unknown_users_outlives_workers_files_and_the_group() {
                 pooler.write_file("users.txt", users);
                 pooler.reload_files();
             }
-            "RESTART" => {
-                let old = pooler.workers();
-                restart(&pooler);
-                wait_for("the old workers to be gone", PATIENCE, || {
-                    old.values().all(|worker| !worker.is_alive())
-                });
-            }
+            "RESTART" => restart_whole(&pooler),
             _ => {}
         }
         for slot in [1, 2] {
@@ -71,6 +65,20 @@ fn unknown_users_are_asked_with_the_number_of_iterations_that_others_have() {
         assert_eq!(unknown.1, known.1, "{user}");
         assert_eq!(unknown.0.len(), known.0.len(), "{user}");
     }
+    // A worker that has fetched none asks as the others do, also a new one.
+    let told = |slot| {
+        wait_for("the worker to be told", PATIENCE, || {
+            salt(&pooler, slot, "nobody").1 == known.1
+        });
+    };
+    told(2);
+    let old = pooler.worker(2);
+    old.signal(Signal::SIGKILL);
+    pooler.wait_replaced(2, old);
+    told(2);
+    restart_whole(&pooler);
+    told(1);
+    told(2);
 }
 
 /// A pooler that asks everybody but `postgres` for SCRAM.
@@ -89,6 +97,15 @@ fn start(postgres: &Postgres, more: &str) -> Pooler {
         hba.display()
     ));
     pooler
+}
+
+/// Replaces the group, and waits until nothing of the old one is left.
+fn restart_whole(pooler: &Pooler) {
+    let old = pooler.workers();
+    restart(pooler);
+    wait_for("the old workers to be gone", PATIENCE, || {
+        old.values().all(|worker| !worker.is_alive())
+    });
 }
 
 /// Salt and number of iterations that a user is asked with by a worker.

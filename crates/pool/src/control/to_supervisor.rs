@@ -15,6 +15,7 @@ use crate::octets::{Octets, Truncated, put_bytes, put_duration};
 use crate::prepared::StatementKey;
 use crate::runtime::FromWorker;
 use crate::statistics::Report;
+use crate::usual_secrets::UsualSecrets;
 
 /// What a worker tells the supervisor.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -207,6 +208,8 @@ pub enum ToSupervisor {
     Move(moves::FromWorker),
     /// Something about a connection that changes hands.
     Handoff(HandoffReport),
+    /// What kind of secrets the database has.
+    Usual(UsualSecrets),
 }
 
 impl ToSupervisor {
@@ -243,6 +246,7 @@ impl ToSupervisor {
                 put_pool(out, pool);
                 put_bytes(out, burst);
             }),
+            Self::Usual(usual) => put_frame(out, 97, |out| usual.encode(out)),
             Self::OldHost { version, host } => put_frame(out, 11, |out| {
                 out.extend_from_slice(&version.to_be_bytes());
                 put_bytes(out, host.as_bytes());
@@ -350,6 +354,7 @@ impl ToSupervisor {
                     pool: pool(octets)?,
                     burst: octets.bytes()?.to_vec(),
                 },
+                97 => Self::Usual(UsualSecrets::decode(octets)?),
                 11 => Self::OldHost {
                     version: octets.u64()?,
                     host: octets.text()?,

@@ -12,6 +12,7 @@ use crate::moves;
 use crate::octets::{Truncated, put_bytes, put_count};
 use crate::runtime::FromSupervisor;
 use crate::tickets::TicketSecrets;
+use crate::usual_secrets::UsualSecrets;
 
 /// What the supervisor tells a worker.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -171,6 +172,8 @@ pub enum ToWorker {
     HandOver,
     /// Make and read tickets by these secrets from now on.
     Tickets(TicketSecrets),
+    /// What kind of secrets the database has, as another worker has seen.
+    Usual(UsualSecrets),
 }
 
 impl ToWorker {
@@ -246,6 +249,7 @@ impl ToWorker {
                 put_pool(out, pool);
                 put_bytes(out, message.as_bytes());
             }),
+            Self::Usual(usual) => put_frame(out, 177, |out| usual.encode(out)),
             Self::OldHost { host } => put_frame(out, 77, |out| put_bytes(out, host.as_bytes())),
             Self::Count { round, period } => put_frame(out, 105, |out| {
                 out.extend_from_slice(&round.to_be_bytes());
@@ -319,6 +323,7 @@ impl ToWorker {
                     request: octets.u64()?,
                     rows: octets.bytes()?.to_vec(),
                 },
+                177 => Self::Usual(UsualSecrets::decode(octets)?),
                 77 => Self::OldHost {
                     host: octets.text()?,
                 },

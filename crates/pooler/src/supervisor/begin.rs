@@ -15,6 +15,7 @@ use pgskein_pool::old_hosts::OldHosts;
 use pgskein_pool::peers::Identity;
 use pgskein_pool::runtime::Orders;
 use pgskein_pool::tickets::TicketBook;
+use pgskein_pool::usual_secrets::UsualSecrets;
 use pgskein_pool::welcomes::Welcomes;
 
 use super::hang::Hangs;
@@ -132,6 +133,7 @@ impl Supervisor {
             ledger: Ledger::new(),
             client_places: ClientPlaces::default(),
             statement_key: [0; 16].into(),
+            usual: UsualSecrets::default(),
             old_hosts: OldHosts::default(),
             welcomes: Welcomes::default(),
             reloads: Reloads::default(),

@@ -121,6 +121,7 @@ impl Supervisor {
             config: self.config.clone(),
             identity: self.identity.clone(),
             tickets: self.tickets.secrets().clone(),
+            usual: self.usual,
             old_hosts: self.old_hosts.clone(),
             statement_key: self.statement_key,
             runtime: (self.orders.version(), self.orders.state().clone()),

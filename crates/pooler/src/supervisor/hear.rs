@@ -4,6 +4,7 @@ use mio::Token;
 use pgskein_pool::control::{PoolKey, ToSupervisor, ToWorker};
 use pgskein_pool::ledger::{Limits, WorkerId};
 use pgskein_pool::runtime::RuntimeState;
+use pgskein_pool::usual_secrets::UsualSecrets;
 use pgskein_protocol::key::Slot;
 
 use super::Supervisor;
@@ -138,6 +139,7 @@ impl Supervisor {
             ToSupervisor::Settled { settled } => self.on_settled(token, settled),
             ToSupervisor::Counted(report) => self.statistics.book.report(id, report, self.now),
             ToSupervisor::OldHost { version, host } => self.on_old_host(version, host),
+            ToSupervisor::Usual(usual) => self.on_usual(usual),
             ToSupervisor::Show { request, topic } => self.show(token, request, topic),
             ToSupervisor::Runtime(message) => self.hear_of_orders(id, message),
             ToSupervisor::Move(message) => self.hear_of_moves(id, message),
@@ -153,6 +155,13 @@ impl Supervisor {
         let (config, runtime, draining) = (&self.config, self.orders.state(), self.is_draining());
         let limits = |pool: &PoolKey| limits(config, runtime, pool, draining);
         self.ledger.adopt(id, reports, limits, self.now);
+    }
+
+    /// Tells everybody what kind of secrets the database has.
+    fn on_usual(&mut self, usual: UsualSecrets) {
+        if std::mem::replace(&mut self.usual, usual) != usual {
+            self.tell_all(&ToWorker::Usual(usual));
+        }
     }
 
     /// Tells everybody about a host that speaks plain 3.0; one that was asked

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use pgskein_pool::control::ToWorker;
 use pgskein_pool::legacy::{self, Common, Legacy};
 use pgskein_pool::tickets::TicketBook;
+use pgskein_pool::usual_secrets::UsualSecrets;
 
 use super::ask::Asker;
 use super::begin::Beginning;
@@ -98,6 +99,8 @@ impl Supervisor {
             ledger: books.ledger,
             client_places: books.client_places,
             statement_key: common.statement_key.into(),
+            // Workers tell it when they are asked what they have.
+            usual: UsualSecrets::default(),
             old_hosts: books.old_hosts,
             identity: books.identity.unwrap_or_default(),
             tickets: books.tickets.unwrap_or_else(|| TicketBook::new(now)),

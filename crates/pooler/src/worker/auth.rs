@@ -97,7 +97,7 @@ impl Worker {
         let asked = self.login_mut(id).map(|(login, _)| login.fetched.is_some());
         match secret {
             Some(Secret::Scram(_)) => false,
-            None if asked == Some(true) => !self.credentials.scram_is_usual(),
+            None if asked == Some(true) => !self.credentials.usual.are_for_scram(),
             _ => true,
         }
     }
@@ -303,7 +303,7 @@ impl Worker {
                 let compared = match &secret {
                     Some(Secret::Scram(secret)) => Some(secret.clone()),
                     // That takes as long for somebody who is not there.
-                    None if asked && self.credentials.scram_is_usual() => {
+                    None if asked && self.credentials.usual.are_for_scram() => {
                         Some(self.credentials.mock(&user, asked))
                     }
                     _ => None,

@@ -163,6 +163,7 @@ impl Worker {
             ToWorker::Move(message) => self.on_move(message),
             ToWorker::Welcome { pool, burst } => self.on_welcome(&pool, &burst),
             ToWorker::Count { round, period } => self.on_count(round, period),
+            ToWorker::Usual(usual) => self.credentials.usual = usual,
             ToWorker::OldHost { host } => {
                 self.old_hosts.insert(&host);
             }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use pgskein_config::{Config, SecretText};
 use pgskein_pool::control::PoolKey;
 use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_pool::usual_secrets::UsualSecrets;
 use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::{Fingerprint, ScramSecret, Secret};
 use zeroize::Zeroizing;
@@ -59,10 +60,8 @@ pub(super) struct Credentials {
     fetched: HashMap<PoolKey, Kept>,
     /// How much was learned so far.
     lessons: u64,
-    /// Whether the last secret that was fetched is none for SCRAM.
-    scram_is_rare: bool,
-    /// The number of iterations of the last one that is.
-    usual_iterations: Option<u32>,
+    /// What kind of secrets the database has.
+    pub usual: UsualSecrets,
     /// Known to nobody outside; the same in all workers and, where that can be,
     /// after every start.
     mock_key: Zeroizing<Vec<u8>>,
@@ -215,26 +214,10 @@ impl Credentials {
         self.fetched.remove(pool);
     }
 
-    /// Notes of which kind a secret is that was fetched.
-    pub(super) fn note_kind(&mut self, text: &str) {
-        match Secret::parse(text) {
-            Secret::Scram(secret) => {
-                self.scram_is_rare = false;
-                self.usual_iterations = Some(secret.iterations);
-            }
-            Secret::Md5(_) | Secret::Plain(_) => self.scram_is_rare = true,
-        }
-    }
-
-    /// Whether users of the database usually have a secret for SCRAM.
-    pub(super) fn scram_is_usual(&self) -> bool {
-        !self.scram_is_rare
-    }
-
     /// The secret of a user that has none: looks like one, and fits nothing. Of
     /// whom the database was `asked`, it looks like those of the database.
     pub(super) fn mock(&self, user: &str, asked: bool) -> ScramSecret {
-        let usual = self.usual_iterations.filter(|_| asked);
+        let usual = self.usual.iterations().filter(|_| asked);
         ScramSecret {
             iterations: usual.unwrap_or(self.iterations),
             ..ScramSecret::mock(user.as_bytes(), &self.mock_key)
@@ -324,12 +307,9 @@ mod tests {
     #[test]
     fn mocks_as_many_iterations_as_the_database_uses() {
         let mut credentials = credentials(b"host");
-        credentials.note_kind(&ScramSecret::derive("pw", b"salt", 3).to_string());
+        let secret = ScramSecret::derive("pw", b"salt", 3).to_string();
+        credentials.usual.note(&secret);
         assert_eq!(credentials.mock("nobody", true).iterations, 3);
         assert_eq!(credentials.mock("nobody", false).iterations, 4096);
-        assert!(credentials.scram_is_usual());
-        credentials.note_kind("md5b1ffb1d9dc1b1e5a9ad6b4e6bb4fa9b7");
-        assert!(!credentials.scram_is_usual());
-        assert_eq!(credentials.mock("nobody", true).iterations, 3);
     }
 }

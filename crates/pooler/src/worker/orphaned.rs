@@ -20,6 +20,7 @@ use pgskein_pool::ledger::{Report, ReportedServer};
 use pgskein_pool::peer::PeerAnswer;
 use pgskein_pool::pools::PoolId;
 use pgskein_pool::slab::ErrandId;
+use pgskein_pool::usual_secrets::UsualSecrets;
 
 use super::Worker;
 use super::server::{Server, ServerState};
@@ -94,6 +95,9 @@ impl Worker {
             statement_key: self.statements.key(),
         });
         self.report_hosts();
+        if self.credentials.usual != UsualSecrets::default() {
+            self.tell_supervisor(&ToSupervisor::Usual(self.credentials.usual));
+        }
         for report in self.drains.report_anew() {
             self.tell_supervisor(&ToSupervisor::Drain(report));
         }

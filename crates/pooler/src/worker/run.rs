@@ -87,6 +87,9 @@ impl Worker {
         let waker = Arc::new(Waker::new(registry, Subject::Chores.token())?);
         let ticker = Ticker::new(registry, Subject::Ticker.token(), SWEEP_INTERVAL)?;
         let now = Instant::now();
+        let key = setup.statement_key.0;
+        let mut credentials = Credentials::new(&setup.config, key, &host_key());
+        credentials.usual = setup.usual;
         let mut worker = Self {
             last_sweep: now,
             swept_at: monotonic_milliseconds()?,
@@ -119,7 +122,7 @@ impl Worker {
             control: Some(setup.control),
             scoreboard: setup.scoreboard,
             cell: setup.cell,
-            credentials: Credentials::new(&setup.config, setup.statement_key.0, &host_key()),
+            credentials,
             tls: usable_tls(&setup.config),
             host_names: HostNames::new(&setup.config),
             tickets: TicketSecrets::default(),

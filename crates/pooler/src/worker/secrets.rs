@@ -8,7 +8,7 @@
 //! Source: PostgreSQL documentation, "Extended Query" in "Message Flow".
 
 use pgskein_config::SecretText;
-use pgskein_pool::control::PoolKey;
+use pgskein_pool::control::{PoolKey, ToSupervisor};
 use pgskein_pool::pools::{PoolId, Request};
 use pgskein_pool::secret_query::{Answer, Malformed, SecretQuery, Unfit};
 use pgskein_pool::slab::{ClientId, ServerId};
@@ -254,8 +254,11 @@ impl Worker {
             Answer::Unfit(unfit) => Err(unfit.into()),
         };
         let outcome = fetched.and_then(|fetched| {
-            if let Fetched::Secret(text) = &fetched {
-                self.credentials.note_kind(text);
+            if let Fetched::Secret(text) = &fetched
+                && self.credentials.usual.note(text)
+            {
+                // Other workers have perhaps not seen any.
+                self.tell_supervisor(&ToSupervisor::Usual(self.credentials.usual));
             }
             if let Some((login, _)) = self.login_mut(id) {
                 login.fetched = Some(fetched);

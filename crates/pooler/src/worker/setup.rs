@@ -12,6 +12,7 @@ use pgskein_pool::peers::Identity;
 use pgskein_pool::prepared::StatementKey;
 use pgskein_pool::runtime::RuntimeState;
 use pgskein_pool::tickets::TicketSecrets;
+use pgskein_pool::usual_secrets::UsualSecrets;
 use pgskein_protocol::key::Slot;
 
 use crate::link::Link;
@@ -50,6 +51,8 @@ pub(crate) struct Setup {
     pub identity: Identity,
     /// The secrets by which clients resume their TLS sessions.
     pub tickets: TicketSecrets,
+    /// What kind of secrets the database has, as far as was seen.
+    pub usual: UsualSecrets,
     /// Hosts that are to be asked for plain 3.0.
     pub old_hosts: OldHosts,
     /// Secret from which the names of prepared statements on servers are made;

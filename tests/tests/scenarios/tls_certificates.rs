@@ -210,14 +210,17 @@ fn certificates_of_servers_are_taken_or_refused_for_what_they_are() {
     };
     let poolers = ["prefer", "verify-ca", "verify-full"].map(|mode| (mode, start(mode)));
     let mut shown = "ec";
+    let older = format!("workers = 1\nserver_tls_sslmode = require\n{TLS_1_2}");
+    let older = Pooler::start_with(&databases, &older, &names.environment());
     for (kind, host, of_authority, of_name) in OF_SERVERS {
         if kind != shown {
             certificates.replace("localhost", kind);
             postgres.reload();
             shown = kind;
         }
+        let login = Login::new().database(&format!("{kind}_{host}"));
+        assert_eq!(older.connect_as(&login).value("select 1"), "1", "{kind}");
         for ((mode, pooler), expected) in poolers.iter().zip(["", of_authority, of_name]) {
-            let login = Login::new().database(&format!("{kind}_{host}"));
             match (expected, pooler.try_connect(&login)) {
                 ("", Ok(client)) => {
                     let sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
@@ -348,6 +351,9 @@ fn certificates_of_clients_are_taken_or_refused_for_what_they_are() {
         );
     }
 }
+
+/// Only the older version.
+const TLS_1_2: &str = "server_tls_protocols = tlsv1.2\n";
 
 /// The parameters of P-256.
 const EC_PARAMETERS: &str =

@@ -4,7 +4,6 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::harness::{
     Certificates, Client, Login, PATIENCE, Pooler, Postgres, SSL_REQUEST, Wire, message, wait_for,
@@ -191,9 +190,9 @@ fn garbage_in_a_handshake_ends_only_its_own_connection() {
     for turn in 0..80 {
         let mut bytes = hello.clone();
         match turn % 4 {
-            // A byte is another one.
+            // A byte is another one, but the first, by which it is TLS.
             0 => {
-                let at = next() % bytes.len();
+                let at = 1 + next() % (bytes.len() - 1);
                 bytes[at] ^= u8::try_from(1 + next() % 255).unwrap();
             }
             // It is cut off, and goes on with something else.
@@ -233,10 +232,9 @@ fn garbage_in_a_handshake_ends_only_its_own_connection() {
 #[test]
 fn handshakes_have_to_end_in_time() {
     let postgres = Postgres::start();
-    let (pooler, certificates) =
-        start(&postgres, "client_login_timeout = 1\nmax_client_conn = 8\n");
+    let limits = "max_client_conn = 8\n";
+    let (pooler, certificates) = start(&postgres, limits);
     let hello = client_hello(&certificates);
-    let before = Instant::now();
     let slow: Vec<Wire> = (0..8)
         .map(|n| {
             let mut wire = pooler.wire();
@@ -260,18 +258,21 @@ fn handshakes_have_to_end_in_time() {
             .contains("no more connections allowed (max_client_conn)"),
         "{refused:?}"
     );
+    let settings = certificates.settings("require", "pooler");
+    pooler.reload(&format!(
+        "workers = 1\n{settings}{limits}client_login_timeout = 1\n"
+    ));
     // Who goes on byte by byte gets no more time.
     let mut slow = slow.into_iter();
-    let (mut first, mut at) = (slow.next().unwrap(), 1);
+    let (mut first, mut at) = (slow.next().unwrap(), 0);
     wait_for("the end of who is slow", PATIENCE, || {
         at += 1;
         first.try_send(&hello[at % hello.len()..][..1]).is_err()
     });
-    for wire in slow {
-        let mut wire = wire;
-        wire.read_to_end();
+    for mut wire in slow {
+        // Nothing is told in the clear to who expects TLS.
+        assert_eq!(wire.read_to_end(), []);
     }
-    assert!(before.elapsed() >= Duration::from_secs(1));
     pooler.wait_log("client_login_timeout");
     wait_for("places", PATIENCE, || {
         let psql = pooler.psql().user("postgres").option("sslmode", "require");
@@ -293,7 +294,7 @@ fn client_that_is_killed_in_the_middle_leaves_its_server() {
     let pooler = Pooler::start_for(&databases, &settings);
     let psql = pooler.psql().user("postgres").option("sslmode", "require");
     for sql in [
-        "select repeat('x', 1000) from generate_series(1, 300000)",
+        "select repeat('x', 1000) from generate_series(1, 1000000)",
         "copy (select repeat('x', 1000) from generate_series(1, 10000000)) to stdout",
     ] {
         let running = psql.start(sql);
@@ -326,7 +327,8 @@ fn garbage_inside_a_session_ends_only_that() {
         let client = Client::log_in(wire, &Login::new()).unwrap();
         assert_eq!(client.value("select 1"), "1");
         raw.write_all(garbage).unwrap();
-        raw.write_all(&[0; 64]).unwrap();
+        // It may be closed already.
+        drop(raw.write_all(&[0; 64]));
         client.wait_closed();
     }
     pooler.wait_log("TLS: ");

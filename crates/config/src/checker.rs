@@ -182,6 +182,15 @@ impl fmt::Debug for Options {
     }
 }
 
+/// The value of a setting as it may be shown to others.
+pub fn shown_value(setting: &str, value: &str) -> String {
+    if setting.eq_ignore_ascii_case("auth_ldap_options") {
+        masked(value)
+    } else {
+        value.to_owned()
+    }
+}
+
 /// `text` without the password that is in it.
 fn masked(text: &str) -> String {
     let Ok(pairs) = pairs(text) else {

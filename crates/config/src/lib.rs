@@ -36,7 +36,7 @@ mod tls;
 mod userlist;
 
 pub use addresses::{ListenAddress, Network};
-pub use checker::Checker;
+pub use checker::{Checker, shown_value};
 pub use choices::{
     AuthType, DrainListen, DrainNotify, LoadBalanceHosts, PeerKind, PoolMode, ServerProtocol,
     SessionState, SslMode, SslNegotiation, TargetSessionAttrs,

@@ -372,6 +372,15 @@ fn password_of_who_searches_is_not_shown() {
     let shown = local.run("show config").ok();
     assert!(shown.contains("ldapbindpasswd=\"****\""), "{shown}");
     assert!(!shown.contains("finder"));
+    let options = "ldapserver=a ldapbasedn=b ldapbinddn=c ldapbindpasswd=seeker";
+    local
+        .run(&format!("set auth_ldap_options = '{options}'"))
+        .ok();
+    wait_logged(
+        &pooler,
+        "SET auth_ldap_options=|ldapbindpasswd=\"****\"| command issued",
+    );
+    assert!(!pooler.log().contains("seeker"));
 }
 
 /// A server, certificates, and a directory of people.

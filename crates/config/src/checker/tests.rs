@@ -54,6 +54,7 @@ fn shows_options_without_their_password() {
     ] {
         let options = Options::parse(text).unwrap();
         assert_eq!(Options::print(&options), shown);
+        assert_eq!(shown_value("auth_ldap_options", text), shown);
         assert_eq!(format!("{options:?}"), shown);
     }
 }

@@ -85,7 +85,9 @@ impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reload => f.write_str("RELOAD"),
-            Self::Set { name, value } => write!(f, "SET {name}={value}"),
+            Self::Set { name, value } => {
+                write!(f, "SET {name}={}", pgskein_config::shown_value(name, value))
+            }
             Self::Order(order) => order.fmt(f),
             Self::Restart => f.write_str("RESTART"),
             Self::Move { client, to } => write!(f, "MOVE CLIENT {client} TO {to}"),

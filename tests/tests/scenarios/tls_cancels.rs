@@ -40,7 +40,7 @@ fn interrupted(psql: &Psql, tap: &Tap, postgres: &Postgres) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn ctrl_c_at_psql_cancels_in_the_clear_where_tls_is_required() {
+fn cancels_of_libpq_are_taken_in_the_clear_and_over_tls() {
     let certificates = Certificates::make("authority");
     certificates.issue("pooler");
     let postgres = Postgres::start();
@@ -57,18 +57,7 @@ fn ctrl_c_at_psql_cancels_in_the_clear_where_tls_is_required() {
         assert!(is_encrypted(&heard[0]));
         assert_eq!(heard[1][..8], CANCEL);
     }
-}
-
-#[test]
-fn libpq_cancels_over_tls_as_its_session_has_begun() {
-    let certificates = Certificates::make("authority");
-    certificates.issue("pooler");
-    let postgres = Postgres::start();
-    let settings = format!(
-        "workers = 2\n{}",
-        certificates.settings("require", "pooler")
-    );
-    let pooler = Pooler::start(&postgres, &settings);
+    // Others encrypt it by libpq, as their session has begun.
     let root = certificates.path("ca.pem").display().to_string();
     for negotiation in ["postgres", "direct"] {
         let tap = Tap::before(pooler.port());

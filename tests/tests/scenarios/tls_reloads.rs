@@ -212,7 +212,6 @@ fn start_with_a_bad_file_is_refused_with_its_line() {
 fn key_that_only_root_can_read_is_told_at_the_start() {
     let certificates = Certificates::make("authority");
     certificates.issue("pooler");
-    let postgres = Postgres::start();
     let settings = format!(
         "workers = 1\n{}",
         certificates.settings("require", "pooler")
@@ -223,16 +222,19 @@ fn key_that_only_root_can_read_is_told_at_the_start() {
     fs::remove_file(&key).unwrap();
     fs::write(&key, text).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    let pooler = Pooler::start(&postgres, &settings);
+    let pooler = Pooler::start_for("* = host=127.0.0.1", &settings);
     let tls = certificates.client(&[]);
-    assert!(log_in(&pooler, &tls).is_ok());
+    assert!(pooler.wire().ask_for_tls(&tls).is_ok());
     let warning = "WARN RELOAD and RESTART will fail, which do not read as root: ";
     let console = pooler.local_psql().user("pgskein").database("pgskein");
     let reload = console.run("RELOAD");
     if pooler.account().is_switched() {
         pooler.wait_log(warning);
         assert!(reload.stderr.contains("pooler.key: Permission denied"));
-        assert!(log_in(&pooler, &tls).is_ok(), "what was read is kept");
+        assert!(
+            pooler.wire().ask_for_tls(&tls).is_ok(),
+            "what was read is kept"
+        );
     } else {
         assert!(!pooler.log_contains(warning));
         reload.ok();

@@ -4,6 +4,9 @@ use crate::harness::{
     Certificates, Client, Login, PATIENCE, Pooler, Postgres, Psql, Release, Run, Wire, wait_for,
 };
 
+/// GSSENCRequest.
+const GSS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 48];
+
 #[test]
 fn certificate_says_who_may_come_in() {
     let postgres = Postgres::start();
@@ -80,6 +83,34 @@ fn name_in_a_certificate_comes_along_with_a_ticket() {
         let error = Client::log_in(wire, &Login::new().user("bob")).unwrap_err();
         assert_eq!(error.message, "certificate authentication failed");
     }
+}
+
+#[test]
+fn handshake_from_before_a_reload_is_no_way_in_by_what_is_not_believed_any_more() {
+    let postgres = Postgres::start();
+    let certificates = authority();
+    let pooler = start(&postgres, &certificates, "hostssl all alice all cert\n");
+    let shaken = || {
+        let wire = pooler.wire();
+        wire.ask_for_tls(&certificates.client_as("alice")).unwrap()
+    };
+    let (mut early, mut late) = (shaken(), shaken());
+    // The pooler is done with the handshake when it answers what came behind it.
+    let login = Login::new().user("alice");
+    for wire in [&mut early, &mut late] {
+        wire.send(&GSS_REQUEST);
+        assert_eq!(wire.read_byte(), Some(b'N'));
+    }
+    assert!(Client::log_in(early, &login).is_ok());
+    let others = Certificates::make("another authority");
+    std::fs::copy(others.path("ca.pem"), certificates.path("ca.pem")).unwrap();
+    pooler.reload_files();
+    let error = Client::log_in(late, &login).unwrap_err();
+    assert_eq!(error.message, "certificate authentication failed");
+    wait_logged(
+        &pooler,
+        "postgres/alice@|(the certificate is not believed any more)",
+    );
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Certificates of clients: who is known by one.
 //!
-//! The handshake has verified what a client shows, whether it had to or not; here
-//! it is seen whether one was shown, and whose it is.
+//! The handshake has verified what a client shows, whether it had to or not. Here
+//! it is seen whether one was shown and whose it is, and it is verified again: a
+//! reload may have changed who is believed, and a client can take its time.
 //!
 //! Source: PostgreSQL documentation, "Certificate Authentication".
 
 use pgskein_config::ClientCertificate;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::common_name;
+use rustls::pki_types::UnixTime;
 
 use super::Worker;
 use super::client::Stage;
@@ -38,8 +40,16 @@ impl Worker {
         }
         let tls = client.stream.tls();
         let tls = tls.ok_or_else(|| denied(CertificateFault::NoTls))?;
-        let shown = tls.client_certificate();
-        let shown = shown.ok_or_else(|| denied(CertificateFault::NotShown))?;
+        let Some([shown, above @ ..]) = tls.client_chain() else {
+            return Err(denied(CertificateFault::NotShown));
+        };
+        let verifier = self.tls.clients.as_ref().map(|tls| &tls.verifier);
+        let verifier = verifier.filter(|verifier| verifier.offer_client_auth());
+        let verified =
+            verifier.map(|verifier| verifier.verify_client_cert(shown, above, UnixTime::now()));
+        if !matches!(verified, Some(Ok(_))) {
+            return Err(denied(CertificateFault::Outdated));
+        }
         if asked == ClientCertificate::VerifyCa {
             return Ok(());
         }

@@ -41,6 +41,8 @@ pub(super) enum CertificateFault {
     NoTls,
     /// The client has shown none.
     NotShown,
+    /// What was verified in the handshake is not believed any more.
+    Outdated,
     /// Its name cannot be relied on.
     Name(NameError),
     /// Who it is for may not be this user.
@@ -123,6 +125,7 @@ impl CertificateFault {
     fn text(self) -> Option<&'static str> {
         match self {
             Self::NoTls | Self::NotShown => None,
+            Self::Outdated => Some("the certificate is not believed any more"),
             Self::Name(error) => Some(error.text()),
             Self::WrongUser => Some("the name in the certificate may not be this user"),
         }

@@ -27,7 +27,7 @@ use std::mem;
 use std::sync::Arc;
 
 use pgskein_protocol::{tls_server_end_point, write};
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, ClientConnection, Connection, HandshakeKind};
 
@@ -185,9 +185,13 @@ impl Tls {
 
     /// The certificate that a client has shown, which was verified.
     pub(super) fn client_certificate(&self) -> Option<&[u8]> {
+        self.client_chain()?.first().map(|own| &**own)
+    }
+
+    /// The same with those between it and the root.
+    pub(super) fn client_chain(&self) -> Option<&[CertificateDer<'static>]> {
         let of_client = self.origin.is_none() && !self.session.is_handshaking();
-        let chain = self.session.peer_certificates().filter(|_| of_client)?;
-        chain.first().map(|certificate| &**certificate)
+        self.session.peer_certificates().filter(|_| of_client)
     }
 
     /// Version and cipher, as PgBouncer writes them; empty before they are agreed.

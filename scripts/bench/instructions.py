@@ -47,7 +47,9 @@ def run(bench, kind, mode, arguments):
     out = f"{bench.folder}/callgrind.{kind}"
     for old in glob.glob(f"{out}.*"):
         os.unlink(old)
-    with bench.start(kind, mode, 1, callgrind_out=out) as pooler:
+    # Else the random generator of TLS begins, whose work is not twice the same.
+    plain = {"server_tls_sslmode": "disable"}
+    with bench.start(kind, mode, 1, callgrind_out=out, settings=plain) as pooler:
         bench.pgbench(pooler.port, arguments)
     total = 0
     for name in glob.glob(f"{out}.*"):

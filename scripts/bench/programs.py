@@ -113,6 +113,7 @@ class Pooler:
     def __init__(self, bench, kind, mode, workers, callgrind_out, settings, peers="", users="",
                  database="host=127.0.0.1", traced_to=None):
         self.bench = bench
+        self.traced = traced_to is not None
         self.port = free_port()
         self.folder = tempfile.mkdtemp(prefix=f"{kind}-", dir=bench.folder)
         bench.give(self.folder)
@@ -185,7 +186,9 @@ class Pooler:
         """Ends it; what it leaves behind is killed."""
         if self.process.poll() is None:
             # Without clients both end at once. Older PgBouncers know no SIGQUIT.
-            self.process.send_signal(signal.SIGTERM)
+            # strace heeds none, and ends after it.
+            traced = children(self.process.pid) if self.traced else []
+            os.kill((traced or [self.process.pid])[0], signal.SIGTERM)
             try:
                 self.process.wait(60)
             except subprocess.TimeoutExpired:

@@ -32,12 +32,14 @@ POOLERS = {"PgBouncer": "pgbouncer", "pgskein, 1 worker": "pgskein"}
 
 def measure(bench):
     """Runs every load against every pooler in turn, and that again for each round."""
-    # libpq's, of pgbench and of psql.
-    os.environ["PGSSLMODE"] = "require"
+    # libpq's, of pgbench and of psql; they need not look for certificates where they may not.
+    before = dict(os.environ)
+    os.environ.update(PGSSLMODE="require", HOME=bench.folder)
     try:
         return measure_encrypted(bench)
     finally:
-        del os.environ["PGSSLMODE"]
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def measure_encrypted(bench):

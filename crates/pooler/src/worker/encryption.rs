@@ -152,6 +152,8 @@ impl Client {
 
 impl Reason {
     /// A socket has failed, or the TLS on it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn of_socket(error: &io::Error) -> Self {
         match error.get_ref() {
             Some(cause) if error.kind() == io::ErrorKind::InvalidData => {

@@ -286,6 +286,7 @@ impl Stream {
 
     /// TLS may have come to where it takes bytes, or the server has declined it.
     #[cold]
+    #[inline(never)]
     fn after_interruption(&mut self) {
         if let Some(tls) = &self.tls {
             self.writable = true;

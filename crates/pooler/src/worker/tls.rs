@@ -217,6 +217,7 @@ impl Tls {
     /// others are to have their turn first; `InvalidData` with the cause when the
     /// other side does not keep to TLS, or is not who it has to be.
     #[cold]
+    #[inline(never)]
     pub(super) fn read(&mut self, socket: &mut impl Socket, bytes: &mut [u8]) -> io::Result<usize> {
         self.drained = false;
         match self.phase {
@@ -251,6 +252,7 @@ impl Tls {
     /// `WouldBlock` while not all is the kernel's: then the same bytes have to
     /// come again.
     #[cold]
+    #[inline(never)]
     pub(super) fn write(&mut self, socket: &mut impl Socket, bytes: &[u8]) -> io::Result<usize> {
         debug_assert!(self.owed <= bytes.len(), "other bytes than before");
         if self.is_declined() {

@@ -12,6 +12,7 @@ mod directories;
 mod servers;
 mod tickets;
 
+use std::fmt;
 use std::sync::Arc;
 
 use pgskein_config::{Config, Finding, Sources, SslMode, Tls, TlsFile, TlsGroup, TlsSuite};
@@ -44,10 +45,10 @@ pub(crate) const ALPN: &[u8] = b"postgresql";
 /// What connections are encrypted by; none on a side where they are not.
 #[derive(Debug, Default)]
 pub(crate) struct Secured {
-    /// Those of clients.
-    pub clients: Option<ForClients>,
-    /// Those to servers.
-    pub servers: Option<Arc<ClientConfig>>,
+    /// Those of clients; to be had by [`Secured::of_clients`].
+    clients: Option<ForClients>,
+    /// Those to servers; to be had by [`Secured::to_servers`].
+    servers: Option<Arc<ClientConfig>>,
     /// Those to directories.
     pub directories: Option<Arc<ClientConfig>>,
 }
@@ -62,6 +63,18 @@ pub(crate) struct ForClients {
     pub end_point: Option<Arc<[u8]>>,
     /// By what their certificates are verified.
     pub verifier: Arc<dyn ClientCertVerifier>,
+}
+
+/// Connections are to be encrypted, and there is nothing to do it by.
+///
+/// That would be our own mistake; nothing goes on in the clear for it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct NotSetUp;
+
+impl fmt::Display for NotSetUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it is not set up, and has to be")
+    }
 }
 
 /// A configuration whose certificates and keys can be used, and PAM if it says so.
@@ -107,6 +120,25 @@ impl Secured {
         Ok(secured)
     }
 
+    /// What connections of clients are encrypted by where this is the mode; none
+    /// where they are not.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSetUp`], whatever the mode, unless it is `disable`.
+    pub(crate) fn of_clients(&self, mode: SslMode) -> Result<Option<&ForClients>, NotSetUp> {
+        there(self.clients.as_ref(), mode)
+    }
+
+    /// The same of connections to servers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Secured::of_clients`].
+    pub(crate) fn to_servers(&self, mode: SslMode) -> Result<Option<&Arc<ClientConfig>>, NotSetUp> {
+        there(self.servers.as_ref(), mode)
+    }
+
     /// Goes over to `new`, but for a side where nothing has changed, which keeps
     /// the sessions that it could resume.
     pub(crate) fn change(&mut self, new: Self, from: &Config, to: &Config) {
@@ -129,6 +161,13 @@ impl Secured {
             server.ticketer = Arc::new(Ticketer::new(secrets, &config.client_tls, mode));
             clients.config = Arc::new(server);
         }
+    }
+}
+
+fn there<T>(made: Option<T>, mode: SslMode) -> Result<Option<T>, NotSetUp> {
+    match mode {
+        SslMode::Disable => Ok(None),
+        _ => made.map(Some).ok_or(NotSetUp),
     }
 }
 
@@ -279,6 +318,25 @@ mod tests {
         for suite in default_provider().cipher_suites {
             assert!(offered.clone().any(|one| one == suite.suite()), "{suite:?}");
         }
+    }
+
+    #[test]
+    fn keeps_everybody_from_going_on_in_the_clear() {
+        let nothing = Secured::default();
+        let plain = Secured::of(&Config::default()).unwrap();
+        for mode in [
+            SslMode::Allow,
+            SslMode::Prefer,
+            SslMode::Require,
+            SslMode::VerifyCa,
+            SslMode::VerifyFull,
+        ] {
+            assert!(nothing.of_clients(mode).is_err(), "{mode}");
+            assert!(nothing.to_servers(mode).is_err(), "{mode}");
+        }
+        assert!(nothing.of_clients(SslMode::Disable).unwrap().is_none());
+        assert!(nothing.to_servers(SslMode::Disable).unwrap().is_none());
+        assert!(plain.to_servers(SslMode::Prefer).unwrap().is_some());
     }
 
     #[test]

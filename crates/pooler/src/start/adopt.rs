@@ -22,7 +22,7 @@ use crate::scoreboard::Scoreboard;
 use crate::supervisor::Asker;
 use crate::sys::exec::{self, Inherited};
 use crate::sys::{capabilities, descriptors};
-use crate::{chain, logging};
+use crate::{chain, logging, tls};
 
 /// What another program has left, understood.
 #[derive(Debug)]
@@ -104,7 +104,14 @@ impl Heritage {
             &legacy.config.sources
         };
         let sources = Sources::decode(files).ok_or(AdoptError::Sources)?;
-        let mut config = sources.config().map_err(AdoptError::Findings)?;
+        let config = sources.config().map_err(AdoptError::Findings)?;
+        let (sources, mut config) = if back {
+            // It was used already.
+            (sources, config)
+        } else {
+            // The other program has seen that it can use its certificates and keys.
+            tls::checked((sources, config)).map_err(AdoptError::Findings)?
+        };
         let running = Settings::default()
             .with_fixed(&legacy.config.fixed)
             .ok_or(AdoptError::Fixed)?;

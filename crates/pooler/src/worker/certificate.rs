@@ -43,7 +43,9 @@ impl Worker {
         let Some([shown, above @ ..]) = tls.client_chain() else {
             return Err(denied(CertificateFault::NotShown));
         };
-        let verifier = self.tls.clients.as_ref().map(|tls| &tls.verifier);
+        let mode = self.config.settings.client_tls_sslmode;
+        let believed = self.tls.of_clients(mode).ok().flatten();
+        let verifier = believed.map(|tls| &tls.verifier);
         let verifier = verifier.filter(|verifier| verifier.offer_client_auth());
         let verified =
             verifier.map(|verifier| verifier.verify_client_cert(shown, above, UnixTime::now()));

@@ -20,7 +20,7 @@ use super::Worker;
 use super::client::{Client, Origin, Stage};
 use super::login::Step;
 use super::reason::Reason;
-use crate::tls::ForClients;
+use crate::tls::{ForClients, Secured};
 
 /// What a client has asked for, each at most once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,12 +36,10 @@ impl Worker {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };
-        let tls = match (&self.tls.clients, client.origin) {
-            (Some(tls), Origin::Tcp(_)) => tls.clone(),
-            _ => {
-                client.outbox.buffer().push(b'N');
-                return Ok(());
-            }
+        let mode = self.config.settings.client_tls_sslmode;
+        let Some(tls) = offered(&self.tls, mode, client.origin)? else {
+            client.outbox.buffer().push(b'N');
+            return Ok(());
         };
         client.outbox.buffer().push(b'S');
         let flushed = client.outbox.flush(&mut client.stream);
@@ -50,7 +48,7 @@ impl Worker {
             // It takes not even a byte.
             return Err(Reason::SocketFailed(io::ErrorKind::WouldBlock));
         }
-        client.encrypt(tls, &[])
+        client.encrypt(tls.clone(), &[])
     }
 
     /// Answers GSSENCRequest; `behind` came in the same read.
@@ -67,9 +65,10 @@ impl Worker {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };
-        match (&self.tls.clients, client.origin) {
-            (Some(tls), Origin::Tcp(_)) => client.encrypt(tls.clone(), bytes),
-            _ => Err(Reason::Tls(
+        let mode = self.config.settings.client_tls_sslmode;
+        match offered(&self.tls, mode, client.origin)? {
+            Some(tls) => client.encrypt(tls.clone(), bytes),
+            None => Err(Reason::Tls(
                 "direct TLS, which is not offered here".to_owned(),
             )),
         }
@@ -147,6 +146,17 @@ impl Client {
         let stream = &mut self.stream;
         stream.encrypt(session.into(), early, tls.end_point, tls.verifier);
         Ok(())
+    }
+}
+
+/// What a client from there is encrypted by where this is the mode; none where it
+/// is not.
+fn offered(tls: &Secured, mode: SslMode, origin: Origin) -> Result<Option<&ForClients>, Reason> {
+    match origin {
+        Origin::Tcp(_) => tls
+            .of_clients(mode)
+            .map_err(|error| Reason::Tls(error.to_string())),
+        _ => Ok(None),
     }
 }
 

@@ -195,12 +195,3 @@ impl Worker {
         }
     }
 }
-
-/// What connections are encrypted by when a worker begins; the supervisor has
-/// seen before that it can be used.
-pub(super) fn usable_tls(config: &Config) -> Secured {
-    Secured::ready(config).unwrap_or_else(|finding| {
-        log::error!("no TLS: {finding}");
-        Secured::default()
-    })
-}

@@ -31,7 +31,6 @@ use super::flight::Flight;
 use super::handoff::Undecided;
 use super::host_names::HostNames;
 use super::orders::Orders;
-use super::reload::usable_tls;
 use super::setup::Setup;
 use super::statistics::Counting;
 use super::sweep::SWEEP_INTERVAL;
@@ -40,6 +39,7 @@ use super::token::Subject;
 use super::tour::Places;
 use super::{Runnable, Worker};
 use crate::scoreboard::WorkerState;
+use crate::tls::Secured;
 
 /// Serves clients until the worker is to end; gives the exit code.
 pub(crate) fn run(setup: Setup) -> i32 {
@@ -65,6 +65,9 @@ pub(crate) fn run(setup: Setup) -> i32 {
 
 impl Worker {
     fn new(setup: Setup) -> io::Result<Self> {
+        // Without it nothing may be served.
+        let tls = Secured::ready(&setup.config)
+            .map_err(|finding| io::Error::other(finding.to_string()))?;
         let poll = Poll::new()?;
         let registry = poll.registry();
         let listeners = Listeners::new(
@@ -123,7 +126,7 @@ impl Worker {
             scoreboard: setup.scoreboard,
             cell: setup.cell,
             credentials,
-            tls: usable_tls(&setup.config),
+            tls,
             host_names: HostNames::new(&setup.config),
             tickets: TicketSecrets::default(),
             config: setup.config,

@@ -33,7 +33,8 @@ impl Worker {
     /// Why that is not possible.
     pub(super) fn secure_server(&mut self, id: ServerId) -> Result<(), ServerReason> {
         let opening = self.opening(id);
-        let (Some(config), Some(server)) = (&self.tls.servers, self.servers.get_mut(id)) else {
+        let mode = self.config.settings.server_tls_sslmode;
+        let Some(server) = self.servers.get_mut(id) else {
             return Ok(());
         };
         let host = server.tour.as_ref().map_or("", |tour| tour.name());
@@ -41,7 +42,12 @@ impl Worker {
         let Some(name) = server_name(&server.target, host).filter(|_| !plain) else {
             return Ok(());
         };
-        if self.config.settings.server_tls_sslmode == SslMode::VerifyFull && !can_be_named(host) {
+        let config = match self.tls.to_servers(mode) {
+            Ok(Some(config)) => config,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(tls_failed(&server.target, &error.to_string())),
+        };
+        if mode == SslMode::VerifyFull && !can_be_named(host) {
             let problem = format!("{host} is no name that a certificate could have");
             return Err(tls_failed(&server.target, &problem));
         }
@@ -60,10 +66,17 @@ impl Worker {
         stream: &mut Stream,
         target: &Target,
         host: &str,
-    ) -> Result<(), rustls::Error> {
-        match (&self.tls.servers, server_name(target, host)) {
-            (Some(config), Some(name)) => stream.open_tls(config, name, self.asked()),
-            _ => Ok(()),
+    ) -> Result<(), String> {
+        let Some(name) = server_name(target, host) else {
+            return Ok(());
+        };
+        let mode = self.config.settings.server_tls_sslmode;
+        let config = self.tls.to_servers(mode).map_err(|error| error.to_string());
+        match config? {
+            Some(config) => stream
+                .open_tls(config, name, self.asked())
+                .map_err(|error| error.to_string()),
+            None => Ok(()),
         }
     }
 

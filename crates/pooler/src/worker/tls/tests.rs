@@ -38,13 +38,19 @@ impl Write for Other {
 fn asking(required: bool) -> Tls {
     let mut config = Config::default();
     config.settings.server_tls_sslmode = SslMode::Prefer;
-    let config = Secured::of(&config).unwrap().servers.unwrap();
+    let secured = Secured::of(&config).unwrap();
+    let config = secured.to_servers(SslMode::Prefer).unwrap().unwrap();
     let opening = if required {
         Opening::Demanded
     } else {
         Opening::Asked
     };
-    Tls::open(config, "db.example".try_into().unwrap(), opening).unwrap()
+    Tls::open(
+        Arc::clone(config),
+        "db.example".try_into().unwrap(),
+        opening,
+    )
+    .unwrap()
 }
 
 fn answered(required: bool, answer: &[u8]) -> (Tls, Other, io::Error) {

@@ -15,6 +15,7 @@ use crate::ini::Fetch;
 use crate::kind::Kind;
 use crate::ldap::{Ldap, LdapEncryption, LdapOptions};
 use crate::pam::Pam;
+use crate::secret_text::SecretText;
 use crate::tls::{TlsFile, system_authorities};
 
 /// Who is asked whether a password is right.
@@ -28,7 +29,7 @@ pub enum Checker {
 
 /// Options as they are written in a setting, with a password among them.
 #[derive(Clone, Default, Eq, PartialEq)]
-pub struct Options(pub(crate) String);
+pub struct Options(pub(crate) SecretText);
 
 /// The options of a line, while they are read.
 pub(crate) enum CheckerOptions {
@@ -56,6 +57,14 @@ impl CheckerOptions {
             }
             Self::Pam(options) if Pam::has(name) => {
                 options.get_or_insert_default().set(name, value)?;
+            }
+            // It may be the end of a password that is not in quotes.
+            Self::Ldap(Some(options)) if options.has_password() => {
+                return Err(
+                    "ldapbindpasswd is to be in double quotes, or an option behind it \
+                     is unknown"
+                        .to_owned(),
+                );
             }
             _ if LdapOptions::has(name) => return Err(format!("{name} is for ldap only")),
             _ if Pam::has(name) => return Err(format!("{name} is for pam only")),
@@ -104,8 +113,8 @@ pub(crate) fn resolve(config: &mut Config, fetch: &mut Fetch<'_>) -> Vec<Finding
 fn usual(config: &Config, method: HbaMethod, findings: &mut Vec<Finding>) -> Option<Checker> {
     let settings = &config.settings;
     let (name, text) = match method {
-        HbaMethod::Ldap => ("auth_ldap_options", &settings.auth_ldap_options.0),
-        _ => ("auth_pam_options", &settings.auth_pam_options),
+        HbaMethod::Ldap => ("auth_ldap_options", &*settings.auth_ldap_options.0),
+        _ => ("auth_pam_options", settings.auth_pam_options.as_str()),
     };
     let read = || {
         let mut options = match method {
@@ -167,7 +176,7 @@ impl Kind for Options {
     const EXPECTED: &'static str = "options";
 
     fn parse(text: &str) -> Option<Self> {
-        Some(Self(text.to_owned()))
+        Some(Self(text.into()))
     }
 
     /// Writes them without the password.

@@ -332,9 +332,10 @@ fn rule(line: &Line) -> Result<Rule, String> {
     };
     let mut options = CheckerOptions::of(method);
     for option in fields.iter().flatten() {
-        match option.text.split_once('=') {
-            Some((name, value)) if options.take(name, value)? => {}
-            _ => rule.option(&option.text)?,
+        // Without an equals sign it may be a piece of a password.
+        let (name, value) = option.text.split_once('=').unwrap_or_default();
+        if !options.take(name, value)? {
+            rule.option(&option.text)?;
         }
     }
     rule.checker = options.finish()?;

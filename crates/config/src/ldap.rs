@@ -12,6 +12,8 @@ mod url;
 
 use std::fmt;
 
+use crate::secret_text::SecretText;
+
 pub use self::filter::{LdapFilter, LdapPiece, LdapValue};
 pub(crate) use self::options::LdapOptions;
 pub use self::url::LdapScope;
@@ -66,7 +68,7 @@ pub enum LdapLookup {
         /// Who searches; empty for nobody.
         bind_dn: String,
         /// The password of who searches.
-        bind_password: String,
+        bind_password: SecretText,
         /// What is searched for.
         filter: LdapFilter,
     },

@@ -47,6 +47,7 @@ mod http;
 mod http_clients;
 mod http_process;
 mod ldap;
+mod ldap_servers;
 mod leases;
 mod lent_servers;
 mod life_of_servers;

@@ -24,7 +24,7 @@ fn users_log_in_by_the_password_that_the_service_knows() {
     who(&pooler.psql().user("bob").password("rabbit")).refused();
     let mut wire = say(&pooler, "alice", b"hare\0");
     let error = wire.read_message().expect("an answer").error();
-    assert_eq!(error.sqlstate, "28P01");
+    assert_eq!(error.sqlstate, "28000");
     assert_eq!(error.message, "PAM authentication failed");
     let mut wire = say(&pooler, "alice", b"\0");
     let error = wire.read_message().expect("an answer").error();

@@ -120,6 +120,11 @@ fn says_what_the_setting_lacks_where_it_is_used() {
             "a.ini:3: auth_ldap_options: pamservice is for pam only",
         ),
         (
+            "auth_type = ldap\nauth_ldap_options = ldapbindpasswd=a b=c\n",
+            "a.ini:3: auth_ldap_options: ldapbindpasswd is to be in double quotes, or an option \
+             behind it is unknown",
+        ),
+        (
             "auth_type = ldap\nauth_ldap_options = map=x\n",
             "a.ini:3: auth_ldap_options: map: unknown option",
         ),

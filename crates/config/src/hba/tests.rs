@@ -312,8 +312,16 @@ fn rejects_options_of_other_methods_and_quotes_no_password() {
             "ldap needs ldapbasedn, ldapprefix or ldapsuffix",
         ),
         (
+            "local all all ldap ldapbindpasswd=hunter,secret=1",
+            "ldapbindpasswd is to be in double quotes, or an option behind it is unknown",
+        ),
+        (
+            "local all all ldap ldapbindpasswd=hunter,secret",
+            "ldapbindpasswd is to be in double quotes, or an option behind it is unknown",
+        ),
+        (
             "local all all ldap ldapbinddn=a,ldapbindpasswd",
-            "ldapbindpasswd: expected an option as name=value",
+            "expected options as name=value",
         ),
         (
             "local all all pam pam_use_hostname=1",

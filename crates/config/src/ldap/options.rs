@@ -4,6 +4,7 @@ use super::filter::LdapFilter;
 use super::url::{LdapScope, Url};
 use super::{Ldap, LdapEncryption, LdapLookup, LdapServer};
 use crate::finding::unknown;
+use crate::secret_text::SecretText;
 
 /// Options as they were given, before it is known whether they go together.
 #[derive(Default)]
@@ -17,7 +18,7 @@ pub(crate) struct LdapOptions {
     base: Option<String>,
     scope: LdapScope,
     bind_dn: Option<String>,
-    bind_password: Option<String>,
+    bind_password: Option<SecretText>,
     attribute: Option<String>,
     filter: Option<String>,
 }
@@ -26,6 +27,11 @@ impl LdapOptions {
     /// Whether this is the name of an option.
     pub(crate) fn has(name: &str) -> bool {
         NAMES.contains(&name)
+    }
+
+    /// Whether the password of who searches was given.
+    pub(crate) fn has_password(&self) -> bool {
+        self.bind_password.is_some()
     }
 
     /// Takes one option; a later one of the same name replaces it.
@@ -57,7 +63,7 @@ impl LdapOptions {
             "ldapsuffix" => self.suffix = text(),
             "ldapbasedn" => self.base = text(),
             "ldapbinddn" => self.bind_dn = text(),
-            "ldapbindpasswd" => self.bind_password = text(),
+            "ldapbindpasswd" => self.bind_password = Some(value.into()),
             "ldapsearchattribute" => self.attribute = text(),
             "ldapsearchfilter" => self.filter = text(),
             "ldapurl" => {

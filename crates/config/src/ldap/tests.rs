@@ -58,7 +58,7 @@ fn searches_below_the_base_for_the_users_name() {
         base: "dc=x".to_owned(),
         scope: LdapScope::Subtree,
         bind_dn: String::new(),
-        bind_password: String::new(),
+        bind_password: SecretText::default(),
         filter: filter("(uid=$username)"),
     };
     assert!(ldap.lookup == expected);
@@ -74,7 +74,7 @@ fn reads_urls() {
         base: "dc=a b,dc=c".to_owned(),
         scope: LdapScope::Subtree,
         bind_dn: "cn=s".to_owned(),
-        bind_password: "p".to_owned(),
+        bind_password: "p".into(),
         filter: filter("(cn=$username)"),
     };
     assert!(ldap.lookup == expected);

@@ -293,9 +293,16 @@ impl Worker {
                 },
             },
         };
-        if password.contains(&0) || password.len() > PASSWORD_MAX {
-            let why = "the password is none".to_owned();
-            return Err(Reason::Unconfirmed(Unconfirmed::Refused(service, why)));
+        let why = if password.contains(&0) || password.len() > PASSWORD_MAX {
+            Some("the password is none")
+        } else if has_idle_blanks(&login.user) {
+            Some("the name has blanks that directories do not count")
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            let refused = Unconfirmed::Refused(service, why.to_owned());
+            return Err(Reason::Unconfirmed(refused));
         }
         let ticket = Ticket(Arc::new(()));
         let question = Question {
@@ -350,6 +357,14 @@ impl Worker {
             self.go_on(client, outcome);
         }
     }
+}
+
+/// Whether a name has blanks without which it is the same name in a directory, and
+/// another one in our files.
+///
+/// Source: RFC 4518, "Insignificant Space Handling".
+fn has_idle_blanks(user: &str) -> bool {
+    user.starts_with(' ') || user.ends_with(' ') || user.contains("  ")
 }
 
 /// A password by which servers can be logged in to. One that looks like the

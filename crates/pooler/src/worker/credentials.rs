@@ -203,10 +203,23 @@ impl Credentials {
         Some((keys, kept.lesson))
     }
 
-    /// Forgets what a server has refused: it is not tried again.
-    pub(super) fn refused(&mut self, lesson: Lesson) {
-        self.learned.retain(|_, learned| learned.lesson != lesson);
-        self.fetched.retain(|_, kept| kept.lesson != lesson);
+    /// Forgets what a server has refused with this SQLSTATE: it is not tried again.
+    ///
+    /// A server that has a directory or PAM asked refuses with 28000, and each try
+    /// may count there as a wrong one of the user.
+    ///
+    /// Source: PostgreSQL documentation, "PostgreSQL Error Codes", class 28.
+    pub(super) fn refused(&mut self, lesson: Lesson, sqlstate: &str) {
+        let any = match sqlstate {
+            "28P01" => true,
+            "28000" => false,
+            _ => return,
+        };
+        let is_plain = |text: &str| matches!(Secret::parse(text), Secret::Plain(_));
+        self.learned
+            .retain(|_, learned| learned.lesson != lesson || !any);
+        self.fetched
+            .retain(|_, kept| kept.lesson != lesson || !(any || is_plain(&kept.text)));
     }
 
     /// Forgets a pool that is gone.
@@ -269,9 +282,22 @@ mod tests {
         // What was shown stays when it is not shown again.
         assert!(!credentials.keep_fetched(pool(), &text, None));
         assert!(credentials.keep_fetched(pool(), &text, Some(keys(2))));
-        credentials.refused(old);
+        credentials.refused(old, "28P01");
         let (_, new) = credentials.shown(&pool(), &secret).unwrap();
-        credentials.refused(new);
+        credentials.refused(new, "28000");
+        assert!(credentials.fetched(&pool()).is_some());
+        credentials.refused(new, "28P01");
+        assert!(credentials.fetched(&pool()).is_none());
+    }
+
+    #[test]
+    fn forgets_a_password_that_a_directory_behind_a_server_refuses() {
+        let mut credentials = credentials(b"host");
+        assert!(credentials.keep_fetched(pool(), "rabbit", None));
+        let (_, _, lesson) = credentials.fetched(&pool()).unwrap();
+        credentials.refused(lesson, "53300");
+        assert!(credentials.fetched(&pool()).is_some());
+        credentials.refused(lesson, "28000");
         assert!(credentials.fetched(&pool()).is_none());
     }
 

@@ -251,8 +251,8 @@ impl Worker {
             }
             backend::ERROR => {
                 let fields = ErrorFields::parse(frame.body);
-                if let (Some("28P01"), Some(lesson)) = (fields.sqlstate(), login.tried) {
-                    self.credentials.refused(lesson);
+                if let (Some(sqlstate), Some(lesson)) = (fields.sqlstate(), login.tried) {
+                    self.credentials.refused(lesson, sqlstate);
                 }
                 let reason = ServerReason::LoginFailed {
                     sqlstate: fields.sqlstate().unwrap_or("08006").to_owned(),

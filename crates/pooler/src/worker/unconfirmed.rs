@@ -37,7 +37,7 @@ impl Unconfirmed {
     /// SQLSTATE for the client.
     pub(super) fn sqlstate(&self) -> &'static str {
         match self {
-            Self::Refused(..) => "28P01",
+            Self::Refused(..) => "28000",
             Self::TooMany(_) => "53300",
         }
     }

@@ -47,6 +47,10 @@ fn keys_of_a_password_are_derived_once_for_all_logins() {
             let wrong = if method == "plain" { count } else { 0 };
             assert_eq!(derived(&pooler, purpose), 1 + wrong, "{method}");
         }
+        let before = derived(&pooler, purpose);
+        who(&pooler.psql().user("nobody").password("wrong")).refused();
+        let costs = usize::from(method == "plain");
+        assert_eq!(derived(&pooler, purpose), before + costs, "{method}");
     }
 }
 

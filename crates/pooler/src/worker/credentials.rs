@@ -62,6 +62,8 @@ pub(super) struct Credentials {
     lessons: u64,
     /// What kind of secrets the database has.
     pub usual: UsualSecrets,
+    /// Whether there are secrets for SCRAM in `auth_file`.
+    has_scram: bool,
     /// Known to nobody outside; the same in all workers and, where that can be,
     /// after every start.
     mock_key: Zeroizing<Vec<u8>>,
@@ -104,6 +106,8 @@ impl Credentials {
     /// secret does.
     pub(super) fn reconfigure(&mut self, config: &Config) {
         self.iterations = config.settings.scram_iterations;
+        let mut secrets = config.auth.values().map(|text| Secret::parse(text));
+        self.has_scram = secrets.any(|secret| matches!(secret, Secret::Scram(_)));
         let iterations = self.iterations;
         self.secrets.retain(|making| {
             making.iterations == iterations && config.auth.contains_key(&making.user)
@@ -227,6 +231,15 @@ impl Credentials {
         self.fetched.remove(pool);
     }
 
+    /// Whether the password of somebody who is not there is to be compared as
+    /// slowly as others are.
+    pub(super) fn compares_slowly(&self, asked: bool) -> bool {
+        match asked {
+            true => self.usual.are_for_scram(),
+            false => self.has_scram,
+        }
+    }
+
     /// The secret of a user that has none: looks like one, and fits nothing. Of
     /// whom the database was `asked`, it looks like those of the database.
     pub(super) fn mock(&self, user: &str, asked: bool) -> ScramSecret {
@@ -328,6 +341,22 @@ mod tests {
         assert!(other.mock("nobody", false) == mock);
         let guest = credentials(b"").mock("nobody", false);
         assert!(guest != mock && guest == credentials(b"").mock("nobody", false));
+    }
+
+    #[test]
+    fn compares_as_slowly_as_for_those_who_are_there() {
+        let mut config = Config::default();
+        config.auth.insert("alice".to_owned(), "plain".into());
+        let mut credentials = credentials(b"host");
+        credentials.reconfigure(&config);
+        assert!(!credentials.compares_slowly(false));
+        assert!(credentials.compares_slowly(true));
+        let secret = ScramSecret::derive("pw", b"salt", 1).to_string();
+        config.auth.insert("bob".to_owned(), secret.as_str().into());
+        credentials.reconfigure(&config);
+        credentials.usual.note("plain");
+        assert!(credentials.compares_slowly(false));
+        assert!(!credentials.compares_slowly(true));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::auth_query::server_first;
-use crate::harness::{PATIENCE, Pooler, Postgres, Signal, restart, wait_for};
+use crate::harness::{Login, PATIENCE, Pooler, Postgres, Signal, restart, wait_for};
 
 #[test]
 fn salt_of_unknown_users_outlives_workers_files_and_the_group() {
@@ -79,6 +79,51 @@ fn unknown_users_are_asked_with_the_number_of_iterations_that_others_have() {
     restart_whole(&pooler);
     told(1);
     told(2);
+}
+
+#[test]
+fn first_answer_tells_nobody_who_is_there() {
+    let postgres = Postgres::start();
+    let pooler = Pooler::start(&postgres, "workers = 1");
+    let sql = |user: &str| format!("select rolpassword from pg_authid where rolname = '{user}'");
+    let scram = postgres.query(&sql("scram_user")).remove(0);
+    let md5 = postgres.query(&sql("md5_user")).remove(0);
+    // What a client is asked for: 5 is MD5, 10 is SASL, 3 a password.
+    let asked = |user: &str, database: &str| {
+        let mut wire = pooler.wire();
+        wire.send(&Login::new().user(user).database(database).packet());
+        let answer = wire.read_message().expect("an answer");
+        assert_eq!(answer.tag, b'R', "{user} {answer:?}");
+        answer.body[3]
+    };
+    for (secret, method) in [(&scram, 10), (&md5, 5)] {
+        let users = format!("\"scram_user\" \"{secret}\"\n\"other\" \"{secret}\"\n");
+        pooler.write_file("users.txt", &users);
+        pooler.reload("workers = 1\nauth_type = md5");
+        for user in ["scram_user", "nobody", "somebody", "x"] {
+            assert_eq!(asked(user, "postgres"), method, "{user}");
+        }
+    }
+    // A database that is not there is not named before the proof either.
+    pooler.write_file(
+        "users.txt",
+        &format!("\"postgres\" \"\"\n\"scram_user\" \"{scram}\"\n"),
+    );
+    pooler.write_ini(
+        &format!("postgres = {}", postgres.address()),
+        "workers = 1\nauth_type = scram-sha-256\nauth_user = postgres",
+    );
+    pooler.reload_files();
+    for database in ["postgres", "nowhere"] {
+        for user in ["scram_user", "alice", "nobody"] {
+            assert_eq!(asked(user, database), 10, "{user} {database}");
+        }
+    }
+    let psql = pooler.psql().user("scram_user").database("nowhere");
+    let said = psql.clone().password("secret").run("select 1").refused();
+    assert!(said.contains("no such database: nowhere"), "{said}");
+    let said = psql.password("wrong").run("select 1").refused();
+    assert!(said.contains("SASL authentication failed"), "{said}");
 }
 
 /// A pooler that asks everybody but `postgres` for SCRAM.

@@ -159,8 +159,9 @@ impl Supervisor {
 
     /// Tells everybody what kind of secrets the database has.
     fn on_usual(&mut self, usual: UsualSecrets) {
-        if std::mem::replace(&mut self.usual, usual) != usual {
-            self.tell_all(&ToWorker::Usual(usual));
+        // Who has seen less, or something else first, is told as well.
+        if self.usual.merge(usual) || self.usual != usual {
+            self.tell_all(&ToWorker::Usual(self.usual));
         }
     }
 

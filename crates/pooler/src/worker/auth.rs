@@ -6,6 +6,7 @@
 //! Source: PostgreSQL documentation, "SASL Authentication".
 
 use pgskein_pool::slab::ClientId;
+use pgskein_pool::usual_secrets::Form;
 use pgskein_protocol::frontend::{self, SaslInitial};
 use pgskein_protocol::scram::ScramKeys;
 use pgskein_protocol::tag::frontend as tags;
@@ -91,13 +92,14 @@ impl Worker {
     }
 
     /// Whether a client that may use MD5 is asked for it: if its secret is none
-    /// for SCRAM. Who is not known to the database is asked as the last one was
-    /// who is.
+    /// for SCRAM, or would be none if there was one.
     fn asks_for_md5(&mut self, id: ClientId, secret: Option<&Secret>) -> bool {
-        let asked = self.login_mut(id).map(|(login, _)| login.fetched.is_some());
-        match secret {
-            Some(Secret::Scram(_)) => false,
-            None if asked == Some(true) => !self.credentials.usual.are_for_scram(),
+        match (secret, self.login_mut(id)) {
+            (Some(Secret::Scram(_)), _) => false,
+            (None, Some((login, _))) => {
+                let (user, asked) = (login.user.clone(), login.fetched.is_some());
+                !matches!(self.credentials.form(&user, asked), Form::Scram(_))
+            }
             _ => true,
         }
     }
@@ -135,6 +137,14 @@ impl Worker {
                     Some(secret) => secret.clone(),
                     None => return self.derive_secret(id, making, password),
                 }
+            }
+            // Who would have a plain password waits as long as who has one.
+            None if self.credentials.form(&user, asked) == Form::Plain => {
+                let making = self.credentials.making(&user, "");
+                if self.credentials.secrets.find(&making).is_none() {
+                    return self.derive_secret(id, making, Zeroizing::default());
+                }
+                self.credentials.mock(&user, asked)
             }
             // An MD5 secret cannot serve; the user is not told so.
             Some(Secret::Md5(_)) | None => self.credentials.mock(&user, asked),
@@ -216,9 +226,10 @@ impl Worker {
     /// A SCRAM secret was made of a plain password.
     pub(super) fn secret_derived(&mut self, making: Making, secret: ScramSecret) {
         let secrets = &mut self.credentials.secrets;
-        for id in secrets.settle(making, Some(secret.clone())) {
+        for id in secrets.settle(making, Some(secret)) {
             if self.is_deriving(id) {
-                let outcome = self.ask_scram(id, secret.clone());
+                let secret = self.secret_of(id);
+                let outcome = self.ask_sasl(id, secret);
                 self.go_on(id, outcome);
             }
         }
@@ -303,7 +314,7 @@ impl Worker {
                 let compared = match &secret {
                     Some(Secret::Scram(secret)) => Some(secret.clone()),
                     // That takes as long for somebody who is not there.
-                    None if self.credentials.compares_slowly(asked) => {
+                    None if matches!(self.credentials.form(&user, asked), Form::Scram(_)) => {
                         Some(self.credentials.mock(&user, asked))
                     }
                     _ => None,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use pgskein_config::{Config, SecretText};
 use pgskein_pool::control::PoolKey;
 use pgskein_pool::slab::{ClientId, ServerId};
-use pgskein_pool::usual_secrets::UsualSecrets;
+use pgskein_pool::usual_secrets::{Form, Forms, UsualSecrets};
 use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::{Fingerprint, ScramSecret, Secret};
 use zeroize::Zeroizing;
@@ -62,8 +62,8 @@ pub(super) struct Credentials {
     lessons: u64,
     /// What kind of secrets the database has.
     pub usual: UsualSecrets,
-    /// Whether there are secrets for SCRAM in `auth_file`.
-    has_scram: bool,
+    /// What the secrets in `auth_file` look like.
+    forms: Forms,
     /// Known to nobody outside; the same in all workers and, where that can be,
     /// after every start.
     mock_key: Zeroizing<Vec<u8>>,
@@ -106,12 +106,10 @@ impl Credentials {
     /// secret does.
     pub(super) fn reconfigure(&mut self, config: &Config) {
         self.iterations = config.settings.scram_iterations;
-        let mut secrets = config.auth.values().map(|text| Secret::parse(text));
-        self.has_scram = secrets.any(|secret| matches!(secret, Secret::Scram(_)));
+        self.forms = config.auth.values().map(|text| Form::of(text)).collect();
         let iterations = self.iterations;
-        self.secrets.retain(|making| {
-            making.iterations == iterations && config.auth.contains_key(&making.user)
-        });
+        self.secrets
+            .retain(|making| making.iterations == iterations);
         self.learned.retain(|user, learned| {
             let text = config.auth.get(user);
             text.is_some_and(|text| Secret::parse(text) == Secret::Scram(learned.secret.clone()))
@@ -231,21 +229,26 @@ impl Credentials {
         self.fetched.remove(pool);
     }
 
-    /// Whether the password of somebody who is not there is to be compared as
-    /// slowly as others are.
-    pub(super) fn compares_slowly(&self, asked: bool) -> bool {
+    /// What the secret would look like of somebody who has none, as those of the
+    /// database if that was `asked`: always the same for the same name.
+    pub(super) fn form(&self, user: &str, asked: bool) -> Form {
+        let [a, b, c, d, ..] = ScramSecret::mock(user.as_bytes(), &self.mock_key).stored_key;
+        let number = u32::from_be_bytes([a, b, c, d]);
         match asked {
-            true => self.usual.are_for_scram(),
-            false => self.has_scram,
+            true => self.usual.pick(number),
+            false => self.forms.pick(number).or(Some(Form::Other)),
         }
+        .unwrap_or(Form::Scram(self.iterations))
     }
 
-    /// The secret of a user that has none: looks like one, and fits nothing. Of
-    /// whom the database was `asked`, it looks like those of the database.
+    /// The secret of a user that has none: looks like one, and fits nothing.
     pub(super) fn mock(&self, user: &str, asked: bool) -> ScramSecret {
         let usual = self.usual.iterations().filter(|_| asked);
         ScramSecret {
-            iterations: usual.unwrap_or(self.iterations),
+            iterations: match self.form(user, asked) {
+                Form::Scram(iterations) => iterations,
+                Form::Plain | Form::Other => usual.unwrap_or(self.iterations),
+            },
             ..ScramSecret::mock(user.as_bytes(), &self.mock_key)
         }
     }
@@ -344,19 +347,26 @@ mod tests {
     }
 
     #[test]
-    fn compares_as_slowly_as_for_those_who_are_there() {
+    fn asks_who_is_not_there_as_those_who_are() {
         let mut config = Config::default();
-        config.auth.insert("alice".to_owned(), "plain".into());
         let mut credentials = credentials(b"host");
-        credentials.reconfigure(&config);
-        assert!(!credentials.compares_slowly(false));
-        assert!(credentials.compares_slowly(true));
-        let secret = ScramSecret::derive("pw", b"salt", 1).to_string();
+        assert_eq!(credentials.form("nobody", false), Form::Other);
+        assert_eq!(credentials.form("nobody", true), Form::Scram(4096));
+        let secret = ScramSecret::derive("pw", b"salt", 7).to_string();
         config.auth.insert("bob".to_owned(), secret.as_str().into());
         credentials.reconfigure(&config);
-        credentials.usual.note("plain");
-        assert!(credentials.compares_slowly(false));
-        assert!(!credentials.compares_slowly(true));
+        assert_eq!(credentials.form("nobody", false), Form::Scram(7));
+        assert_eq!(credentials.mock("nobody", false).iterations, 7);
+        config.auth.insert("alice".to_owned(), "plain".into());
+        credentials.reconfigure(&config);
+        let forms: Vec<_> = (0..50)
+            .map(|n| credentials.form(&format!("nobody{n}"), false))
+            .collect();
+        assert!(forms.contains(&Form::Plain) && forms.contains(&Form::Scram(7)));
+        credentials
+            .usual
+            .note("md5b1ffb1d9dc1b1e5a9ad6b4e6bb4fa9b7");
+        assert_eq!(credentials.form("nobody", true), Form::Other);
     }
 
     #[test]

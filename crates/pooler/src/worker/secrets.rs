@@ -67,6 +67,14 @@ impl Worker {
             return Ok(false);
         };
         let key = PoolKey::asking(source.database, source.user);
+        if self.config.database(&key.database).is_none() && method != Method::Trust {
+            // Only who has proved who he is learns which databases there are; a
+            // user whom nobody can be asked about proves nothing.
+            if let Some((login, _)) = self.login_mut(id) {
+                login.fetched = Some(Fetched::Nobody);
+            }
+            return Ok(false);
+        }
         if self.refuses_servers() {
             return Err(Reason::ServerShuttingDown);
         }

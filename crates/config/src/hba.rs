@@ -83,8 +83,8 @@ pub struct Visitor<'a> {
     pub address: Option<IpAddr>,
     /// The name of its host.
     pub host: HostName<'a>,
-    /// The addresses of our host.
-    pub interfaces: &'a Interfaces,
+    /// The addresses of our host, if they are known.
+    pub interfaces: Option<&'a Interfaces>,
     /// Whether its connection is encrypted.
     pub encrypted: bool,
     /// The database that it asks for.
@@ -125,13 +125,11 @@ impl Hba {
     ///
     /// # Errors
     ///
-    /// [`NameWanted`] when the name of its host is not known and decides.
-    pub fn rule(&self, visitor: &Visitor<'_>) -> Result<Option<&Rule>, NameWanted> {
+    /// [`Undecided`] when something that is not known decides.
+    pub fn rule(&self, visitor: &Visitor<'_>) -> Result<Option<&Rule>, Undecided> {
         for rule in &self.rules {
-            match rule.fits(visitor) {
-                Some(true) => return Ok(Some(rule)),
-                Some(false) => {}
-                None => return Err(NameWanted),
+            if rule.fits(visitor)? {
+                return Ok(Some(rule));
             }
         }
         Ok(None)
@@ -176,19 +174,23 @@ impl Hba {
     }
 }
 
-/// The name of a client's host has to be looked up first.
+/// What decides, and is not known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct NameWanted;
+pub enum Undecided {
+    /// The name of a client's host, which has to be looked up.
+    Name,
+    /// The addresses of our host, which cannot be read.
+    Interfaces,
+}
 
 impl Rule {
-    /// `None` if the name of the visitor's host decides, and is not known.
-    fn fits(&self, visitor: &Visitor<'_>) -> Option<bool> {
+    fn fits(&self, visitor: &Visitor<'_>) -> Result<bool, Undecided> {
         let meant = self.databases.iter().any(|names| names.fit(visitor))
             && self.users.iter().any(|names| names.fit(visitor.user));
         if meant {
             self.connections.fit(visitor)
         } else {
-            Some(false)
+            Ok(false)
         }
     }
 }
@@ -207,12 +209,12 @@ enum Connections {
 }
 
 impl Connections {
-    fn fit(&self, visitor: &Visitor<'_>) -> Option<bool> {
+    fn fit(&self, visitor: &Visitor<'_>) -> Result<bool, Undecided> {
         let (addresses, address) = match (self, visitor.address) {
-            (Self::Local, address) => return Some(address.is_none()),
-            (_, None) => return Some(false),
-            (Self::Encrypted(_), _) if !visitor.encrypted => return Some(false),
-            (Self::Plain(_), _) if visitor.encrypted => return Some(false),
+            (Self::Local, address) => return Ok(address.is_none()),
+            (_, None) => return Ok(false),
+            (Self::Encrypted(_), _) if !visitor.encrypted => return Ok(false),
+            (Self::Plain(_), _) if visitor.encrypted => return Ok(false),
             (
                 Self::Host(addresses) | Self::Encrypted(addresses) | Self::Plain(addresses),
                 Some(address),

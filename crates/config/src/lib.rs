@@ -45,7 +45,7 @@ pub use config::{ClientLimits, Config, PoolSettings, is_reserved};
 pub use entries::{Database, Peer, User};
 pub use finding::{Finding, Place};
 pub use hba::{
-    ClientCertificate, Hba, HbaMethod, HostName, IdentMap, Interfaces, NameWanted, Rule, Visitor,
+    ClientCertificate, Hba, HbaMethod, HostName, IdentMap, Interfaces, Rule, Undecided, Visitor,
 };
 pub use kind::Kind;
 pub use ldap::{

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Visitor;
 use super::host_name::{HostName, HostPattern};
 use super::tokens::Word;
+use super::{Undecided, Visitor};
 
 /// Which addresses are meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -104,13 +104,17 @@ impl Addresses {
         }
     }
 
-    /// Whether `address`, that of `visitor`, is among them; `None` if that
-    /// depends on the name of its host, which is not known.
-    pub(super) fn fit(&self, address: IpAddr, visitor: &Visitor<'_>) -> Option<bool> {
-        Some(match (self, visitor.host) {
-            (Self::SameHost, _) => visitor.interfaces.have(address),
-            (Self::SameNet, _) => visitor.interfaces.reach(address),
-            (Self::Called(_), HostName::Unknown) => return None,
+    /// Whether `address`, that of `visitor`, is among them.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when that depends on what is not known.
+    pub(super) fn fit(&self, address: IpAddr, visitor: &Visitor<'_>) -> Result<bool, Undecided> {
+        let interfaces = visitor.interfaces.ok_or(Undecided::Interfaces);
+        Ok(match (self, visitor.host) {
+            (Self::SameHost, _) => interfaces?.have(address),
+            (Self::SameNet, _) => interfaces?.reach(address),
+            (Self::Called(_), HostName::Unknown) => return Err(Undecided::Name),
             (Self::Called(_), HostName::Nameless) => false,
             (Self::Called(pattern), HostName::Named(name)) => pattern.matches(name),
             (Self::All | Self::V4(..) | Self::V6(..), _) => self.contain(address),

@@ -25,9 +25,6 @@ impl FromIterator<(IpAddr, Option<IpAddr>)> for Interfaces {
 }
 
 impl Interfaces {
-    /// None at all.
-    pub const NONE: Self = Self(Vec::new());
-
     /// Whether `address` is one of this host's own.
     pub(crate) fn have(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

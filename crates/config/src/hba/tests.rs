@@ -19,7 +19,7 @@ fn local<'a>(database: &'a str, user: &'a str) -> Visitor<'a> {
     Visitor {
         address: None,
         host: HostName::Unknown,
-        interfaces: const { &Interfaces::NONE },
+        interfaces: None,
         encrypted: false,
         database,
         user,
@@ -126,9 +126,14 @@ fn wants_the_name_of_a_host_only_where_it_decides() {
         Ok(rule.map_or(0, |rule| rule.place.line))
     };
     let alice = from("10.0.0.1", "shop", "alice");
-    assert_eq!(rule(&alice), Err(NameWanted));
+    assert_eq!(rule(&alice), Err(Undecided::Name));
     assert_eq!(rule(&from("10.0.0.1", "shop", "carol")), Ok(1));
-    assert_eq!(rule(&from("10.0.0.1", "shop", "bob")), Ok(0));
+    let alone = Interfaces::default();
+    let bob = Visitor {
+        interfaces: Some(&alone),
+        ..from("10.0.0.1", "shop", "bob")
+    };
+    assert_eq!(rule(&bob), Ok(0));
     assert_eq!(rule(&local("shop", "alice")), Ok(0));
     for (host, expected) in [
         (HostName::Named("DB.example.com"), 2),
@@ -163,16 +168,20 @@ fn knows_the_addresses_of_its_own_host() {
     );
     for (address, expected) in [("10.1.2.3", 1), ("10.1.9.9", 2), ("10.2.0.1", 0)] {
         let visitor = Visitor {
-            interfaces: &interfaces,
+            interfaces: Some(&interfaces),
             ..from(address, "shop", "alice")
         };
         assert_eq!(line(hba, &visitor), expected, "{address}");
     }
+    // Who would come to such a line is not let by when they cannot be read.
+    let visitor = from("10.2.0.1", "shop", "alice");
+    let unread = read(hba).unwrap();
+    assert_eq!(unread.rule(&visitor), Err(Undecided::Interfaces));
     // Quoted, they are names of hosts.
     let quoted = read("host all all \"samehost\" trust\n").unwrap();
     assert_eq!(
         quoted.rule(&from("10.1.2.3", "shop", "alice")),
-        Err(NameWanted)
+        Err(Undecided::Name)
     );
 }
 

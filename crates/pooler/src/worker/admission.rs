@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use pgskein_config::{AuthType, ClientCertificate, HbaMethod, NameWanted, Place, Visitor};
+use pgskein_config::{AuthType, ClientCertificate, HbaMethod, Place, Undecided, Visitor};
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{Replication, common_name};
 
@@ -98,7 +98,10 @@ impl Worker {
         };
         let rule = match (self.config.hba.rule(&visitor), visitor.address) {
             (Ok(Some(rule)), _) => rule,
-            (Err(NameWanted), Some(address)) => {
+            (Err(Undecided::Interfaces), _) => {
+                return Err(Reason::Denied(Denied::NoInterfaces));
+            }
+            (Err(Undecided::Name), Some(address)) => {
                 return match self.find_host(id, address)? {
                     true => self.method_of_rule(id),
                     false => Ok(None),

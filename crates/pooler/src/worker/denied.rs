@@ -16,6 +16,8 @@ pub(super) enum Denied {
     NoLine,
     /// The name of its host decides, and too many names are looked up.
     NotLookedUp,
+    /// Our addresses decide, and cannot be read.
+    NoInterfaces,
     /// The line for it rejects it.
     ByLine,
     /// The user of the system behind its socket may not be the one it wants.
@@ -66,8 +68,10 @@ impl Denied {
     /// SQLSTATE for the client.
     pub(super) fn sqlstate(self) -> &'static str {
         match self {
+            // It may try again.
+            Self::NotLookedUp => "53300",
             Self::NoLine
-            | Self::NotLookedUp
+            | Self::NoInterfaces
             | Self::ByLine
             | Self::WrongPeer
             | Self::NamelessPeer
@@ -81,7 +85,9 @@ impl Denied {
     /// Text for the client.
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::NoLine | Self::NotLookedUp | Self::ByLine => "login rejected",
+            Self::NoLine | Self::NotLookedUp | Self::NoInterfaces | Self::ByLine => {
+                "login rejected"
+            }
             Self::WrongPeer | Self::NamelessPeer => "unix socket login rejected",
             Self::Certificate(CertificateFault::NoTls) => "TLS connection required",
             Self::Certificate(CertificateFault::NotShown) => "TLS client certificate required",
@@ -98,6 +104,7 @@ impl Denied {
         Some(match self {
             Self::NoLine => "no line of auth_hba_file fits",
             Self::NotLookedUp => "too many names of hosts are looked up",
+            Self::NoInterfaces => "the addresses of interfaces cannot be read",
             Self::ByLine => "reject",
             Self::WrongPeer => "the user of the system may not be this one",
             Self::NamelessPeer => "the user of the system has no name",

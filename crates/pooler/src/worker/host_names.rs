@@ -28,7 +28,8 @@ pub(super) struct HostNames {
     known: HashMap<IpAddr, Known>,
     /// Who waits for the name of an address.
     waiting: HashMap<IpAddr, Vec<ClientId>>,
-    interfaces: Interfaces,
+    /// Our addresses, if they count and can be read.
+    interfaces: Option<Interfaces>,
 }
 
 /// The name of the host of a client.
@@ -74,13 +75,13 @@ impl HostNames {
         self.known.clear();
         self.interfaces = match config.hba.wants_interfaces() {
             true => own_interfaces(),
-            false => Interfaces::NONE,
+            false => None,
         };
     }
 
-    /// The addresses of this host.
-    pub(super) fn interfaces(&self) -> &Interfaces {
-        &self.interfaces
+    /// The addresses of this host, if they count and can be read.
+    pub(super) fn interfaces(&self) -> Option<&Interfaces> {
+        self.interfaces.as_ref()
     }
 
     fn find(&self, address: IpAddr, now: Instant) -> Option<&Host> {
@@ -167,25 +168,26 @@ impl Worker {
 }
 
 /// The addresses of the interfaces of this host.
-fn own_interfaces() -> Interfaces {
+fn own_interfaces() -> Option<Interfaces> {
     let all = match getifaddrs() {
         Ok(all) => all,
         Err(error) => {
             log::error!(
-                "samehost and samenet fit nobody: cannot read the addresses of interfaces: {error}"
+                "whoever comes to a line with samehost or samenet is refused: \
+                 cannot read the addresses of interfaces: {error}"
             );
-            return Interfaces::NONE;
+            return None;
         }
     };
     let address = |storage: nix::sys::socket::SockaddrStorage| {
         let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
         v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
     };
-    all.filter_map(|interface| {
+    let own = all.filter_map(|interface| {
         let own = interface.address.and_then(address)?;
         Some((own, interface.netmask.and_then(address)))
-    })
-    .collect()
+    });
+    Some(own.collect())
 }
 
 /// Names that are kept at most.
@@ -221,6 +223,6 @@ mod tests {
 
     #[test]
     fn finds_the_addresses_of_this_host() {
-        assert_ne!(own_interfaces(), Interfaces::NONE);
+        assert_ne!(own_interfaces(), Some([].into_iter().collect()));
     }
 }

@@ -154,4 +154,5 @@ mod unlucky_copy;
 mod unused_pools;
 mod upgrade;
 mod welcome;
+mod who_came_in;
 mod worker_death;

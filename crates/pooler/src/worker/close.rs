@@ -387,7 +387,10 @@ impl Worker {
             Stage::Login(login) => named(&login.database, &login.user),
             Stage::Console(console) => named("pgskein", console.user()),
             Stage::Session(session) => match self.pools.get(session.pool) {
-                Some(pool) => named(&pool.key.database, &pool.key.user),
+                Some(pool) => {
+                    let own = self.claims.user(client.number);
+                    named(&pool.key.database, own.unwrap_or(&pool.key.user))
+                }
                 None => named("", ""),
             },
             Stage::Cancelling { .. } | Stage::Closing { .. } => named("", ""),

@@ -9,7 +9,7 @@
 
 use pgskein_config::SecretText;
 use pgskein_pool::control::{PoolKey, ToSupervisor};
-use pgskein_pool::pools::{PoolId, Request};
+use pgskein_pool::pools::{Failure, PoolId, Request};
 use pgskein_pool::secret_query::{Answer, Malformed, SecretQuery, Unfit};
 use pgskein_pool::slab::{ClientId, ServerId};
 use pgskein_protocol::scram::ScramKeys;
@@ -58,9 +58,7 @@ impl Worker {
             return Ok(false);
         };
         let (database, user) = (login.database.clone(), login.user.clone());
-        if matches!(method, Method::Any | Method::Peer | Method::Checked)
-            || self.config.auth.contains_key(&user)
-        {
+        if matches!(method, Method::Any | Method::Checked) || self.config.auth.contains_key(&user) {
             return Ok(false);
         }
         let Some(source) = self.config.secret_source(&database) else {
@@ -372,6 +370,14 @@ fn unanswered(sqlstate: &str, problem: String) -> Reason {
     Reason::Unanswered {
         sqlstate: sqlstate.to_owned(),
         problem,
+    }
+}
+
+impl Reason {
+    /// It was waited too long for somebody who can be asked.
+    pub(super) fn unasked(trouble: &Failure) -> Self {
+        let problem = format!("{} (client_login_timeout)", trouble.message);
+        unanswered(&trouble.sqlstate, problem)
     }
 }
 

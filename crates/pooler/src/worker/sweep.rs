@@ -102,7 +102,11 @@ impl Worker {
                     return None;
                 };
                 let pool = login.pool.and_then(|pool| self.pools.get(pool));
-                Some(reason.unserved(pool.and_then(|pool| pool.trouble_since(client.accepted))))
+                let trouble = pool.and_then(|pool| pool.trouble_since(client.accepted));
+                Some(match (trouble, &login.step) {
+                    (Some(trouble), Step::Asking(_)) => Reason::unasked(trouble),
+                    _ => reason.unserved(trouble),
+                })
             }
             Stage::Closing { deadline, .. } => (now >= *deadline).then_some(Reason::Left),
             Stage::Console(_) | Stage::Cancelling { .. } => None,

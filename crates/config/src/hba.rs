@@ -26,6 +26,7 @@ pub use self::interfaces::Interfaces;
 use self::name::Name;
 use self::tokens::{Line, Word, lines};
 use crate::checker::{Checker, CheckerOptions};
+use crate::config::{RESERVED, is_reserved};
 use crate::finding::{Finding, Place, unknown};
 use crate::ini::Fetch;
 
@@ -93,6 +94,17 @@ pub struct Visitor<'a> {
     pub user: &'a str,
     /// Whether it asks for physical replication, which is of no database.
     pub physical_replication: bool,
+}
+
+impl<'a> Visitor<'a> {
+    /// The names of the database that it asks for: the console has two, and a rule
+    /// for either is for both.
+    fn databases(&self) -> &[&'a str] {
+        match is_reserved(self.database) {
+            true => &RESERVED,
+            false => std::slice::from_ref(&self.database),
+        }
+    }
 }
 
 impl Hba {
@@ -250,8 +262,8 @@ impl Databases {
             Self::Replication => visitor.physical_replication,
             _ if visitor.physical_replication => false,
             Self::All => true,
-            Self::SameUser => visitor.database == visitor.user,
-            Self::Named(name) => name.matches(visitor.database),
+            Self::SameUser => visitor.databases().contains(&visitor.user),
+            Self::Named(name) => visitor.databases().iter().any(|&one| name.matches(one)),
         }
     }
 }

@@ -210,6 +210,20 @@ fn console_is_behind_the_same_lines() {
 }
 
 #[test]
+fn console_has_two_names_and_a_line_for_one_is_for_both() {
+    let postgres = Postgres::start();
+    for named in ["pgskein", "pgbouncer"] {
+        let lines = format!("host {named} all all reject\nhost all all all trust\n");
+        let pooler = start(&postgres, &lines);
+        for database in ["pgskein", "pgbouncer"] {
+            let refused = pooler.try_connect(&Login::new().database(database));
+            assert_eq!(refused.unwrap_err().message, "login rejected", "{named}");
+        }
+        assert!(pooler.try_connect(&Login::new()).is_ok());
+    }
+}
+
+#[test]
 fn physical_replication_needs_a_line_of_its_own() {
     let postgres = Postgres::start_for_replication();
     let pooler = start(&postgres, "host all postgres all trust\n");

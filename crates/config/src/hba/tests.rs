@@ -91,6 +91,20 @@ fn knows_the_words_for_databases() {
 }
 
 #[test]
+fn takes_the_names_of_the_console_for_one() {
+    let file = "local pgbouncer alice reject\n\
+                local /^pgsk bob reject\n\
+                local sameuser pgskein reject\n\
+                local all all trust\n";
+    for name in ["pgskein", "pgbouncer"] {
+        for (user, expected) in [("alice", 1), ("bob", 2), ("pgskein", 3), ("carol", 4)] {
+            assert_eq!(line(file, &local(name, user)), expected, "{name} {user}");
+        }
+    }
+    assert_eq!(line(file, &local("pgb", "alice")), 4);
+}
+
+#[test]
 fn keeps_physical_replication_apart() {
     let replication = Visitor {
         physical_replication: true,

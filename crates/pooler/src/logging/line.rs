@@ -10,11 +10,12 @@ use log::{Level, Record};
 pub(crate) struct Text(pub(crate) String);
 
 impl Text {
-    /// Formats the record; line ends in it become spaces.
+    /// Formats the record; line ends and other control characters in it become
+    /// spaces, so that nothing takes the log for a binary file.
     pub(crate) fn new(record: &Record<'_>) -> Self {
         let text = record.args().to_string();
-        Self(if text.contains(['\n', '\r']) {
-            text.replace(['\n', '\r'], " ")
+        Self(if text.contains(char::is_control) {
+            text.replace(char::is_control, " ")
         } else {
             text
         })
@@ -128,6 +129,13 @@ mod tests {
             line.ends_with(&format!(" UTC [{pid}] worker 2 INFO x=1\n")),
             "{line}"
         );
+    }
+
+    #[test]
+    fn keeps_a_record_on_one_line_of_text() {
+        let args = format_args!("shop/asker\0auth_query: {}", "a\r\nb\x1b[1mc\u{85}é");
+        let text = Text::new(&Record::builder().args(args).build());
+        assert_eq!(text.0, "shop/asker auth_query: a  b [1mc é");
     }
 
     #[test]

@@ -88,9 +88,8 @@ impl Worker {
             }
         };
         log::warn!(
-            "{}/{}: clients change session state in {mode} mode ({changed}): {what}",
-            pool.key.database,
-            pool.key.user,
+            "{}: clients change session state in {mode} mode ({changed}): {what}",
+            pool.key,
         );
     }
 }

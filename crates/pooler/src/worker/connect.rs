@@ -185,7 +185,7 @@ impl Worker {
     fn open_failed(&mut self, pool_id: PoolId, lease: LeaseId, text: &str, host: Option<&str>) {
         let now = self.now;
         if let Some(pool) = self.pools.get_mut(pool_id) {
-            log::warn!("{}/{}: {text}", pool.key.database, pool.key.user);
+            log::warn!("{}: {text}", pool.key);
             let failure = Failure {
                 sqlstate: CONNECTION_FAILURE.to_owned(),
                 message: text.to_owned(),

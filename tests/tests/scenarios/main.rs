@@ -156,3 +156,4 @@ mod upgrade;
 mod welcome;
 mod who_came_in;
 mod worker_death;
+mod wrong_passwords;

@@ -13,10 +13,8 @@ use pgskein_pool::slab::ClientId;
 use pgskein_protocol::{Replication, common_name};
 
 use super::Worker;
-use super::chores::Chore;
 use super::client::{Client, Origin, Stage};
 use super::denied::Denied;
-use super::login::Step;
 use super::reason::Reason;
 use super::tls::Tls;
 
@@ -134,33 +132,21 @@ impl Worker {
         Ok(Some(method))
     }
 
-    /// Has the name found of the user of the system behind a client's socket.
-    pub(super) fn ask_for_peer(&mut self, id: ClientId) -> Result<(), Reason> {
-        let Some((login, origin)) = self.login_mut(id) else {
-            return Ok(());
-        };
-        let Origin::Unix { uid: Some(uid), .. } = origin else {
-            return Err(Reason::Denied(Denied::NamelessPeer));
-        };
-        login.step = Step::Deriving;
-        self.start_chore(Chore::NameUser { client: id, uid })
-    }
-
-    /// The name of the user of the system behind a client's socket is known.
-    pub(super) fn peer_named(&mut self, id: ClientId, name: Option<String>) {
+    /// Lets a client in if the user of the system behind its socket has this name
+    /// and may be whom it wants to be.
+    pub(super) fn admit_peer(&mut self, id: ClientId, name: Option<&str>) -> Result<(), Reason> {
         let Some((login, _)) = self.login_mut(id) else {
-            return;
+            return Ok(());
         };
         let map = login.line.as_ref().and_then(|line| line.map.clone());
         let user = login.user.clone();
-        let outcome = match name {
+        match name {
             None => Err(Reason::Denied(Denied::NamelessPeer)),
-            Some(name) if self.config.ident.admits(map.as_deref(), &name, &user) => {
+            Some(name) if self.config.ident.admits(map.as_deref(), name, &user) => {
                 self.authenticated(id)
             }
             Some(_) => Err(Reason::Denied(Denied::WrongPeer)),
-        };
-        self.go_on(id, outcome);
+        }
     }
 }
 

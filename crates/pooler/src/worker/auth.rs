@@ -18,7 +18,7 @@ use super::admission::Method;
 use super::chores::Chore;
 use super::client::{Origin, Stage};
 use super::console::Rights;
-use super::credentials::{Comparison, Making};
+use super::credentials::Making;
 use super::denied::{Denied, Fault};
 use super::login::{Login, Step, is_console};
 use super::reason::{Reason, ServerReason};
@@ -186,33 +186,6 @@ impl Worker {
         started
     }
 
-    /// Has a password compared with a secret.
-    fn compare(
-        &mut self,
-        id: ClientId,
-        password: &[u8],
-        secret: ScramSecret,
-    ) -> Result<(), Reason> {
-        let password = Zeroizing::new(String::from_utf8_lossy(password).into_owned());
-        let comparison = self.credentials.comparison(&password, &secret);
-        if let Some(keys) = self.credentials.compared.find(&comparison) {
-            let keys = keys.clone();
-            return self.conclude(id, Some(keys));
-        }
-        if !self.credentials.compared.wait(&comparison, id) {
-            return Ok(());
-        }
-        let started = self.start_chore(Chore::Compare {
-            comparison,
-            password,
-            secret,
-        });
-        if started.is_err() {
-            self.credentials.compared.settle(comparison, None);
-        }
-        started
-    }
-
     /// Has a thread do what a login waits for.
     pub(super) fn start_chore(&mut self, chore: Chore) -> Result<(), Reason> {
         self.chores
@@ -235,18 +208,6 @@ impl Worker {
         }
     }
 
-    /// A password was compared with a SCRAM secret, and is the right one if these
-    /// are its keys.
-    pub(super) fn compared(&mut self, comparison: Comparison, keys: Option<ScramKeys>) {
-        let compared = &mut self.credentials.compared;
-        for id in compared.settle(comparison, keys.clone()) {
-            if self.is_deriving(id) {
-                let outcome = self.conclude(id, keys.clone());
-                self.go_on(id, outcome);
-            }
-        }
-    }
-
     fn is_deriving(&mut self, id: ClientId) -> bool {
         let login = self.login_mut(id);
         login.is_some_and(|(login, _)| matches!(login.step, Step::Deriving))
@@ -254,7 +215,7 @@ impl Worker {
 
     /// Lets a client in if the keys of its password are known, which is the right
     /// one then.
-    fn conclude(&mut self, id: ClientId, keys: Option<ScramKeys>) -> Result<(), Reason> {
+    pub(super) fn conclude(&mut self, id: ClientId, keys: Option<ScramKeys>) -> Result<(), Reason> {
         let Some((login, _)) = self.login_mut(id) else {
             return Ok(());
         };

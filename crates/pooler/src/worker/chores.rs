@@ -2,8 +2,9 @@
 //!
 //! Resolution of names, of hosts and users, and the derivation of keys. The
 //! threads are started when the first chore comes, after the fork; they get
-//! chores over a channel and wake the loop when one is done. What one kind of
-//! chores waits for delays no other kind.
+//! chores over a channel and wake the loop when one is done. Each kind of chores
+//! has threads and a queue of its own: what one waits for delays no other. Whoever
+//! starts chores sees to it that they are not too many.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -16,7 +17,6 @@ use nix::unistd::{Uid, User};
 use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::secret::ScramSecret;
 
-use pgskein_pool::slab::ClientId;
 use zeroize::Zeroizing;
 
 use super::credentials::{Comparison, Derivation, Making};
@@ -49,8 +49,6 @@ pub(super) enum Chore {
     },
     /// Find the name of a user of the system.
     NameUser {
-        /// Who waits for it.
-        client: ClientId,
         /// The number of the user.
         uid: u32,
     },
@@ -93,8 +91,8 @@ pub(super) enum Done {
     },
     /// The name of a user of the system, if there is one.
     NamedUser {
-        /// Who waits for it.
-        client: ClientId,
+        /// The number of the user.
+        uid: u32,
         /// The name.
         name: Option<String>,
     },
@@ -119,7 +117,10 @@ pub(super) enum Done {
 pub(super) struct Chores {
     waker: Arc<Waker>,
     names: Option<Sender<Chore>>,
+    users: Option<Sender<Chore>>,
     hosts: Option<Sender<Chore>>,
+    secrets: Option<Sender<Chore>>,
+    comparisons: Option<Sender<Chore>>,
     keys: Option<Sender<Chore>>,
     done: (Sender<Done>, Receiver<Done>),
 }
@@ -130,7 +131,10 @@ impl Chores {
         Self {
             waker,
             names: None,
+            users: None,
             hosts: None,
+            secrets: None,
+            comparisons: None,
             keys: None,
             done: unbounded(),
         }
@@ -142,13 +146,16 @@ impl Chores {
     ///
     /// The error of starting a thread.
     pub(super) fn start(&mut self, chore: Chore) -> io::Result<()> {
+        if let Some(purpose) = chore.purpose() {
+            log::debug!("keys of a password are derived, {purpose}");
+        }
         let (queue, threads) = match chore {
-            Chore::Resolve { .. } | Chore::NameUser { .. } => (&mut self.names, NAME_THREADS),
+            Chore::Resolve { .. } => (&mut self.names, NAME_THREADS),
+            Chore::NameUser { .. } => (&mut self.users, NAME_THREADS),
             Chore::NameHost { .. } => (&mut self.hosts, HOST_THREADS),
-            Chore::DeriveSecret { .. } | Chore::Compare { .. } | Chore::DeriveKeys { .. } => {
-                log::debug!("keys of a password are derived, {}", chore.purpose());
-                (&mut self.keys, 1)
-            }
+            Chore::DeriveSecret { .. } => (&mut self.secrets, 1),
+            Chore::Compare { .. } => (&mut self.comparisons, 1),
+            Chore::DeriveKeys { .. } => (&mut self.keys, 1),
         };
         let sender = match queue {
             Some(sender) => sender,
@@ -187,13 +194,13 @@ fn work(chores: &Receiver<Chore>, done: &Sender<Done>, waker: &Waker) {
 }
 
 impl Chore {
-    /// What keys are derived for.
-    fn purpose(&self) -> &'static str {
+    /// What keys are derived for, if they are.
+    fn purpose(&self) -> Option<&'static str> {
         match self {
-            Self::DeriveSecret { .. } => "to ask clients for them",
-            Self::Compare { .. } => "to compare it",
-            Self::DeriveKeys { .. } => "for servers",
-            Self::Resolve { .. } | Self::NameUser { .. } | Self::NameHost { .. } => "for nothing",
+            Self::DeriveSecret { .. } => Some("to ask clients for them"),
+            Self::Compare { .. } => Some("to compare it"),
+            Self::DeriveKeys { .. } => Some("for servers"),
+            Self::Resolve { .. } | Self::NameUser { .. } | Self::NameHost { .. } => None,
         }
     }
 
@@ -219,8 +226,8 @@ impl Chore {
                 comparison,
                 keys: secret.keys_of(&password),
             },
-            Self::NameUser { client, uid } => Done::NamedUser {
-                client,
+            Self::NameUser { uid } => Done::NamedUser {
+                uid,
                 name: name_of(uid),
             },
             Self::NameHost { address } => Done::NamedHost {

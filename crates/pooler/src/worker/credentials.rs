@@ -50,8 +50,6 @@ pub(super) struct Lesson(u64);
 pub(super) struct Credentials {
     /// Secrets made of the plain passwords of users.
     pub secrets: Once<Making, ScramSecret, ClientId>,
-    /// The keys of passwords that clients have sent, if they were right.
-    pub compared: Once<Comparison, ScramKeys, ClientId>,
     /// Keys derived for servers.
     pub keys: Once<Derivation, ScramKeys, ServerId>,
     /// Keys that clients have shown, with the secret that they fit.

@@ -24,6 +24,10 @@ pub(super) enum Denied {
     WrongPeer,
     /// The user of the system behind its socket has no name.
     NamelessPeer,
+    /// Too many names of users of the system are looked up.
+    PeerNotLookedUp,
+    /// Too many passwords wait for being compared.
+    Crowded,
     /// Nobody can be known by its certificate, or not whom it wants to be.
     Certificate(CertificateFault),
     /// It need not prove who it is, but the user is not known.
@@ -75,8 +79,10 @@ impl Denied {
             | Self::ByLine
             | Self::WrongPeer
             | Self::NamelessPeer
+            | Self::PeerNotLookedUp
             | Self::Certificate(_)
             | Self::Untrusted => "28000",
+            Self::Crowded => "53300",
             // A password file may have the wrong one.
             Self::EmptyPassword | Self::Password(_) | Self::Sasl(_) => "28P01",
         }
@@ -88,7 +94,10 @@ impl Denied {
             Self::NoLine | Self::NotLookedUp | Self::NoInterfaces | Self::ByLine => {
                 "login rejected"
             }
-            Self::WrongPeer | Self::NamelessPeer => "unix socket login rejected",
+            Self::WrongPeer | Self::NamelessPeer | Self::PeerNotLookedUp => {
+                "unix socket login rejected"
+            }
+            Self::Crowded => "too many logins wait for password authentication",
             Self::Certificate(CertificateFault::NoTls) => "TLS connection required",
             Self::Certificate(CertificateFault::NotShown) => "TLS client certificate required",
             Self::Certificate(_) => "certificate authentication failed",
@@ -108,9 +117,10 @@ impl Denied {
             Self::ByLine => "reject",
             Self::WrongPeer => "the user of the system may not be this one",
             Self::NamelessPeer => "the user of the system has no name",
+            Self::PeerNotLookedUp => "too many names of users are looked up",
             Self::Certificate(fault) => return fault.text(),
             Self::Untrusted => Fault::UnknownUser.text(),
-            Self::EmptyPassword => return None,
+            Self::EmptyPassword | Self::Crowded => return None,
             Self::Password(fault) | Self::Sasl(fault) => fault.text(),
         })
     }

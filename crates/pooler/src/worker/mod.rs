@@ -19,6 +19,7 @@ mod claims;
 mod clean;
 mod client;
 mod close;
+mod comparisons;
 mod connect;
 mod console;
 mod control;
@@ -72,6 +73,7 @@ mod token;
 mod tour;
 mod unconfirmed;
 mod unknown;
+mod user_names;
 mod versions;
 mod watch;
 mod welcome;
@@ -109,6 +111,7 @@ use self::checks::Checks;
 use self::chores::Chores;
 use self::claims::Claims;
 use self::client::Client;
+use self::comparisons::Comparisons;
 use self::credentials::Credentials;
 use self::drain::Ending;
 use self::errand::Errand;
@@ -122,6 +125,7 @@ use self::server::Server;
 use self::statistics::Counting;
 use self::ticker::Ticker;
 use self::tour::Places;
+use self::user_names::UserNames;
 use crate::link::Link;
 use crate::scoreboard::{Cell, Scoreboard};
 use crate::tls::Secured;
@@ -187,6 +191,8 @@ pub(crate) struct Worker {
     /// Hosts that are asked for plain 3.0.
     old_hosts: OldHosts,
     chores: Chores,
+    comparisons: Comparisons,
+    user_names: UserNames,
     /// What others are asked about passwords.
     checks: Checks,
     /// Orders by which clients are asked to go.

@@ -30,6 +30,19 @@ impl<K: Clone + Eq + Hash, V, W> Once<K, V, W> {
         }
     }
 
+    /// Whether somebody waits for a result.
+    pub(super) fn is_waited_for(&self, key: &K) -> bool {
+        self.waiting.contains_key(key)
+    }
+
+    /// Forgets who does not wait any more, and what nobody waits for.
+    pub(super) fn abandon(&mut self, mut waits: impl FnMut(&W) -> bool) {
+        self.waiting.retain(|_, waiting| {
+            waiting.retain(&mut waits);
+            !waiting.is_empty()
+        });
+    }
+
     /// Takes those who wait, and keeps a result if there is one.
     pub(super) fn settle(&mut self, key: K, result: Option<V>) -> Vec<W> {
         let waiting = self.waiting.remove(&key).unwrap_or_default();
@@ -76,6 +89,17 @@ mod tests {
         assert_eq!(once.settle("b", None), [3]);
         assert_eq!(once.find(&"b"), None);
         assert!(once.wait(&"b", 4), "it has to be found again");
+    }
+
+    #[test]
+    fn forgets_who_does_not_wait_any_more() {
+        let mut once = Once::<_, (), _>::default();
+        once.wait(&"a", 1);
+        once.wait(&"a", 2);
+        once.wait(&"b", 3);
+        once.abandon(|&who| who == 2);
+        assert!(once.is_waited_for(&"a") && !once.is_waited_for(&"b"));
+        assert_eq!(once.settle("a", None), [2]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::addresses::Addresses;
 use super::checks::Checks;
 use super::chores::{Chores, Done};
 use super::claims::Claims;
+use super::comparisons::Comparisons;
 use super::credentials::Credentials;
 use super::drain::Ending;
 use super::flight::Flight;
@@ -37,6 +38,7 @@ use super::sweep::SWEEP_INTERVAL;
 use super::ticker::Ticker;
 use super::token::Subject;
 use super::tour::Places;
+use super::user_names::UserNames;
 use super::{Runnable, Worker};
 use crate::scoreboard::WorkerState;
 use crate::tls::Secured;
@@ -138,6 +140,8 @@ impl Worker {
             old_hosts: setup.old_hosts,
             checks: Checks::new(Arc::clone(&waker)),
             chores: Chores::new(waker),
+            comparisons: Comparisons::default(),
+            user_names: UserNames::default(),
             drains: Drains::default(),
             moves: Moves::default(),
             ending: Ending::default(),
@@ -292,7 +296,7 @@ impl Worker {
                 Done::Resolved { host, addresses } => self.resolved(host, addresses),
                 Done::Secret { making, secret } => self.secret_derived(making, secret),
                 Done::Compared { comparison, keys } => self.compared(comparison, keys),
-                Done::NamedUser { client, name } => self.peer_named(client, name),
+                Done::NamedUser { uid, name } => self.user_named(uid, name),
                 Done::NamedHost { address, name } => self.host_named(address, name),
                 Done::Keys { derivation, keys } => self.keys_derived(derivation, keys),
             }

@@ -31,6 +31,29 @@ impl Config {
         changed
     }
 
+    /// Whether TLS towards clients is what it was in `old`.
+    pub fn secures_clients_like(&self, old: &Self) -> bool {
+        let mode = |config: &Self| config.settings.client_tls_sslmode;
+        self.client_tls == old.client_tls && mode(self) == mode(old)
+    }
+
+    /// Whether clients that have shaken hands under `old` could have done so now:
+    /// all but the certificate by which we are known is what it was.
+    pub fn believes_clients_like(&self, old: &Self) -> bool {
+        let mode = |config: &Self| config.settings.client_tls_sslmode;
+        let (new, before) = (&self.client_tls, &old.client_tls);
+        mode(self) == mode(old)
+            && new.authorities == before.authorities
+            && new.versions == before.versions
+            && (&new.suites, &new.groups) == (&before.suites, &before.groups)
+    }
+
+    /// Whether TLS towards servers is what it was in `old`.
+    pub fn secures_servers_like(&self, old: &Self) -> bool {
+        let mode = |config: &Self| config.settings.server_tls_sslmode;
+        self.server_tls == old.server_tls && mode(self) == mode(old)
+    }
+
     /// Gives every setting that takes effect at the start only the value that
     /// it has in `running`, and says which of them were another one.
     pub fn keep_restart_settings(&mut self, running: &Settings) -> Vec<Finding> {
@@ -84,7 +107,9 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::choices::SslMode;
     use crate::entries::Database;
+    use crate::tls::TlsFile;
 
     fn config(entries: &[(&str, u16)]) -> Config {
         let mut config = Config::default();
@@ -122,6 +147,34 @@ mod tests {
         let mut new = config(&[("a", 1)]);
         new.databases.get_mut("a").unwrap().pool_size = Some(3);
         assert_eq!(new.changed_databases(&config(&[("a", 1)])), [""; 0]);
+    }
+
+    #[test]
+    fn knows_what_a_new_certificate_leaves_as_it_was() {
+        let file = |text: &str, line| {
+            Some(TlsFile {
+                text: text.to_owned(),
+                place: Place {
+                    line,
+                    ..Place::default()
+                },
+                ..TlsFile::default()
+            })
+        };
+        let mut old = Config::default();
+        old.client_tls.certificate = file("own", 1);
+        old.client_tls.authorities = file("authority", 2);
+        old.server_tls = old.client_tls.clone();
+        let mut new = old.clone();
+        new.client_tls.authorities = file("authority", 3);
+        new.server_tls = new.client_tls.clone();
+        assert!(new.secures_clients_like(&old) && new.secures_servers_like(&old));
+        new.client_tls.certificate = file("new", 1);
+        assert!(!new.secures_clients_like(&old) && new.believes_clients_like(&old));
+        new.client_tls.authorities = file("other", 2);
+        assert!(!new.believes_clients_like(&old));
+        new.settings.server_tls_sslmode = SslMode::Require;
+        assert!(!new.secures_servers_like(&old));
     }
 
     #[test]

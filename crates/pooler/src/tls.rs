@@ -142,13 +142,11 @@ impl Secured {
     /// Goes over to `new`, but for a side where nothing has changed, which keeps
     /// the sessions that it could resume.
     pub(crate) fn change(&mut self, new: Self, from: &Config, to: &Config) {
-        let mode = |config: &Config| config.settings.client_tls_sslmode;
-        if from.client_tls != to.client_tls || mode(from) != mode(to) {
+        if !to.secures_clients_like(from) {
             self.clients = new.clients;
         }
         self.directories = new.directories;
-        let mode = |config: &Config| config.settings.server_tls_sslmode;
-        if from.server_tls != to.server_tls || mode(from) != mode(to) {
+        if !to.secures_servers_like(from) {
             self.servers = new.servers;
         }
     }

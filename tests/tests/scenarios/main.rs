@@ -146,6 +146,7 @@ mod tls_servers;
 mod tls_stays;
 mod tls_streams;
 mod tls_successors;
+mod tls_tightened;
 mod tls_traps;
 mod two_generations;
 mod unknown_keys;

@@ -55,7 +55,11 @@ impl Worker {
     ///
     /// [`Reason::Denied`] when it may not try.
     pub(super) fn method_for(&mut self, id: ClientId) -> Result<Option<Method>, Reason> {
-        Ok(Some(match self.config.settings.auth_type {
+        let auth_type = self.config.settings.auth_type;
+        if !matches!(auth_type, AuthType::Cert | AuthType::Hba) {
+            self.check_certificate(id, ClientCertificate::NotNeeded, None)?;
+        }
+        Ok(Some(match auth_type {
             AuthType::Any => Method::Any,
             AuthType::Trust => Method::Trust,
             AuthType::Plain => Method::Password,

@@ -6,18 +6,19 @@
 //!
 //! Source: PostgreSQL documentation, "Certificate Authentication".
 
-use pgskein_config::ClientCertificate;
+use pgskein_config::{ClientCertificate, SslMode};
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::common_name;
 use rustls::pki_types::UnixTime;
 
 use super::Worker;
-use super::client::Stage;
+use super::client::{Origin, Stage};
 use super::denied::{CertificateFault, Denied};
 use super::reason::Reason;
 
 impl Worker {
-    /// Checks the certificate of a client that logs in, as far as it is asked for.
+    /// Checks the certificate of a client that logs in, as far as it is asked for, or
+    /// everybody needs one.
     ///
     /// # Errors
     ///
@@ -35,7 +36,10 @@ impl Worker {
         let Stage::Login(login) = &client.stage else {
             return Ok(());
         };
-        if asked == ClientCertificate::NotNeeded {
+        let mode = self.config.settings.client_tls_sslmode;
+        let all_need_one = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull)
+            && matches!(client.origin, Origin::Tcp(_));
+        if asked == ClientCertificate::NotNeeded && !all_need_one {
             return Ok(());
         }
         let tls = client.stream.tls();
@@ -43,7 +47,6 @@ impl Worker {
         let Some([shown, above @ ..]) = tls.client_chain() else {
             return Err(denied(CertificateFault::NotShown));
         };
-        let mode = self.config.settings.client_tls_sslmode;
         let believed = self.tls.of_clients(mode).ok().flatten();
         let verifier = believed.map(|tls| &tls.verifier);
         let verifier = verifier.filter(|verifier| verifier.offer_client_auth());
@@ -52,7 +55,7 @@ impl Worker {
         if !matches!(verified, Some(Ok(_))) {
             return Err(denied(CertificateFault::Outdated));
         }
-        if asked == ClientCertificate::VerifyCa {
+        if asked != ClientCertificate::VerifyFull {
             return Ok(());
         }
         match common_name(shown) {

@@ -11,7 +11,7 @@
 use std::io;
 use std::time::Duration;
 
-use pgskein_config::SslMode;
+use pgskein_config::{Settings, SslMode};
 use pgskein_pool::slab::ClientId;
 use pgskein_pool::tickets::TicketSecrets;
 use rustls::ServerConnection;
@@ -87,20 +87,6 @@ impl Worker {
         self.now.elapsed() > HANDSHAKES
     }
 
-    /// Whether a client that asks for a session has to use TLS, and does not.
-    ///
-    /// On a unix socket nobody listens in.
-    pub(super) fn lacks_tls(&self, id: ClientId) -> bool {
-        let needed = matches!(
-            self.config.settings.client_tls_sslmode,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
-        );
-        let client = self.clients.get(id).filter(|_| needed);
-        client.is_some_and(|client| {
-            client.stream.tls().is_none() && matches!(client.origin, Origin::Tcp(_))
-        })
-    }
-
     fn note_asked(
         &mut self,
         id: ClientId,
@@ -127,6 +113,17 @@ impl Worker {
 }
 
 impl Client {
+    /// Whether it has to use TLS for a session, and does not.
+    ///
+    /// On a unix socket nobody listens in.
+    pub(super) fn lacks_tls(&self, settings: &Settings) -> bool {
+        let needed = matches!(
+            settings.client_tls_sslmode,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
+        );
+        needed && self.stream.tls().is_none() && matches!(self.origin, Origin::Tcp(_))
+    }
+
     /// Whether these bytes, the next of a login, begin TLS.
     pub(super) fn begins_tls(&self, bytes: &[u8]) -> bool {
         let Stage::Login(login) = &self.stage else {

@@ -299,7 +299,12 @@ impl Worker {
         if login.database.is_empty() {
             login.database.clone_from(&login.user);
         }
-        if self.lacks_tls(id) {
+        let settings = &self.config.settings;
+        if self
+            .clients
+            .get(id)
+            .is_some_and(|client| client.lacks_tls(settings))
+        {
             return Err(refused("28000", "SSL required".to_owned()));
         }
         let console = is_console(&login.database);

@@ -93,13 +93,20 @@ impl Worker {
             || (&old.hba, &old.ident) != (&new.hba, &new.ident)
             || old.checker != new.checker
             || old.ldap_authorities != new.ldap_authorities;
+        let believed = new.believes_clients_like(old);
         let outdated = self.clients.ids(|client| match &client.stage {
             Stage::Login(login) => {
                 let proving = !login.is_before_startup() && !matches!(login.step, Step::Greeting);
                 let asked =
                     || old.secret_source(&login.database) != new.secret_source(&login.database);
+                // It was let on by a certificate, or in the clear, as it would not be
+                // now; who has not said what it wants is looked at when it does.
+                let suspect = || {
+                    !believed && (client.stream.tls().is_some() || client.lacks_tls(&new.settings))
+                };
                 proving
                     && (changed
+                        || suspect()
                         || asked()
                         || old.auth.get(&login.user) != new.auth.get(&login.user))
             }
@@ -182,6 +189,9 @@ impl Worker {
                 }
                 _ => {}
             }
+        }
+        if !self.config.secures_servers_like(old) {
+            self.retire_secured();
         }
         let lost = self.clients.ids(|client| {
             client

@@ -20,7 +20,7 @@ use rustls::pki_types::ServerName;
 
 use super::Worker;
 use super::reason::ServerReason;
-use super::server::Target;
+use super::server::{Retire, ServerState, Target};
 use super::stream::Stream;
 use super::tls::{Opening, Tls};
 
@@ -39,6 +39,8 @@ impl Worker {
         };
         let host = server.tour.as_ref().map_or("", |tour| tour.name());
         let plain = server.tour.as_ref().is_some_and(|tour| tour.is_plain());
+        // What was let go without before may have to have it now.
+        let plain = plain && opening == Opening::Asked;
         let Some(name) = server_name(&server.target, host).filter(|_| !plain) else {
             return Ok(());
         };
@@ -120,6 +122,36 @@ impl Worker {
         bid.is_some_and(|bid| self.connect_again(id, bid))
     }
 
+    /// Has all servers over TCP leave that were opened by what TLS was like before a
+    /// reload; those that are being opened begin anew.
+    pub(super) fn retire_secured(&mut self) {
+        let reason = ServerReason::DatabaseChanged;
+        for id in self
+            .servers
+            .ids(|server| matches!(server.target, Target::Tcp(_)))
+        {
+            let Some(server) = self.servers.get_mut(id) else {
+                continue;
+            };
+            if let Some(tour) = &mut server.tour {
+                tour.begin_with_tls();
+            }
+            match server.state {
+                // It has said nothing yet.
+                ServerState::Connecting { .. } => {}
+                ServerState::LoggingIn { .. } if !server.bid.is_settled() => {
+                    let target = server.target.clone();
+                    let bid = self.bid(&target);
+                    if !self.connect_again(id, bid) {
+                        self.leave_host(id, &reason);
+                    }
+                }
+                ServerState::Idle => self.close_server(id, &reason),
+                _ => server.retire = Some(Retire::Changed),
+            }
+        }
+    }
+
     /// What a server has refused its login for, with what it has said to TLS before
     /// where that was the same.
     pub(super) fn all_of(&self, id: ServerId, reason: ServerReason) -> ServerReason {
@@ -144,6 +176,11 @@ impl Worker {
             Some(SslNegotiation::Direct) => Opening::Direct,
             _ => self.asked(),
         }
+    }
+
+    /// Whether servers have to be encrypted, but for those behind a unix socket.
+    pub(super) fn demands_tls(&self) -> bool {
+        self.asked() == Opening::Demanded
     }
 
     /// How it begins where the server is asked.

@@ -145,6 +145,11 @@ impl ServerTour {
         self.plain = Some((self.at, refusal));
     }
 
+    /// Has it tried with TLS again, whatever was said to that before.
+    pub(super) fn begin_with_tls(&mut self) {
+        self.plain = None;
+    }
+
     /// What it has to be there.
     pub(super) fn wanted(&self) -> TargetSessionAttrs {
         self.tour.wanted()

@@ -15,7 +15,7 @@ use pgskein_protocol::key::Slot;
 use super::super::Worker;
 use super::super::client::{Carrier, Client, Origin, Rest, Session, SessionState, Stage};
 use super::super::reason::ServerReason;
-use super::super::server::{Retire, ServerState, Use};
+use super::super::server::{Retire, ServerState, Target, Use};
 use super::super::stream::{Outbox, Stream};
 use super::super::token::Subject;
 use super::books::socket;
@@ -299,7 +299,10 @@ impl Worker {
         let server_id = self.take_in(cargo, pool, descriptor, state, flow)?;
         let changed =
             cargo.route != self.route(&cargo.pool.database) || lent.manner != self.manner(pool);
+        let demanded = self.demands_tls();
         if let Some(server) = self.servers.get_mut(server_id) {
+            // Those that are encrypted never come.
+            let changed = changed || demanded && matches!(server.target, Target::Tcp(_));
             let settings = self.pools.get(pool).map(|pool| &pool.settings);
             server.watch.begin(settings, &self.config.settings);
             if changed {

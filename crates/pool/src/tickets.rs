@@ -125,8 +125,7 @@ impl fmt::Debug for TicketSecret {
 
 /// How long a ticket is good, at least; until then it may be twice as long.
 ///
-/// It bounds what somebody learns who gets hold of the secrets, and how long a
-/// client is known by a certificate that it has shown once.
+/// It bounds what somebody learns who gets hold of the secrets.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(4 * 3600);
 
 /// When a secret that could not be had is due again.

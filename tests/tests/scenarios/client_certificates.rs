@@ -65,27 +65,6 @@ fn servers_get_the_secret_that_the_database_knows_of_whom_a_certificate_names() 
 }
 
 #[test]
-fn name_in_a_certificate_comes_along_with_a_ticket() {
-    let postgres = Postgres::start();
-    let certificates = authority();
-    let settings = "workers = 2\nauth_type = cert\nauth_file = \n";
-    let settings = settings.to_owned() + &certificates.settings("verify-full", "pooler");
-    let pooler = Pooler::start(&postgres, &settings);
-    let tls = certificates.client_as("alice");
-    // Whichever workers these reach.
-    for resumed in [false, true, true] {
-        let wire = pooler.wire().ask_for_tls(&tls).unwrap();
-        assert_eq!(wire.is_resumed(), resumed);
-        let client = Client::log_in(wire, &Login::new().user("alice")).unwrap();
-        assert_eq!(client.value("select current_user"), "alice");
-        let wire = pooler.wire().ask_for_tls(&tls).unwrap();
-        assert!(wire.is_resumed());
-        let error = Client::log_in(wire, &Login::new().user("bob")).unwrap_err();
-        assert_eq!(error.message, "certificate authentication failed");
-    }
-}
-
-#[test]
 fn handshake_from_before_a_reload_is_no_way_in_by_what_is_not_believed_any_more() {
     let postgres = Postgres::start();
     let certificates = authority();

@@ -1,10 +1,11 @@
 //! Tickets: sessions of TLS that clients keep for us, and bring back.
 //!
 //! Their keys are derived from the secrets of the group and from everything that
-//! TLS towards clients depends on: certificate, key, authorities, mode, versions,
-//! ciphers. So every worker reads the tickets of every other, and nobody gets in
-//! by a ticket from before a reload that has changed whom we believe, or as whom
-//! we are known; it is one that cannot be read, and the handshake a whole one.
+//! TLS towards clients depends on: certificate, key, mode, versions, ciphers. So
+//! every worker reads the tickets of every other; one from before a reload that has
+//! changed anything of it cannot be read, and the handshake is a whole one. Clients
+//! that may show certificates get none: a ticket would stand for a key that nobody
+//! has to show any more.
 //!
 //! Layout of a ticket: name of its key (16), nonce (12), session, tag (16); what is
 //! in the session is for rustls to say, of exactly the version that has made it.
@@ -35,8 +36,15 @@ struct TicketKey {
 }
 
 impl Ticketer {
-    /// One for these settings; it makes no tickets while there are no secrets.
+    /// One for these settings; it makes no tickets while there are no secrets, nor
+    /// where clients may show certificates.
+    ///
+    /// With each ticket that is used comes a new one, so whoever has shown a key
+    /// once would be known by it for ever.
     pub(super) fn new(secrets: &TicketSecrets, tls: &Tls, mode: SslMode) -> Self {
+        if tls.authorities.is_some() {
+            return Self { keys: Vec::new() };
+        }
         let settings = fingerprint(tls, mode);
         let keys = secrets.iter().map(|one| TicketKey::new(one, &settings));
         Self {
@@ -116,7 +124,7 @@ fn fingerprint(tls: &Tls, mode: SslMode) -> Vec<u8> {
         hash.update(&bytes.len().to_be_bytes());
         hash.update(bytes);
     };
-    for file in [&tls.certificate, &tls.key, &tls.authorities] {
+    for file in [&tls.certificate, &tls.key] {
         match file {
             Some(file) => add(file.text.as_bytes()),
             None => add(&[]),
@@ -176,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn makes_none_where_clients_may_show_certificates() {
+        let tls = Tls {
+            authorities: Some(TlsFile::default()),
+            ..Tls::default()
+        };
+        assert!(!Ticketer::new(&secrets(b"a"), &tls, SslMode::Require).enabled());
+    }
+
+    #[test]
     fn rejects_what_was_changed_or_is_short() {
         let ticketer = ticketer(b"a");
         let ticket = ticketer.encrypt(b"session").unwrap();
@@ -197,22 +214,21 @@ mod tests {
             })
         };
         let before = Tls {
-            authorities: file("one"),
+            certificate: file("one"),
             ..Tls::default()
         };
-        let ticket = Ticketer::new(&secrets, &before, SslMode::VerifyCa).encrypt(b"session");
+        let ticket = Ticketer::new(&secrets, &before, SslMode::Allow).encrypt(b"session");
         let ticket = ticket.unwrap();
         let read = |tls: &Tls, mode| Ticketer::new(&secrets, tls, mode).decrypt(&ticket);
-        assert!(read(&before, SslMode::VerifyCa).is_some());
-        assert_eq!(read(&before, SslMode::VerifyFull), None);
+        assert!(read(&before, SslMode::Allow).is_some());
+        assert_eq!(read(&before, SslMode::Require), None);
         for other in [
             Tls {
-                authorities: file("two"),
+                certificate: file("two"),
                 ..before.clone()
             },
             Tls {
-                authorities: None,
-                certificate: file("one"),
+                authorities: file("one"),
                 ..before.clone()
             },
             Tls {
@@ -224,7 +240,7 @@ mod tests {
                 ..before.clone()
             },
         ] {
-            assert_eq!(read(&other, SslMode::VerifyCa), None);
+            assert_eq!(read(&other, SslMode::Allow), None);
         }
     }
 

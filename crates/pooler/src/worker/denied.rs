@@ -73,16 +73,14 @@ impl Denied {
     pub(super) fn sqlstate(self) -> &'static str {
         match self {
             // It may try again.
-            Self::NotLookedUp => "53300",
+            Self::NotLookedUp | Self::PeerNotLookedUp | Self::Crowded => "53300",
             Self::NoLine
             | Self::NoInterfaces
             | Self::ByLine
             | Self::WrongPeer
             | Self::NamelessPeer
-            | Self::PeerNotLookedUp
             | Self::Certificate(_)
             | Self::Untrusted => "28000",
-            Self::Crowded => "53300",
             // A password file may have the wrong one.
             Self::EmptyPassword | Self::Password(_) | Self::Sasl(_) => "28P01",
         }

@@ -141,7 +141,7 @@ impl Client {
         let session =
             ServerConnection::new(tls.config).map_err(|error| Reason::Tls(error.to_string()))?;
         let stream = &mut self.stream;
-        stream.encrypt(session.into(), early, tls.end_point, tls.verifier);
+        stream.encrypt(session.into(), early, tls.end_point);
         Ok(())
     }
 }

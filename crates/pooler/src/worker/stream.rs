@@ -16,7 +16,6 @@ use std::sync::Arc;
 use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
 use rustls::pki_types::ServerName;
-use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, Connection};
 
 use super::tls::{Opening, Tls};
@@ -87,16 +86,14 @@ impl Stream {
     }
 
     /// Encrypts all that follows by `session`; `early` was read already, and is
-    /// the beginning of it. Logins may be bound to `end_point`; certificates are
-    /// verified by `verifier`, if there are any.
+    /// the beginning of it. Logins may be bound to `end_point`.
     pub(super) fn encrypt(
         &mut self,
         session: Connection,
         early: &[u8],
         end_point: Option<Arc<[u8]>>,
-        verifier: Arc<dyn ClientCertVerifier>,
     ) {
-        let tls = Tls::accept(session, early.to_vec(), end_point, verifier);
+        let tls = Tls::accept(session, early.to_vec(), end_point);
         self.tls = Some(Box::new(tls));
         // What was read early is in no socket.
         self.readable = true;

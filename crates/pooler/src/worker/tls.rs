@@ -27,9 +27,8 @@ use std::mem;
 use std::sync::Arc;
 
 use pgskein_protocol::{tls_server_end_point, write};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::{ClientConfig, ClientConnection, Connection, HandshakeKind};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, Connection};
 
 use crate::tls::{name_of, version_name};
 
@@ -50,8 +49,6 @@ pub(super) struct Tls {
     /// What logins of a client may be bound to: that of our certificate when the
     /// session began, whatever a reload has changed since.
     own_end_point: Option<Arc<[u8]>>,
-    /// By what the certificate of a client is verified, until that is done.
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// How TLS with a server begins.
@@ -89,7 +86,6 @@ impl Tls {
         session: Connection,
         early: Vec<u8>,
         end_point: Option<Arc<[u8]>>,
-        verifier: Arc<dyn ClientCertVerifier>,
     ) -> Self {
         Self {
             session,
@@ -100,7 +96,6 @@ impl Tls {
             owed: 0,
             origin: None,
             own_end_point: end_point,
-            verifier: Some(verifier),
         }
     }
 
@@ -133,7 +128,6 @@ impl Tls {
             owed: 0,
             origin: Some((config, name)),
             own_end_point: None,
-            verifier: None,
         })
     }
 
@@ -371,32 +365,12 @@ impl Tls {
         Ok(filled)
     }
 
-    /// Verifies the certificate of a client that resumes a session once more: its
-    /// time may be over by now.
-    fn verify_again(&mut self) -> Result<(), rustls::Error> {
-        if self.session.is_handshaking() {
-            return Ok(());
-        }
-        let Some(verifier) = self.verifier.take() else {
-            return Ok(());
-        };
-        match (
-            self.session.handshake_kind(),
-            self.session.peer_certificates(),
-        ) {
-            (Some(HandshakeKind::Resumed), Some([own, above @ ..])) => verifier
-                .verify_client_cert(own, above, UnixTime::now())
-                .map(|_| ()),
-            _ => Ok(()),
-        }
-    }
-
     /// Understands what was received, and answers it where TLS has to.
     fn understand(&mut self, socket: &mut impl Socket) -> io::Result<()> {
         let understood = self.session.process_new_packets();
         // An answer that cannot be sent is missed by the other side.
         let _ = self.flush(socket);
-        if let Err(error) = understood.and_then(|_| self.verify_again()) {
+        if let Err(error) = understood {
             self.phase = Phase::Failed;
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }

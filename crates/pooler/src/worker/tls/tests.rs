@@ -1,7 +1,5 @@
 //! Tests of TLS on a stream.
 
-mod resumption;
-
 use std::collections::VecDeque;
 
 use pgskein_config::{Config, SslMode};

@@ -184,7 +184,8 @@ impl TlsGroup {
 /// what of it is not offered.
 ///
 /// Of OpenSSL's language there are names, the words that mean all that is good,
-/// and `!` and `-` before anything.
+/// and `!`, `-` and `+` before anything. Its security levels are not offered, nor is
+/// the choice of the system.
 pub(super) fn suites(text: &str) -> Result<(Vec<TlsSuite>, Vec<String>), String> {
     let mut suites: Vec<TlsSuite> = Vec::new();
     let (mut banned, mut left_out) = (Vec::new(), Vec::new());
@@ -196,7 +197,17 @@ pub(super) fn suites(text: &str) -> Result<(Vec<TlsSuite>, Vec<String>), String>
         }
     };
     for word in words(text) {
-        if let Some(name) = word.strip_prefix('!') {
+        let (word, level) = word.split_at(word.find('@').unwrap_or(word.len()));
+        if !level.is_empty() {
+            left_out.push(level.to_owned());
+        }
+        if word.is_empty() {
+            continue;
+        }
+        if word.starts_with("PROFILE=") {
+            left_out.push(word.to_owned());
+            add(&mut suites, meant("DEFAULT"));
+        } else if let Some(name) = word.strip_prefix('!') {
             banned.extend(meant(name));
         } else if let Some(name) = word.strip_prefix('-') {
             let gone = meant(name);
@@ -204,8 +215,6 @@ pub(super) fn suites(text: &str) -> Result<(Vec<TlsSuite>, Vec<String>), String>
         } else if let Some(name) = word.strip_prefix('+') {
             let last = meant(name);
             suites.sort_by_key(|suite| last.contains(suite));
-        } else if word.starts_with('@') {
-            left_out.push(word.to_owned());
         } else {
             match meant(word) {
                 more if more.is_empty() => left_out.push(word.to_owned()),
@@ -311,6 +320,6 @@ fn none_left(suites: &[TlsSuite], left_out: &[String], all: &[TlsSuite]) -> Resu
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    let parts = text.split([':', ',', ' ']);
+    let parts = text.split([':', ';', ',', ' ']);
     parts.map(str::trim).filter(|word| !word.is_empty())
 }

@@ -86,6 +86,21 @@ fn leaves_out_ciphers_that_are_not_offered_unless_none_is_left() {
 }
 
 #[test]
+fn takes_what_distributions_write_and_says_what_it_does_not_mean() {
+    let all = suites("DEFAULT").unwrap().0;
+    for (text, expected) in [
+        ("DEFAULT@SECLEVEL=1", "@SECLEVEL=1"),
+        ("DEFAULT:@SECLEVEL=2", "@SECLEVEL=2"),
+        ("PROFILE=SYSTEM", "PROFILE=SYSTEM"),
+    ] {
+        assert_eq!(suites(text), Ok((all.clone(), vec![expected.to_owned()])));
+    }
+    let list = "ECDHE-ECDSA-AES256-GCM-SHA384;ECDHE-RSA-AES256-GCM-SHA384";
+    assert_eq!(suites(list).unwrap().0.len(), 2);
+    assert!(suites("@SECLEVEL=1").is_err());
+}
+
+#[test]
 fn reads_suites_of_tls_1_3() {
     assert_eq!(suites13("").unwrap().0.len(), 3);
     assert_eq!(

@@ -148,7 +148,7 @@ impl Pool {
     ///
     /// A server that is idle since before `stale` is tested first; `None` never
     /// tests.
-    #[inline]
+    #[inline(always)]
     pub fn request(
         &mut self,
         client: ClientId,

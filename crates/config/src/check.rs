@@ -116,10 +116,11 @@ impl Check<'_> {
             let problem = "cert needs client_tls_sslmode = verify-full";
             self.wrong("auth_type", problem);
         }
-        let needed = !matches!(
-            settings.auth_type,
-            AuthType::Any | AuthType::Cert | AuthType::Ldap | AuthType::Pam
-        );
+        let needed = match settings.auth_type {
+            AuthType::Any | AuthType::Cert | AuthType::Ldap | AuthType::Pam => false,
+            AuthType::Hba => !self.config.hba.knows_others(),
+            _ => true,
+        };
         let mut entries = self.config.databases.values().chain(&self.config.wildcard);
         let asked = entries.any(|entry| entry.auth_user.is_some());
         if needed && settings.auth_file.is_empty() && settings.auth_user.is_empty() && !asked {

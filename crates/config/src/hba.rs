@@ -159,6 +159,13 @@ impl Hba {
         })
     }
 
+    /// Whether a rule lets in users of whom nothing need be known here.
+    pub(crate) fn knows_others(&self) -> bool {
+        use HbaMethod::{Cert, Ldap, Pam, Peer};
+        let mut rules = self.rules.iter();
+        rules.any(|rule| matches!(rule.method, Cert | Ldap | Pam | Peer))
+    }
+
     /// Whether a rule of this method does not say who is asked.
     pub(crate) fn lacks_checker(&self, method: HbaMethod) -> bool {
         let mut rules = self.rules.iter();

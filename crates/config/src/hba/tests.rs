@@ -200,6 +200,19 @@ fn knows_the_addresses_of_its_own_host() {
 }
 
 #[test]
+fn tells_whether_anybody_comes_in_who_is_known_elsewhere() {
+    for (line, expected) in [
+        ("local all all peer", true),
+        ("hostssl all all all cert", true),
+        ("host all all all md5", false),
+        ("host all all all reject", false),
+    ] {
+        let hba = format!("host all all 10.0.0.0/8 scram-sha-256\n{line}\n");
+        assert_eq!(read(&hba).unwrap().knows_others(), expected, "{line}");
+    }
+}
+
+#[test]
 fn rejects_the_file_for_one_bad_line_and_names_each() {
     let problems =
         read("local all all trust\nlocal all\nlocal \"x\nhost all all x! trust\n").unwrap_err();

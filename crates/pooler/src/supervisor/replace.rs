@@ -395,7 +395,8 @@ impl Supervisor {
                 notice.push('\n');
             }
             notice.push_str(&format!(
-                "{clients} clients of the generation before go over as each comes to rest"
+                "{clients} clients of the generation before go over as each comes to rest, and those \
+                 that cannot, as with TLS, are asked to go"
             ));
         }
         self.answer_console(asker, Ok(notice));

@@ -81,9 +81,9 @@ impl Worker {
         self.tickets = secrets;
     }
 
-    /// Whether enough of this turn went into handshakes: each takes as long as
-    /// thousands of messages of others, who are to have their turns between.
-    pub(super) fn has_shaken_enough(&self) -> bool {
+    /// Whether enough of this turn went into handshakes and proofs: each takes as
+    /// long as many messages of others, who are to have their turns between.
+    pub(super) fn has_worked_enough(&self) -> bool {
         self.now.elapsed() > HANDSHAKES
     }
 
@@ -171,7 +171,7 @@ impl Reason {
     }
 }
 
-/// How long a turn goes on with handshakes.
+/// How long a turn goes on with handshakes, and proofs by SCRAM.
 const HANDSHAKES: Duration = Duration::from_millis(1);
 
 /// The first byte of a TLS record that is part of a handshake.

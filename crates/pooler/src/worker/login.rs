@@ -126,6 +126,7 @@ impl Worker {
             return;
         };
         let waits = login.step.waits();
+        let costs = client.stream.is_shaking_hands() || matches!(login.step, Step::Sasl { .. });
         if let Err(error) = client.stream.flush_tls() {
             return self.close_client(id, &Reason::of_socket(&error));
         }
@@ -134,7 +135,7 @@ impl Worker {
         {
             return;
         }
-        if client.stream.is_shaking_hands() && self.has_shaken_enough() {
+        if costs && self.has_worked_enough() {
             return self.wake_client(id);
         }
         let Some(client) = self.clients.get_mut(id) else {

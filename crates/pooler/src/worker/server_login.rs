@@ -112,7 +112,7 @@ impl Worker {
         if !server.stream.readable() {
             return;
         }
-        if server.stream.is_shaking_hands() && self.has_shaken_enough() {
+        if server.stream.is_shaking_hands() && self.has_worked_enough() {
             return self.wake_server(id);
         }
         let Some(server) = self.servers.get_mut(id) else {

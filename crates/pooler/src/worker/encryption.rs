@@ -20,6 +20,7 @@ use super::Worker;
 use super::client::{Client, Origin, Stage};
 use super::login::Step;
 use super::reason::Reason;
+use super::tls::cause;
 use crate::tls::{ForClients, Secured};
 
 /// What a client has asked for, each at most once.
@@ -162,11 +163,9 @@ impl Reason {
     #[cold]
     #[inline(never)]
     pub(super) fn of_socket(error: &io::Error) -> Self {
-        match error.get_ref() {
-            Some(cause) if error.kind() == io::ErrorKind::InvalidData => {
-                Self::Tls(cause.to_string())
-            }
-            _ => Self::SocketFailed(error.kind()),
+        match cause(error) {
+            Some(cause) => Self::Tls(cause),
+            None => Self::SocketFailed(error.kind()),
         }
     }
 }

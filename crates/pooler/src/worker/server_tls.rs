@@ -22,7 +22,7 @@ use super::Worker;
 use super::reason::ServerReason;
 use super::server::{Retire, ServerState, Target};
 use super::stream::Stream;
-use super::tls::{Opening, Tls};
+use super::tls::{Opening, Tls, cause};
 
 impl Worker {
     /// Has the login of a server begin with a request for TLS, where there is to
@@ -197,11 +197,9 @@ impl ServerReason {
     #[cold]
     #[inline(never)]
     pub(super) fn of_socket(error: &io::Error) -> Self {
-        match error.get_ref() {
-            Some(cause) if error.kind() == io::ErrorKind::InvalidData => {
-                Self::Tls(cause.to_string())
-            }
-            _ => Self::SocketFailed(error.kind()),
+        match cause(error) {
+            Some(cause) => Self::Tls(cause),
+            None => Self::SocketFailed(error.kind()),
         }
     }
 }

@@ -394,6 +394,14 @@ pub(super) trait Socket: Read + Write {}
 
 impl<T: Read + Write> Socket for T {}
 
+/// What is wrong with TLS, if it is that which has failed and not the socket.
+pub(super) fn cause(error: &io::Error) -> Option<String> {
+    let cause = error
+        .get_ref()
+        .filter(|_| error.kind() == ErrorKind::InvalidData);
+    cause.map(ToString::to_string)
+}
+
 fn interrupted() -> io::Error {
     ErrorKind::Interrupted.into()
 }

@@ -196,21 +196,25 @@ impl Worker {
             })
     }
 
-    /// A SCRAM secret was made of a plain password.
+    /// A SCRAM secret was made of a plain password: those who have waited for it
+    /// go on, in as many turns as that takes.
     pub(super) fn secret_derived(&mut self, making: Making, secret: ScramSecret) {
         let secrets = &mut self.credentials.secrets;
         for id in secrets.settle(making, Some(secret)) {
-            if self.is_deriving(id) {
-                let secret = self.secret_of(id);
-                let outcome = self.ask_sasl(id, secret);
-                self.go_on(id, outcome);
+            if let Some((login, _)) = self.login_mut(id)
+                && matches!(login.step, Step::Deriving)
+            {
+                login.step = Step::Derived;
+                self.wake_client(id);
             }
         }
     }
 
-    fn is_deriving(&mut self, id: ClientId) -> bool {
-        let login = self.login_mut(id);
-        login.is_some_and(|(login, _)| matches!(login.step, Step::Deriving))
+    /// Asks a client for its proof whose secret is there now.
+    pub(super) fn ask_derived(&mut self, id: ClientId) {
+        let secret = self.secret_of(id);
+        let outcome = self.ask_sasl(id, secret);
+        self.go_on(id, outcome);
     }
 
     /// Lets a client in if the keys of its password are known, which is the right
@@ -310,6 +314,7 @@ impl Worker {
             | Step::Proxy
             | Step::Asking(_)
             | Step::Deriving
+            | Step::Derived
             | Step::Checking(_)
             | Step::Claiming
             | Step::Greeting => Ok(()),

@@ -126,17 +126,20 @@ impl Worker {
             return;
         };
         let waits = login.step.waits();
-        let costs = client.stream.is_shaking_hands() || matches!(login.step, Step::Sasl { .. });
+        let derived = matches!(login.step, Step::Derived);
+        let costs = client.stream.is_shaking_hands() || login.step.costs();
         if let Err(error) = client.stream.flush_tls() {
             return self.close_client(id, &Reason::of_socket(&error));
         }
-        if !client.stream.readable()
-            || (waits && (!client.stream.read_closed() || client.inbox.len() > INBOX_MAX))
-        {
+        let silent = waits && (!client.stream.read_closed() || client.inbox.len() > INBOX_MAX);
+        if !derived && (silent || !client.stream.readable()) {
             return;
         }
         if costs && self.has_worked_enough() {
             return self.wake_client(id);
+        }
+        if derived {
+            return self.ask_derived(id);
         }
         let Some(client) = self.clients.get_mut(id) else {
             return;
@@ -218,6 +221,7 @@ impl Worker {
                 },
                 Step::Asking(_)
                 | Step::Deriving
+                | Step::Derived
                 | Step::Checking(_)
                 | Step::Claiming
                 | Step::Greeting => break,

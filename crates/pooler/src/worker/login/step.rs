@@ -27,6 +27,8 @@ pub(in crate::worker) enum Step {
     /// A thread derives a secret, compares one, or finds the name of a user or
     /// of the host.
     Deriving,
+    /// The secret that a thread has derived is there: the client is to be asked.
+    Derived,
     /// Somebody else is asked about its password.
     Checking(Ticket),
     /// A SASL message is to come.
@@ -47,7 +49,17 @@ impl Step {
     pub(super) fn waits(&self) -> bool {
         matches!(
             self,
-            Self::Asking(_) | Self::Deriving | Self::Checking(_) | Self::Claiming | Self::Greeting
+            Self::Asking(_)
+                | Self::Deriving
+                | Self::Derived
+                | Self::Checking(_)
+                | Self::Claiming
+                | Self::Greeting
         )
+    }
+
+    /// Whether what comes next takes as long as many messages of others.
+    pub(super) fn costs(&self) -> bool {
+        matches!(self, Self::Derived | Self::Sasl { .. })
     }
 }

@@ -68,67 +68,30 @@ impl Certificates {
     /// Issues one as `NAME.pem` with the key `NAME.key`, for a host or a user of
     /// this name and for 127.0.0.1.
     pub fn issue(&self, name: &str) {
-        self.issue_until(name, "20990101000000Z", &names_of(name));
+        let special = Special {
+            names: &names_of(name),
+            ..Special::default()
+        };
+        self.issue_special(name, &special);
     }
 
     /// Issues one that has this name as its common name and nowhere else.
     pub fn issue_without_names(&self, name: &str) {
-        self.issue_until(name, "20990101000000Z", "");
+        let special = Special {
+            names: "",
+            ..Special::default()
+        };
+        self.issue_special(name, &special);
     }
 
     /// Issues one whose time is over.
     pub fn issue_expired(&self, name: &str) {
-        self.issue_until(name, "20200101000000Z", &names_of(name));
-    }
-
-    fn issue_until(&self, name: &str, end: &str, names: &str) {
-        let file = |suffix: &str| format!("{name}.{suffix}");
-        let more = format!("{names}basicConstraints=CA:FALSE\n");
-        for (file, text) in [
-            ("more", more.as_str()),
-            ("ca.cnf", POLICY),
-            ("index.txt", ""),
-        ] {
-            fs::write(self.folder.join(file), text).expect("a file can be written");
-        }
-        self.openssl(&[
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-keyout",
-            &file("key"),
-            "-out",
-            &file("csr"),
-            "-subj",
-            &format!("/CN={name}"),
-        ]);
-        self.openssl(&[
-            "ca",
-            "-batch",
-            "-notext",
-            "-config",
-            "ca.cnf",
-            "-cert",
-            "ca.pem",
-            "-keyfile",
-            "ca.key",
-            "-extfile",
-            "more",
-            "-startdate",
-            "20190101000000Z",
-            "-enddate",
-            end,
-            "-in",
-            &file("csr"),
-            "-out",
-            &file("pem"),
-        ]);
-        for suffix in ["pem", "key"] {
-            self.account.give(&self.path(&file(suffix)));
-        }
+        let special = Special {
+            names: &names_of(name),
+            until: "20200101000000Z",
+            ..Special::default()
+        };
+        self.issue_special(name, &special);
     }
 
     /// Makes `NAME.pem`, signed by its own key, of this kind.
@@ -257,8 +220,9 @@ impl fmt::Debug for TlsClient {
     }
 }
 
+/// The usual names of a certificate, as OpenSSL writes them.
 fn names_of(name: &str) -> String {
-    format!("subjectAltName=DNS:{name},IP:127.0.0.1\n")
+    format!("DNS:{name},IP:127.0.0.1")
 }
 
 /// How the authority issues certificates.

@@ -5,6 +5,7 @@ mod consoles;
 mod end;
 mod files;
 mod installed;
+mod log;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -168,23 +169,6 @@ impl Pooler {
     /// The file with the supervisor's number.
     pub fn pidfile(&self) -> PathBuf {
         self.folder.join(files::PIDFILE)
-    }
-
-    /// What the log says so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.log_file()).unwrap_or_default()
-    }
-
-    /// Tells whether the log has this text.
-    pub fn log_contains(&self, text: &str) -> bool {
-        self.log().contains(text)
-    }
-
-    /// Waits until the log has this text.
-    pub fn wait_log(&self, text: &str) {
-        wait_for(&format!("{text:?} in the log"), PATIENCE, || {
-            self.log_contains(text)
-        });
     }
 
     /// Living workers by slot, the newest generation of each.

@@ -84,6 +84,11 @@ impl Psql {
         run(self.command(sql), PROGRAM_DEADLINE)
     }
 
+    /// Asks the server who the user is.
+    pub fn who(&self) -> Run {
+        self.run("select current_user")
+    }
+
     /// Runs a script in `tests/clients` with these variables, past its errors.
     pub fn script(&self, name: &str, variables: &[(&str, &str)]) -> Run {
         let mut command = self.program();

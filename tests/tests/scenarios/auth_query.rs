@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::harness::{
-    Drivers, Login, Message, PATIENCE, Pooler, Postgres, Psql, Run, Script, Wire, wait_for,
+    Drivers, Login, Message, PATIENCE, Pooler, Postgres, Psql, Script, Wire, wait_for,
 };
 
 #[test]
@@ -19,11 +19,11 @@ fn users_of_the_database_log_in_with_the_secrets_it_has_of_them() {
             let psql = pooler.psql().user(user);
             // The server wants the password too.
             assert_eq!(
-                who(&psql.clone().password("secret")).ok(),
+                psql.clone().password("secret").who().ok(),
                 *user,
                 "{method}"
             );
-            let said = who(&psql.password("wrong")).refused();
+            let said = psql.password("wrong").who().refused();
             assert!(said.contains("authentication failed"), "{method}: {said}");
         }
     }
@@ -44,7 +44,7 @@ fn users_without_a_password_are_refused_like_those_who_are_not_there() {
         ("late", "the user has no valid password"),
         ("scram_user", "wrong password"),
     ] {
-        let run = who(&pooler.psql().user(user).password("guess"));
+        let run = pooler.psql().user(user).password("guess").who();
         said.push(run.refused().replace(user, "USER"));
         let line = format!("SASL authentication failed ({reason})");
         wait_for(&format!("{user}: {line} in the log"), PATIENCE, || {
@@ -62,8 +62,8 @@ fn users_without_a_password_are_refused_like_those_who_are_not_there() {
 fn trust_admits_users_of_the_database_only() {
     let postgres = Postgres::start();
     let pooler = start(&postgres, "auth_type = trust");
-    assert_eq!(who(&pooler.psql().user("alice")).ok(), "alice");
-    let said = who(&pooler.psql().user("nobody")).refused();
+    assert_eq!(pooler.psql().user("alice").who().ok(), "alice");
+    let said = pooler.psql().user("nobody").who().refused();
     assert!(said.contains("\"trust\" authentication failed"), "{said}");
 }
 
@@ -123,12 +123,12 @@ fn query_user_and_database_are_those_of_the_entry() {
         users.display()
     ));
     let shop = pooler.psql().user("alice").database("shop");
-    assert_eq!(who(&shop.clone().password("from the table")).ok(), "alice");
-    who(&shop.clone().password("secret")).refused();
+    assert_eq!(shop.clone().password("from the table").who().ok(), "alice");
+    shop.clone().password("secret").who().refused();
     // The function returns a row of nulls for somebody whom it does not find.
-    who(&shop.user("nobody").password("secret")).refused();
+    shop.user("nobody").password("secret").who().refused();
     let postgres = pooler.psql().user("scram_user");
-    assert_eq!(who(&postgres.password("secret")).ok(), "scram_user");
+    assert_eq!(postgres.password("secret").who().ok(), "scram_user");
     let console = pooler.local_psql().user("pgskein").database("pgskein");
     let pools = console.run("SHOW POOLS").ok();
     assert!(pools.contains("secrets|bob (auth_query)|"), "{pools}");
@@ -143,14 +143,14 @@ fn each_login_asks_anew() {
         "auth_type = scram-sha-256\npool_mode = transaction",
     );
     let psql = pooler.psql().user("scram_user");
-    assert_eq!(who(&psql.clone().password("secret")).ok(), "scram_user");
+    assert_eq!(psql.clone().password("secret").who().ok(), "scram_user");
     postgres.query("alter role scram_user password 'other'");
-    who(&psql.clone().password("secret")).refused();
-    assert_eq!(who(&psql.clone().password("other")).ok(), "scram_user");
+    psql.clone().password("secret").who().refused();
+    assert_eq!(psql.clone().password("other").who().ok(), "scram_user");
     // With the new key a new server is logged in to.
     let console = pooler.local_psql().user("pgskein").database("pgskein");
     console.run("RECONNECT").ok();
-    assert_eq!(who(&psql.password("other")).ok(), "scram_user");
+    assert_eq!(psql.password("other").who().ok(), "scram_user");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn logins_queue_for_the_servers_that_are_asked() {
             scope.spawn(|| {
                 for _ in 0..4 {
                     let psql = pooler.psql().user("scram_user").password("secret");
-                    assert_eq!(who(&psql).ok(), "scram_user");
+                    assert_eq!(psql.who().ok(), "scram_user");
                 }
             });
         }
@@ -239,7 +239,7 @@ fn wrong_queries_and_lost_servers_refuse_the_login_and_are_logged() {
     }
     pooler.reload(&settings("auth_type = scram-sha-256"));
     let psql = pooler.psql().user("scram_user").password("secret");
-    assert_eq!(who(&psql).ok(), "scram_user");
+    assert_eq!(psql.who().ok(), "scram_user");
     for word in ["secret'", "SCRAM-SHA-256$"] {
         assert!(!pooler.log_contains(word), "{word} is in the log");
     }
@@ -248,15 +248,7 @@ fn wrong_queries_and_lost_servers_refuse_the_login_and_are_logged() {
 #[test]
 fn disabled_database_answers_nobody() {
     let postgres = Postgres::start();
-    let address = postgres.address();
-    let databases = format!("secrets = {address} dbname=postgres\npostgres = {address}");
-    let pooler = Pooler::start_for(
-        &databases,
-        &settings("auth_type = scram-sha-256\nauth_dbname = secrets"),
-    );
-    pooler.write_file("users.txt", "\"postgres\" \"\"\n");
-    pooler.reload_files();
-    let console = pooler.local_psql().user("pgskein").database("pgskein");
+    let (pooler, console) = start_with_secrets_elsewhere(&postgres);
     console.run("DISABLE secrets").ok();
     let login = Login::new().user("scram_user");
     assert_eq!(pooler.try_connect(&login).unwrap_err().sqlstate, "57P03");
@@ -270,15 +262,7 @@ fn disabled_database_answers_nobody() {
 #[test]
 fn paused_database_keeps_logins_waiting_for_its_answer() {
     let postgres = Postgres::start();
-    let address = postgres.address();
-    let databases = format!("secrets = {address} dbname=postgres\npostgres = {address}");
-    let pooler = Pooler::start_for(
-        &databases,
-        &settings("auth_type = scram-sha-256\nauth_dbname = secrets"),
-    );
-    pooler.write_file("users.txt", "\"postgres\" \"\"\n");
-    pooler.reload_files();
-    let console = pooler.local_psql().user("pgskein").database("pgskein");
+    let (pooler, console) = start_with_secrets_elsewhere(&postgres);
     console.run("PAUSE secrets").ok();
     let psql = pooler.psql().user("scram_user").password("secret");
     let waiting = psql.start("select current_user");
@@ -293,7 +277,7 @@ fn paused_database_keeps_logins_waiting_for_its_answer() {
         "auth_type = scram-sha-256\nauth_dbname = secrets\nclient_login_timeout = 1",
     ));
     console.run("PAUSE secrets").ok();
-    let said = who(&psql).refused();
+    let said = psql.who().refused();
     assert!(said.contains("client_login_timeout"), "{said}");
     console.run("RESUME secrets").ok();
 }
@@ -354,7 +338,7 @@ fn no_client_steers_what_the_query_finds() {
         let guess = |database: &str| {
             let psql = pooler.psql().user("alice").database(database);
             let psql = psql.option("options", "-c search_path=evil,pg_catalog");
-            who(&psql.password("known")).refused()
+            psql.password("known").who().refused()
         };
         // By its own startup packet, before a server is there and after.
         for _ in 0..2 {
@@ -379,10 +363,15 @@ fn no_client_steers_what_the_query_finds() {
         "auth_type = scram-sha-256\n\
          auth_query = select rolname, rolpassword from pg_authid where rolname = $1",
     );
-    let said = who(&pooler.psql().user("alice").password("known")).refused();
+    let said = pooler
+        .psql()
+        .user("alice")
+        .password("known")
+        .who()
+        .refused();
     assert!(said.contains("authentication failed"), "{said}");
     let psql = pooler.psql().user("scram_user").password("secret");
-    assert_eq!(who(&psql).ok(), "scram_user");
+    assert_eq!(psql.who().ok(), "scram_user");
 }
 
 /// A pooler that knows `postgres` only, who asks for the others.
@@ -393,12 +382,20 @@ fn start(postgres: &Postgres, more: &str) -> Pooler {
     pooler
 }
 
-fn settings(more: &str) -> String {
-    format!("auth_user = postgres\n{more}")
+/// The same, which asks in another database than clients use, and its console.
+fn start_with_secrets_elsewhere(postgres: &Postgres) -> (Pooler, Psql) {
+    let address = postgres.address();
+    let databases = format!("secrets = {address} dbname=postgres\npostgres = {address}");
+    let settings = settings("auth_type = scram-sha-256\nauth_dbname = secrets");
+    let pooler = Pooler::start_for(&databases, &settings);
+    pooler.write_file("users.txt", "\"postgres\" \"\"\n");
+    pooler.reload_files();
+    let console = pooler.local_psql().user("pgskein").database("pgskein");
+    (pooler, console)
 }
 
-fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
+fn settings(more: &str) -> String {
+    format!("auth_user = postgres\n{more}")
 }
 
 /// Salt and iterations of the challenge for a user.

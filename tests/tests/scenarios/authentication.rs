@@ -1,13 +1,13 @@
 //! Who may come in, shown with psql.
 
-use crate::harness::{Login, Pooler, Postgres, Psql, Run};
+use crate::harness::{Login, Pooler, Postgres};
 
 #[test]
 fn trust_admits_known_users_only() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "auth_type = trust");
-    assert_eq!(who(&pooler.psql().user("alice")).ok(), "alice");
-    let said = who(&pooler.psql().user("stranger")).refused();
+    assert_eq!(pooler.psql().user("alice").who().ok(), "alice");
+    let said = pooler.psql().user("stranger").who().refused();
     assert!(said.contains("\"trust\" authentication failed"), "{said}");
 }
 
@@ -16,8 +16,8 @@ fn any_takes_every_name_and_uses_the_forced_user() {
     let postgres = Postgres::start();
     let database = format!("postgres = {} user=alice", postgres.address());
     let pooler = Pooler::start_for(&database, "auth_type = any");
-    assert_eq!(who(&pooler.psql().user("whoever")).ok(), "alice");
-    assert_eq!(who(&pooler.psql().user("postgres")).ok(), "alice");
+    assert_eq!(pooler.psql().user("whoever").who().ok(), "alice");
+    assert_eq!(pooler.psql().user("postgres").who().ok(), "alice");
 }
 
 #[test]
@@ -28,16 +28,16 @@ fn plain_md5_and_scram_check_the_password() {
         pooler.write_file("users.txt", "\"alice\" \"right\"\n\"postgres\" \"super\"\n");
         pooler.reload_files();
         let alice = pooler.psql().user("alice");
-        assert_eq!(who(&alice.clone().password("right")).ok(), "alice");
+        assert_eq!(alice.clone().password("right").who().ok(), "alice");
         for (user, password) in [
             ("alice", "wrong"),
             ("alice", "right "),
             ("stranger", "right"),
         ] {
-            let said = who(&pooler.psql().user(user).password(password)).refused();
+            let said = pooler.psql().user(user).password(password).who().refused();
             assert!(refuses_the_password(&said), "{method} {user}: {said}");
         }
-        let said = who(&alice).refused();
+        let said = alice.who().refused();
         assert!(said.contains("no password supplied"), "{method}: {said}");
     }
 }
@@ -65,11 +65,11 @@ fn secrets_in_the_file_may_be_hashed() {
             // PostgreSQL wants the password too: the hash, or the key learned
             // from the client, must do there.
             assert_eq!(
-                &who(&psql.clone().password("secret")).ok(),
+                &psql.clone().password("secret").who().ok(),
                 name,
                 "{method}"
             );
-            let said = who(&psql.password("wrong")).refused();
+            let said = psql.password("wrong").who().refused();
             assert!(refuses_the_password(&said), "{method} {name}: {said}");
         }
     }
@@ -87,7 +87,7 @@ fn key_learned_from_the_client_serves_every_worker() {
     );
     let psql = pooler.psql().user("scram_user").password("secret");
     for _ in 0..12 {
-        assert_eq!(who(&psql).ok(), "scram_user");
+        assert_eq!(psql.who().ok(), "scram_user");
     }
 }
 
@@ -96,7 +96,7 @@ fn servers_that_want_a_password_get_it() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "auth_type = trust");
     for user in ["plain_user", "md5_user", "scram_user"] {
-        assert_eq!(who(&pooler.psql().user(user)).ok(), user);
+        assert_eq!(pooler.psql().user(user).who().ok(), user);
     }
 }
 
@@ -109,14 +109,14 @@ fn password_of_the_database_line_is_used_with_its_user() {
     );
     let pooler = Pooler::start_for(&line, "auth_type = trust\nauth_file = ");
     // With a forced user the name of the client still has to be known.
-    let said = who(&pooler.psql().user("alice"));
+    let said = pooler.psql().user("alice").who();
     assert!(
         said.code != Some(0) || said.stdout.trim_end() == "scram_user",
         "{said:?}"
     );
 
     let pooler = Pooler::start_for(&line, "auth_type = any");
-    assert_eq!(who(&pooler.psql().user("alice")).ok(), "scram_user");
+    assert_eq!(pooler.psql().user("alice").who().ok(), "scram_user");
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn passwords_are_never_logged() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, "auth_type = plain\nverbose = 3");
     let psql = pooler.psql().user("scram_user");
-    assert_eq!(who(&psql.clone().password("secret")).ok(), "scram_user");
-    who(&psql.password("hunter2")).refused();
+    assert_eq!(psql.clone().password("secret").who().ok(), "scram_user");
+    psql.password("hunter2").who().refused();
     for word in ["secret", "hunter2", "SCRAM-SHA-256$"] {
         assert!(!pooler.log_contains(word), "{word} is in the log");
     }
@@ -184,10 +184,6 @@ fn start_with_users(postgres: &Postgres, method: &str, users: &str) -> Pooler {
     pooler.write_file("users.txt", &users);
     pooler.reload_files();
     pooler
-}
-
-fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
 }
 
 fn refuses_the_password(said: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Logins that are bound to their TLS connection, on both sides of the pooler.
 
 use crate::harness::{
-    Certificates, Drivers, Intruder, Login, Pause, Pooler, Postgres, Psql, Release, Run, Script,
+    Certificates, Drivers, Intruder, Login, Pause, Pooler, Postgres, Psql, Release, Script,
     openssl_client,
 };
 
@@ -19,15 +19,18 @@ fn libpq_binds_to_the_pooler_and_the_pooler_to_postgresql() {
             pooler.reload_files();
             for release in RELEASES {
                 let psql = bound(pooler.port()).release(release);
-                assert_eq!(who(&psql).ok(), "scram_user");
-                who(&psql.clone().password("wrong")).refused();
+                assert_eq!(psql.who().ok(), "scram_user");
+                psql.clone().password("wrong").who().refused();
                 // Nobody has to.
                 let psql = psql.option("channel_binding", "disable");
-                assert_eq!(who(&psql).ok(), "scram_user");
+                assert_eq!(psql.who().ok(), "scram_user");
                 let psql = psql.option("sslmode", "disable");
-                assert_eq!(who(&psql).ok(), "scram_user");
+                assert_eq!(psql.who().ok(), "scram_user");
             }
-            let said = who(&bound(pooler.port()).option("sslmode", "disable")).refused();
+            let said = bound(pooler.port())
+                .option("sslmode", "disable")
+                .who()
+                .refused();
             assert!(said.contains("channel binding"), "{said}");
         }
     }
@@ -37,11 +40,7 @@ fn libpq_binds_to_the_pooler_and_the_pooler_to_postgresql() {
 fn drivers_without_libpq_bind_and_notice_an_intruder() {
     let postgres = Postgres::start();
     let certificates = authority();
-    let others = Certificates::make("authority");
-    others.issue("pooler");
-    let pooler = start(&postgres, &certificates, "disable");
-    let trusting = certificates.client(&[]);
-    let intruder = Intruder::before(pooler.port(), trusting, &others, "pooler");
+    let (pooler, intruder) = start_behind_intruder(&postgres, &certificates);
     for script in [
         Script::python(Drivers::New, "pg8000_bound.py"),
         Script::node(Drivers::New, "node_bound.js"),
@@ -63,15 +62,15 @@ fn hash_of_the_certificate_follows_its_signature() {
     for kind in ["rsa-sha1", "rsa-sha512", "pss-sha384", "ec-sha384"] {
         certificates.self_sign("pooler", kind);
         pooler.reload_files();
-        assert_eq!(who(&bound(pooler.port())).ok(), "scram_user", "{kind}");
+        assert_eq!(bound(pooler.port()).who().ok(), "scram_user", "{kind}");
     }
     // There is none to bind to, and nobody is offered it.
     certificates.self_sign("pooler", "ed25519");
     pooler.reload_files();
-    let said = who(&bound(pooler.port())).refused();
+    let said = bound(pooler.port()).who().refused();
     assert!(said.contains("channel binding"), "{said}");
     let psql = bound(pooler.port()).option("channel_binding", "prefer");
-    assert_eq!(who(&psql).ok(), "scram_user");
+    assert_eq!(psql.who().ok(), "scram_user");
 }
 
 #[test]
@@ -94,33 +93,30 @@ fn login_is_bound_to_what_it_was_shown_whatever_a_reload_brings() {
     );
     pause.release();
     assert_eq!(running.wait(), "");
-    assert_eq!(who(&bound(pooler.port())).ok(), "scram_user");
+    assert_eq!(bound(pooler.port()).who().ok(), "scram_user");
 }
 
 #[test]
 fn intruder_before_the_pooler_is_noticed_by_both_sides() {
     let postgres = Postgres::start();
     let certificates = authority();
-    let others = Certificates::make("authority");
-    others.issue("pooler");
-    let pooler = start(&postgres, &certificates, "disable");
-    let trusting = certificates.client(&[]);
-    let intruder = Intruder::before(pooler.port(), trusting.clone(), &others, "pooler");
+    let (pooler, intruder) = start_behind_intruder(&postgres, &certificates);
     for release in RELEASES {
         let psql = bound(intruder.port()).release(release);
-        let said = who(&psql).refused();
+        let said = psql.who().refused();
         assert!(
             said.contains("SCRAM channel binding check failed"),
             "{said}"
         );
         // It is noticed wherever the client can bind, asked for or not.
         let psql = psql.option("channel_binding", "prefer");
-        who(&psql).refused();
+        psql.who().refused();
     }
     pooler.wait_log("closed: SCRAM channel binding check failed");
     // One with the key of the certificate is who it says it is.
+    let trusting = certificates.client(&[]);
     let intruder = Intruder::before(pooler.port(), trusting, &certificates, "pooler");
-    assert_eq!(who(&bound(intruder.port())).ok(), "scram_user");
+    assert_eq!(bound(intruder.port()).who().ok(), "scram_user");
 }
 
 #[test]
@@ -169,6 +165,16 @@ fn start(postgres: &Postgres, certificates: &Certificates, mode: &str) -> Pooler
     Pooler::start(postgres, &settings.concat())
 }
 
+/// A pooler, and before it somebody who has another key for its name.
+fn start_behind_intruder(postgres: &Postgres, certificates: &Certificates) -> (Pooler, Intruder) {
+    let others = Certificates::make("authority");
+    others.issue("pooler");
+    let pooler = start(postgres, certificates, "disable");
+    let trusting = certificates.client(&[]);
+    let intruder = Intruder::before(pooler.port(), trusting, &others, "pooler");
+    (pooler, intruder)
+}
+
 /// psql that does not log in unless it is bound.
 fn bound(port: u16) -> Psql {
     let psql = Psql::to_port(port).user("scram_user").password("secret");
@@ -179,7 +185,3 @@ fn bound(port: u16) -> Psql {
 
 /// Those that speak TLS.
 const RELEASES: [Release; 2] = [Release::System, Release::Eighteen];
-
-fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
-}

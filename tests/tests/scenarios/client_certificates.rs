@@ -1,8 +1,6 @@
 //! Who may come in by a certificate, and which lines are for TLS.
 
-use crate::harness::{
-    Certificates, Client, Login, PATIENCE, Pooler, Postgres, Psql, Release, Run, Wire, wait_for,
-};
+use crate::harness::{Certificates, Client, Login, Pooler, Postgres, Psql, Release, Wire};
 
 /// GSSENCRequest.
 const GSS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 48];
@@ -16,25 +14,21 @@ fn certificate_says_who_may_come_in() {
     let pooler = Pooler::start(&postgres, &settings);
     for release in [Release::System, Release::Eighteen] {
         let alice = with(&pooler, &certificates, "alice").release(release);
-        assert_eq!(who(&alice.clone().user("alice")).ok(), "alice");
-        let said = who(&alice.user("bob")).refused();
+        assert_eq!(alice.clone().user("alice").who().ok(), "alice");
+        let said = alice.user("bob").who().refused();
         assert!(said.contains("certificate authentication failed"), "{said}");
     }
-    wait_logged(
-        &pooler,
+    pooler.wait_logged(
         "postgres/alice@|: login, tls=TLSv1.3/TLS_AES_256_GCM_SHA384, certificate=\"alice\"",
     );
-    wait_logged(
-        &pooler,
-        "postgres/bob@|closed: certificate authentication failed (the name in the certificate may not be this user), certificate=\"alice\", age=",
-    );
+    pooler.wait_logged("postgres/bob@|closed: certificate authentication failed (the name in the certificate may not be this user), certificate=\"alice\", age=");
     // The right of a name at the console is one thing, who has the name another.
     let console = with(&pooler, &certificates, "alice").database("pgskein");
     console.clone().user("alice").run("SHOW VERSION").ok();
     console.user("bob").run("SHOW VERSION").refused();
     // Without a certificate there is no session, and no other way in.
     let psql = pooler.psql().database("postgres").user("alice");
-    who(&psql.option("sslmode", "require")).refused();
+    psql.option("sslmode", "require").who().refused();
     let error = pooler
         .connect_unix(&Login::new().user("alice"))
         .unwrap_err();
@@ -55,7 +49,7 @@ fn servers_get_the_secret_that_the_database_knows_of_whom_a_certificate_names() 
     let settings = "auth_type = cert\nauth_file = \nauth_user = postgres\n";
     let settings = settings.to_owned() + &certificates.settings("verify-full", "pooler");
     let pooler = Pooler::start(&postgres, &settings);
-    let shown = |name: &str| who(&with(&pooler, &certificates, name).user(name));
+    let shown = |name: &str| with(&pooler, &certificates, name).user(name).who();
     assert_eq!(shown("md5_user").ok(), "md5_user");
     // Of a secret for SCRAM the server wants to see more than is stored.
     let said = shown("scram_user").refused();
@@ -86,10 +80,7 @@ fn handshake_from_before_a_reload_is_no_way_in_by_what_is_not_believed_any_more(
     pooler.reload_files();
     let error = Client::log_in(late, &login).unwrap_err();
     assert_eq!(error.message, "certificate authentication failed");
-    wait_logged(
-        &pooler,
-        "postgres/alice@|(the certificate is not believed any more)",
-    );
+    pooler.wait_logged("postgres/alice@|(the certificate is not believed any more)");
 }
 
 #[test]
@@ -106,9 +97,10 @@ fn certificates_are_asked_for_by_the_lines_that_want_them() {
          hostnossl all alice all reject\n",
     );
     let shown = |name: &str, user: &str, password: &str| {
-        who(&with(&pooler, &certificates, name)
+        with(&pooler, &certificates, name)
             .user(user)
-            .password(password))
+            .password(password)
+            .who()
     };
     assert_eq!(shown("alice", "alice", "").ok(), "alice");
     // By the map alice is bob as well, and carol nobody but herself.
@@ -126,14 +118,9 @@ fn certificates_are_asked_for_by_the_lines_that_want_them() {
     shown("scram_user", "scram_user", "wrong").refused();
     let said = shown("alice", "scram_user", "secret").refused();
     assert!(said.contains("certificate authentication failed"), "{said}");
-    wait_logged(
-        &pooler,
-        "postgres/scram_user@|failed (the name in|, hba=|hba.conf:4, age=",
-    );
-    wait_logged(
-        &pooler,
-        "postgres/bob@|: login, tls=TLSv1.|, certificate=\"alice\", hba=|hba.conf:1",
-    );
+    pooler.wait_logged("postgres/scram_user@|failed (the name in|, hba=|hba.conf:4, age=");
+    pooler
+        .wait_logged("postgres/bob@|: login, tls=TLSv1.|, certificate=\"alice\", hba=|hba.conf:1");
     // Nothing is shown.
     for user in ["alice", "plain_user", "scram_user"] {
         let psql = pooler
@@ -141,7 +128,7 @@ fn certificates_are_asked_for_by_the_lines_that_want_them() {
             .database("postgres")
             .user(user)
             .password("secret");
-        let said = who(&psql.option("sslmode", "require")).refused();
+        let said = psql.option("sslmode", "require").who().refused();
         assert!(
             said.contains("TLS client certificate required"),
             "{user}: {said}"
@@ -150,11 +137,11 @@ fn certificates_are_asked_for_by_the_lines_that_want_them() {
     // Of an authority that nobody knows, nobody needs it, and it does no good.
     let others = Certificates::make("another authority");
     others.issue("alice");
-    who(&with(&pooler, &others, "alice").user("alice")).refused();
-    wait_logged(
-        &pooler,
-        "closed: TLS: invalid peer certificate: UnknownIssuer",
-    );
+    with(&pooler, &others, "alice")
+        .user("alice")
+        .who()
+        .refused();
+    pooler.wait_logged("closed: TLS: invalid peer certificate: UnknownIssuer");
     let error = pooler.try_connect(&Login::new().user("alice")).unwrap_err();
     assert_eq!(
         (error.sqlstate.as_str(), error.message.as_str()),
@@ -292,17 +279,4 @@ fn error_as(
         .unwrap();
     let error = Client::log_in(wire, &Login::new().user(user)).unwrap_err();
     (error.sqlstate, error.message)
-}
-
-fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
-}
-
-/// Waits for a line with all these texts, which `|` divides.
-fn wait_logged(pooler: &Pooler, texts: &str) {
-    wait_for(&format!("{texts:?} in the log"), PATIENCE, || {
-        let log = pooler.log();
-        let mut lines = log.lines();
-        lines.any(|line| texts.split('|').all(|text| line.contains(text)))
-    });
 }

@@ -1,6 +1,6 @@
 //! Who may come in by the HBA file.
 
-use crate::harness::{Account, Login, PATIENCE, Pooler, Postgres, Psql, Run, wait_for};
+use crate::harness::{Account, Login, Pooler, Postgres, Psql};
 
 #[test]
 fn first_line_that_fits_says_how_a_client_proves_itself() {
@@ -14,11 +14,11 @@ fn first_line_that_fits_says_how_a_client_proves_itself() {
          host all /^md5 127.0.0.0/8 md5\n\
          host sameuser all all trust\n",
     );
-    assert_eq!(who(&pooler.psql().user("alice")).ok(), "alice");
+    assert_eq!(pooler.psql().user("alice").who().ok(), "alice");
     for user in ["plain_user", "scram_user", "md5_user"] {
         let psql = pooler.psql().user(user);
-        assert_eq!(who(&psql.clone().password("secret")).ok(), user);
-        who(&psql.password("wrong")).refused();
+        assert_eq!(psql.clone().password("secret").who().ok(), user);
+        psql.password("wrong").who().refused();
     }
     let bob = Login::new().user("bob");
     let error = pooler.try_connect(&bob).unwrap_err();
@@ -78,20 +78,33 @@ fn refused_logins_are_logged_with_their_line_and_reason() {
             (error.sqlstate.as_str(), error.message.as_str()),
             (sqlstate, message)
         );
-        wait_logged(&pooler, logged);
+        pooler.wait_logged(logged);
     }
-    who(&pooler.psql().user("scram_user").password("wrong")).refused();
-    wait_logged(
-        &pooler,
+    pooler
+        .psql()
+        .user("scram_user")
+        .password("wrong")
+        .who()
+        .refused();
+    pooler.wait_logged(
         "postgres/scram_user@|SASL authentication failed (wrong password), hba=|hba.conf:3, age=",
     );
-    who(&pooler.psql().user("nobody").password("wrong")).refused();
-    wait_logged(
-        &pooler,
+    pooler
+        .psql()
+        .user("nobody")
+        .password("wrong")
+        .who()
+        .refused();
+    pooler.wait_logged(
         "postgres/nobody@|SASL authentication failed (unknown user), hba=|hba.conf:3, age=",
     );
     // What was wrong exactly is for the log only.
-    let said = who(&pooler.psql().user("nobody").password("wrong")).refused();
+    let said = pooler
+        .psql()
+        .user("nobody")
+        .password("wrong")
+        .who()
+        .refused();
     assert!(said.contains("SASL authentication failed"), "{said}");
     assert!(!said.contains("unknown"), "{said}");
 }
@@ -128,21 +141,18 @@ fn peer_is_whom_the_system_knows_or_the_map_names() {
     );
     pooler.reload_files();
     for user in ["alice", "bob"] {
-        assert_eq!(who(&local(&pooler, user)).ok(), user);
+        assert_eq!(local(&pooler, user).who().ok(), user);
     }
     if me == "postgres" {
-        assert_eq!(who(&local(&pooler, me)).ok(), me);
+        assert_eq!(local(&pooler, me).who().ok(), me);
     }
-    let said = who(&local(&pooler, "carol")).refused();
+    let said = local(&pooler, "carol").who().refused();
     assert!(said.contains("unix socket login rejected"), "{said}");
-    wait_logged(
-        &pooler,
-        "postgres/carol@unix|closed: unix socket login rejected (the user of the system may not be this one), hba=|hba.conf:3",
-    );
+    pooler.wait_logged("postgres/carol@unix|closed: unix socket login rejected (the user of the system may not be this one), hba=|hba.conf:3");
     // Without the line of the map the same name is needed.
     pooler.write_file("ident.conf", "apps nobody alice\n");
     pooler.reload_files();
-    who(&local(&pooler, "alice")).refused();
+    local(&pooler, "alice").who().refused();
 }
 
 #[test]
@@ -254,17 +264,4 @@ fn start(postgres: &Postgres, lines: &str) -> Pooler {
 /// psql over the unix socket, under the account of the pooler.
 fn local(pooler: &Pooler, user: &str) -> Psql {
     pooler.local_psql().user(user).database("postgres")
-}
-
-fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
-}
-
-/// Waits for a line with all these texts, which `|` divides.
-fn wait_logged(pooler: &Pooler, texts: &str) {
-    wait_for(&format!("{texts:?} in the log"), PATIENCE, || {
-        let log = pooler.log();
-        let mut lines = log.lines();
-        lines.any(|line| texts.split('|').all(|text| line.contains(text)))
-    });
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
-    Client, Drivers, Login, Names, PATIENCE, Pooler, Postgres, Psql, Run, Script, Wire, wait_for,
+    Client, Drivers, Login, Names, PATIENCE, Pooler, Postgres, Script, Wire, wait_for,
 };
 
 #[test]
@@ -30,9 +30,9 @@ fn name_that_leads_back_to_the_address_opens_its_lines() {
     pooler.write_file("hba.conf", lines);
     pooler.reload(&settings(&pooler, "dns_max_ttl = 1000"));
     for user in ["alice", "bob"] {
-        assert_eq!(who(&pooler.psql().user(user)).ok(), user);
+        assert_eq!(pooler.psql().user(user).who().ok(), user);
     }
-    let said = who(&pooler.psql().user("carol")).refused();
+    let said = pooler.psql().user("carol").who().refused();
     assert!(said.contains("login rejected"), "{said}");
     let script = Script::python(Drivers::New, "psycopg_login.py");
     let run = script.run(pooler.port(), &["scram_user", "secret", ""]);
@@ -44,11 +44,11 @@ fn name_that_leads_back_to_the_address_opens_its_lines() {
     // A name that leads elsewhere is none, whoever owns the address says so.
     names.put("App.shop.test", "10.0.0.9");
     pooler.reload_files();
-    who(&pooler.psql().user("alice")).refused();
+    pooler.psql().user("alice").who().refused();
     pooler.wait_log("127.0.0.1 has no name that leads back to it");
     names.remove("App.shop.test");
     pooler.reload_files();
-    who(&pooler.psql().user("bob")).refused();
+    pooler.psql().user("bob").who().refused();
 }
 
 #[test]
@@ -67,13 +67,13 @@ fn names_are_looked_up_only_where_they_decide() {
          host all alice all trust\n",
     );
     for user in ["alice", "bob"] {
-        assert_eq!(who(&pooler.psql().user(user)).ok(), user);
+        assert_eq!(pooler.psql().user(user).who().ok(), user);
     }
     let local = pooler.local_psql().user("alice").database("postgres");
-    assert_eq!(who(&local).ok(), "alice");
+    assert_eq!(local.who().ok(), "alice");
     assert_eq!(names.asked("127.0.0.1"), 0);
     // This line is for it, and there is no such database.
-    who(&pooler.psql().user("alice").database("shop")).refused();
+    pooler.psql().user("alice").database("shop").who().refused();
     assert_eq!(names.asked("127.0.0.1"), 1);
 }
 
@@ -106,7 +106,7 @@ fn name_server_that_does_not_answer_delays_only_who_needs_it() {
         (1..=7).any(|last| names.asked(&format!("127.0.3.{last}")) > 0)
     });
     // Names of servers are found, and everybody else comes in.
-    assert_eq!(who(&pooler.psql().user("bob")).ok(), "bob");
+    assert_eq!(pooler.psql().user("bob").who().ok(), "bob");
     let bob = Client::log_in(from(&pooler, 1), &Login::new().user("bob")).unwrap();
     assert_eq!(bob.value("select 1"), "1");
     for wire in &mut stuck {
@@ -149,8 +149,8 @@ fn same_host_and_same_network_are_those_of_the_interfaces() {
         "",
         "host all alice samehost trust\nhost all bob samenet trust\n",
     );
-    assert_eq!(who(&pooler.psql().user("alice")).ok(), "alice");
-    assert_eq!(who(&pooler.psql().user("bob")).ok(), "bob");
+    assert_eq!(pooler.psql().user("alice").who().ok(), "alice");
+    assert_eq!(pooler.psql().user("bob").who().ok(), "bob");
     // 127.0.0.1 is the address of the interface, and 127.0.0.0/8 its network.
     let log_in = |user| Client::log_in(from(&pooler, 1), &Login::new().user(user));
     assert_eq!(log_in("alice").unwrap_err().message, "login rejected");
@@ -186,8 +186,4 @@ fn from(pooler: &Pooler, last: u8) -> Wire {
         .connect_timeout(&address.into(), PATIENCE)
         .expect("the pooler accepts connections");
     Wire::tcp(socket.into())
-}
-
-fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
 }

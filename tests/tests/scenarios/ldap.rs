@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Certificates, Directory, Login, PATIENCE, Pooler, Postgres, Psql, Run, Signal, Wire, wait_for,
+    Certificates, Directory, Login, PATIENCE, Pooler, Postgres, Signal, Wire, wait_for,
 };
 
 #[test]
@@ -14,7 +14,7 @@ fn users_log_in_by_the_name_that_is_made_of_theirs() {
     let (postgres, _tls, directory) = world();
     let pooler = start(&postgres, &simple(directory.port()));
     assert_eq!(
-        who(&pooler.psql().user("alice").password("rabbit")).ok(),
+        pooler.psql().user("alice").password("rabbit").who().ok(),
         "alice"
     );
     for (user, password, why) in [
@@ -29,13 +29,12 @@ fn users_log_in_by_the_name_that_is_made_of_theirs() {
             "bind of the user: invalid credentials (49)",
         ),
     ] {
-        let said = who(&pooler.psql().user(user).password(password)).refused();
+        let said = pooler.psql().user(user).password(password).who().refused();
         assert!(said.contains("LDAP authentication failed"), "{said}");
         assert!(!said.contains("credentials"), "{said}");
-        wait_logged(
-            &pooler,
-            &format!("postgres/{user}@127.|closed: LDAP authentication failed ({why}), age="),
-        );
+        pooler.wait_logged(&format!(
+            "postgres/{user}@127.|closed: LDAP authentication failed ({why}), age="
+        ));
     }
     let (sqlstate, message) = refused(&pooler, "alice", b"hare\0");
     assert_eq!(sqlstate, "28000");
@@ -59,12 +58,17 @@ fn users_are_searched_for_and_must_be_found_once() {
     };
     let pooler = start(&postgres, &search("ldapbindpasswd=finder"));
     assert_eq!(
-        who(&pooler.psql().user("alice").password("rabbit")).ok(),
+        pooler.psql().user("alice").password("rabbit").who().ok(),
         "alice"
     );
-    who(&pooler.psql().user("alice").password("hare")).refused();
-    who(&pooler.psql().user("carol").password("rabbit")).refused();
-    wait_logged(&pooler, "/carol@|(the directory does not know the user)");
+    pooler.psql().user("alice").password("hare").who().refused();
+    pooler
+        .psql()
+        .user("carol")
+        .password("rabbit")
+        .who()
+        .refused();
+    pooler.wait_logged("/carol@|(the directory does not know the user)");
     // By the mail that two people have, and by what only one of them has.
     for (filter, outcome) in [
         (
@@ -77,22 +81,24 @@ fn users_are_searched_for_and_must_be_found_once() {
     ] {
         let filter = format!("ldapbindpasswd=finder ldapsearchfilter=\"{filter}\"");
         reload(&pooler, &search(&filter));
-        let run = who(&pooler.psql().user("alice").password("rabbit"));
+        let run = pooler.psql().user("alice").password("rabbit").who();
         match outcome {
             Ok(()) => assert_eq!(run.ok(), "alice", "{filter}"),
             Err(why) => {
                 run.refused();
-                wait_logged(&pooler, &format!("/alice@|{why})"));
+                pooler.wait_logged(&format!("/alice@|{why})"));
             }
         }
     }
     // Who searches has to be let in.
     reload(&pooler, &search("ldapbindpasswd=loser"));
-    who(&pooler.psql().user("alice").password("rabbit")).refused();
-    wait_logged(
-        &pooler,
-        "/alice@|bind of ldapbinddn: invalid credentials (49)",
-    );
+    pooler
+        .psql()
+        .user("alice")
+        .password("rabbit")
+        .who()
+        .refused();
+    pooler.wait_logged("/alice@|bind of ldapbinddn: invalid credentials (49)");
     let log = pooler.log();
     assert!(!log.contains("finder") && !log.contains("loser"));
 }
@@ -111,7 +117,7 @@ fn names_mean_nothing_but_names() {
         // A backslash is doubled in what psql is given.
         let psql = |user: &str| pooler.psql().user(&user.replace('\\', "\\\\"));
         let special = psql(SPECIAL).password("rabbit");
-        assert_eq!(who(&special).ok(), SPECIAL, "{options}");
+        assert_eq!(special.who().ok(), SPECIAL, "{options}");
         for user in [
             "*",
             "al*",
@@ -120,7 +126,7 @@ fn names_mean_nothing_but_names() {
             "\\2a",
             "nobody)(|(uid=alice",
         ] {
-            let run = who(&psql(user).password("rabbit"));
+            let run = psql(user).password("rabbit").who();
             let said = run.refused();
             assert!(
                 said.contains("LDAP authentication failed"),
@@ -132,11 +138,8 @@ fn names_mean_nothing_but_names() {
     let suffix = format!("ldapserver=127.0.0.1 ldapport={port} ldapsuffix=\"@example.net\"");
     let pooler = start(&postgres, &suffix);
     let user = "uid=alice,ou=people,dc=example,dc=net";
-    who(&pooler.psql().user(user).password("rabbit")).refused();
-    wait_logged(
-        &pooler,
-        "(the name of the user has characters that mean something else)",
-    );
+    pooler.psql().user(user).password("rabbit").who().refused();
+    pooler.wait_logged("(the name of the user has characters that mean something else)");
 }
 
 #[test]
@@ -163,24 +166,21 @@ fn directories_are_spoken_to_over_tls_and_must_be_known() {
     ];
     for options in &ways {
         use_options(options, &authority);
-        assert_eq!(who(&psql).ok(), "alice", "{options}");
-        who(&psql.clone().password("hare")).refused();
+        assert_eq!(psql.who().ok(), "alice", "{options}");
+        psql.clone().password("hare").who().refused();
     }
     // Another authority, and a host that the certificate is not for.
     let others = Certificates::make("others");
     let unknown = others.path("ca.pem").display().to_string();
     for options in &ways {
         use_options(options, &unknown);
-        who(&psql).refused();
+        psql.who().refused();
     }
-    wait_logged(&pooler, "/alice@|invalid peer certificate: UnknownIssuer");
+    pooler.wait_logged("/alice@|invalid peer certificate: UnknownIssuer");
     let other_host = format!("ldapserver=127.0.0.2 ldapport={tls_port} ldapscheme=ldaps {prefix}");
     use_options(&other_host, &authority);
-    who(&psql).refused();
-    wait_logged(
-        &pooler,
-        "/alice@|invalid peer certificate: certificate not valid for name",
-    );
+    psql.who().refused();
+    pooler.wait_logged("/alice@|invalid peer certificate: certificate not valid for name");
     // A file of authorities that is none changes nothing.
     use_options(&ways[0], &authority);
     pooler.write_settings(&format!(
@@ -189,11 +189,8 @@ fn directories_are_spoken_to_over_tls_and_must_be_known() {
         ways[0],
     ));
     pooler.signal(Signal::SIGHUP);
-    wait_logged(
-        &pooler,
-        "auth_ldap_ca_file|localhost.key: holds no certificate",
-    );
-    assert_eq!(who(&psql).ok(), "alice");
+    pooler.wait_logged("auth_ldap_ca_file|localhost.key: holds no certificate");
+    assert_eq!(psql.who().ok(), "alice");
 }
 
 #[test]
@@ -222,11 +219,13 @@ fn tls_that_is_asked_for_is_not_begun_by_what_others_put_in_between() {
             tls.path("ca.pem").display()
         ),
     );
-    who(&pooler.psql().user("alice").password("rabbit")).refused();
-    wait_logged(
-        &pooler,
-        "/alice@|unencrypted data after the answer to StartTLS",
-    );
+    pooler
+        .psql()
+        .user("alice")
+        .password("rabbit")
+        .who()
+        .refused();
+    pooler.wait_logged("/alice@|unencrypted data after the answer to StartTLS");
     assert_eq!(
         intruder.join().unwrap(),
         b"",
@@ -249,26 +248,23 @@ fn next_server_is_asked_when_one_does_not_answer() {
         "auth_ldap_timeout = 0.3\nworkers = 1",
     );
     let psql = pooler.psql().user("alice").password("rabbit");
-    assert_eq!(who(&psql).ok(), "alice");
-    wait_logged(&pooler, "WARN|LDAP server 127.0.0.1:|no answer within 0.3s");
-    wait_logged(&pooler, "WARN|LDAP server 127.0.0.1:1: |Connection refused");
+    assert_eq!(psql.who().ok(), "alice");
+    pooler.wait_logged("WARN|LDAP server 127.0.0.1:|no answer within 0.3s");
+    pooler.wait_logged("WARN|LDAP server 127.0.0.1:1: |Connection refused");
     // It is not tried first any more.
     silent.set_nonblocking(true).unwrap();
     drop(silent.accept().unwrap());
-    assert_eq!(who(&psql).ok(), "alice");
-    who(&psql.clone().password("hare")).refused();
+    assert_eq!(psql.who().ok(), "alice");
+    psql.clone().password("hare").who().refused();
     assert!(silent.accept().is_err());
     // No server is left.
     directory.stop();
-    let said = who(&psql).refused();
+    let said = psql.who().refused();
     assert!(said.contains("LDAP authentication failed"), "{said}");
-    wait_logged(
-        &pooler,
-        "/alice@|LDAP authentication failed (127.0.0.1:|no answer within",
-    );
+    pooler.wait_logged("/alice@|LDAP authentication failed (127.0.0.1:|no answer within");
     // All are tried then, so it is found when it is there again.
     directory.start_again();
-    assert_eq!(who(&psql).ok(), "alice");
+    assert_eq!(psql.who().ok(), "alice");
 }
 
 #[test]
@@ -303,16 +299,13 @@ fn directory_that_does_not_answer_delays_nobody_else() {
         assert_eq!(message, "too many logins wait for LDAP authentication");
         true
     });
-    wait_logged(
-        &pooler,
-        "/bob@|too many logins wait for LDAP authentication, hba=",
-    );
+    pooler.wait_logged("/bob@|too many logins wait for LDAP authentication, hba=");
     assert_eq!(
-        who(&pooler.psql().user("alice").password("rabbit")).ok(),
+        pooler.psql().user("alice").password("rabbit").who().ok(),
         "alice"
     );
     let scram = pooler.psql().user("scram_user").password("secret");
-    assert_eq!(who(&scram).ok(), "scram_user");
+    assert_eq!(scram.who().ok(), "scram_user");
     // Who leaves makes room.
     waiting.truncate(50);
     wait_for("room for a login", PATIENCE, || {
@@ -355,10 +348,7 @@ fn password_of_who_searches_is_not_shown() {
     local
         .run(&format!("set auth_ldap_options = '{options}'"))
         .ok();
-    wait_logged(
-        &pooler,
-        "SET auth_ldap_options=|ldapbindpasswd=\"****\"| command issued",
-    );
+    pooler.wait_logged("SET auth_ldap_options=|ldapbindpasswd=\"****\"| command issued");
     assert!(!pooler.log().contains("seeker"));
 }
 
@@ -401,10 +391,6 @@ fn reload(pooler: &Pooler, options: &str) {
     pooler.reload(&format!("auth_type = ldap\nauth_ldap_options = {options}"));
 }
 
-pub(crate) fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
-}
-
 /// A client that has said its password, with the zero behind it.
 pub(crate) fn say(pooler: &Pooler, user: &str, password: &[u8]) -> Wire {
     let mut wire = pooler.wire();
@@ -427,15 +413,6 @@ fn last(pooler: &Pooler, user: &str) -> Option<(String, String)> {
     let mut wire = say(pooler, user, b"rabbit\0");
     let error = wire.poll_message(Duration::from_millis(300))?.error();
     Some((error.sqlstate, error.message))
-}
-
-/// Waits for a line with all these texts, which `|` divides.
-pub(crate) fn wait_logged(pooler: &Pooler, texts: &str) {
-    wait_for(&format!("{texts:?} in the log"), PATIENCE, || {
-        let log = pooler.log();
-        let mut lines = log.lines();
-        lines.any(|line| texts.split('|').all(|text| line.contains(text)))
-    });
 }
 
 /// A name with what has a meaning in filters and in distinguished names.

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::harness::{Directory, PATIENCE, Pooler, Postgres, Wire, message, wait_for};
-use crate::ldap::{certificates, say, simple, start_with, wait_logged, who};
+use crate::ldap::{certificates, say, simple, start_with};
 
 #[test]
 fn servers_are_logged_in_to_by_the_password_that_the_directory_knows() {
@@ -20,12 +20,12 @@ fn servers_are_logged_in_to_by_the_password_that_the_directory_knows() {
         "workers = 1\nauth_file =",
     );
     let psql = pooler.psql().user("scram_user").password("rabbit");
-    assert_eq!(who(&psql).ok(), "scram_user");
+    assert_eq!(psql.who().ok(), "scram_user");
     // By the same password that was said before.
     postgres.query(
         "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'scram_user'",
     );
-    wait_for("a new server", PATIENCE, || who(&psql).code == Some(0));
+    wait_for("a new server", PATIENCE, || psql.who().code == Some(0));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn password_that_a_server_refuses_is_not_tried_again() {
     let mut client = say(&pooler, "alice", b"rabbit\0");
     while client.read_message().expect("a session").tag != b'Z' {}
     drop(leave);
-    wait_logged(&pooler, "postgres/alice@127.0.0.1|server conn crashed?");
+    pooler.wait_logged("postgres/alice@127.0.0.1|server conn crashed?");
     client.send_message(b'Q', b"select 1\0");
     let told: Vec<bool> = (0..4)
         .map(|_| heard.recv_timeout(PATIENCE).expect("an attempt"))

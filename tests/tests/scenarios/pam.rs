@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::harness::{
-    Account, Folder, Login, PATIENCE, Pooler, Postgres, Process, Psql, Run, Signal, Wire, wait_for,
+    Account, Folder, PATIENCE, Pooler, Postgres, Process, Signal, Wire, wait_for,
 };
+use crate::ldap::say;
 
 #[test]
 fn users_log_in_by_the_password_that_the_service_knows() {
@@ -14,14 +15,11 @@ fn users_log_in_by_the_password_that_the_service_knows() {
     let services = Services::make();
     let pooler = Pooler::start(&postgres, &services.settings("checked"));
     let alice = pooler.psql().user("alice");
-    assert_eq!(who(&alice.clone().password("rabbit")).ok(), "alice");
-    let said = who(&alice.password("hare")).refused();
+    assert_eq!(alice.clone().password("rabbit").who().ok(), "alice");
+    let said = alice.password("hare").who().refused();
     assert!(said.contains("PAM authentication failed"), "{said}");
-    wait_logged(
-        &pooler,
-        "/alice@127.|closed: PAM authentication failed (pam_authenticate: |), age=",
-    );
-    who(&pooler.psql().user("bob").password("rabbit")).refused();
+    pooler.wait_logged("/alice@127.|closed: PAM authentication failed (pam_authenticate: |), age=");
+    pooler.psql().user("bob").password("rabbit").who().refused();
     let mut wire = say(&pooler, "alice", b"hare\0");
     let error = wire.read_message().expect("an answer").error();
     assert_eq!(error.sqlstate, "28000");
@@ -48,7 +46,7 @@ fn lines_of_the_hba_file_name_their_services() {
     let settings = format!("auth_type = hba\nauth_hba_file = {}", hba.display());
     pooler.reload(&settings);
     assert_eq!(
-        who(&pooler.psql().user("alice").password("x")).ok(),
+        pooler.psql().user("alice").password("x").who().ok(),
         "alice"
     );
     for (user, why) in [
@@ -56,18 +54,17 @@ fn lines_of_the_hba_file_name_their_services() {
         ("carol", "pam_acct_mgmt: "),
         ("plain_user", "pam_authenticate: "),
     ] {
-        who(&pooler.psql().user(user).password("secret")).refused();
-        wait_logged(
-            &pooler,
-            &format!("/{user}@|PAM authentication failed ({why}|, hba=|hba.conf:"),
-        );
+        pooler.psql().user(user).password("secret").who().refused();
+        pooler.wait_logged(&format!(
+            "/{user}@|PAM authentication failed ({why}|, hba=|hba.conf:"
+        ));
     }
     // What is not supported is said, and changes nothing.
     pooler.write_file("hba.conf", "host all all all pam pam_use_hostname=1\n");
     pooler.signal(Signal::SIGHUP);
-    wait_logged(&pooler, "hba.conf:1|pam_use_hostname=1 is not supported");
+    pooler.wait_logged("hba.conf:1|pam_use_hostname=1 is not supported");
     assert_eq!(
-        who(&pooler.psql().user("alice").password("x")).ok(),
+        pooler.psql().user("alice").password("x").who().ok(),
         "alice"
     );
 }
@@ -95,9 +92,9 @@ fn service_that_does_not_answer_delays_nobody_else() {
     let waiting: Vec<Wire> = (0..10).map(|_| say(&pooler, "bob", b"rabbit\0")).collect();
     wait_for("eight questions", PATIENCE, || worker.children().len() == 8);
     let alice = pooler.psql().user("alice").password("rabbit");
-    assert_eq!(who(&alice).ok(), "alice");
+    assert_eq!(alice.who().ok(), "alice");
     let scram = pooler.psql().user("scram_user").password("secret");
-    assert_eq!(who(&scram).ok(), "scram_user");
+    assert_eq!(scram.who().ok(), "scram_user");
     // Nothing of a worker is left open in such a process.
     let asking = worker.children()[0];
     assert!(
@@ -131,7 +128,7 @@ fn servers_are_logged_in_to_by_the_password_that_the_service_knows() {
     let settings = format!("{}\nauth_file =", services.settings("checked"));
     let pooler = Pooler::start(&postgres, &settings);
     let psql = pooler.psql().user("scram_user").password("rabbit");
-    assert_eq!(who(&psql).ok(), "scram_user");
+    assert_eq!(psql.who().ok(), "scram_user");
 }
 
 /// Services of PAM in a folder of their own.
@@ -190,27 +187,4 @@ impl Services {
             self.folder.path().display()
         )
     }
-}
-
-fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
-}
-
-/// A client that has said its password, with the zero behind it.
-fn say(pooler: &Pooler, user: &str, password: &[u8]) -> Wire {
-    let mut wire = pooler.wire();
-    wire.send(&Login::new().user(user).packet());
-    let request = wire.read_message().expect("a request");
-    assert_eq!(request.body, [0, 0, 0, 3], "a password in the clear");
-    wire.send_message(b'p', password);
-    wire
-}
-
-/// Waits for a line with all these texts, which `|` divides.
-fn wait_logged(pooler: &Pooler, texts: &str) {
-    wait_for(&format!("{texts:?} in the log"), PATIENCE, || {
-        let log = pooler.log();
-        let mut lines = log.lines();
-        lines.any(|line| texts.split('|').all(|text| line.contains(text)))
-    });
 }

@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::harness::{
-    Client, Drivers, Login, PATIENCE, Pooler, Postgres, Psql, Run, Script, restart, wait_for,
+    Client, Drivers, Login, PATIENCE, Pooler, Postgres, Run, Script, restart, wait_for,
 };
 
 #[test]
@@ -29,7 +29,7 @@ fn keys_of_a_password_are_derived_once_for_all_logins() {
             for _ in 0..5 {
                 scope.spawn(|| {
                     for _ in 0..10 {
-                        assert_eq!(who(&psql).ok(), "scram_user");
+                        assert_eq!(psql.who().ok(), "scram_user");
                     }
                 });
             }
@@ -40,17 +40,22 @@ fn keys_of_a_password_are_derived_once_for_all_logins() {
         let servers = usize::from(method == "scram-sha-256");
         assert_eq!(derived(&pooler, "for servers"), servers, "{method}");
         console(&pooler, "RECONNECT").ok();
-        assert_eq!(who(&psql).ok(), "scram_user");
+        assert_eq!(psql.who().ok(), "scram_user");
         assert_eq!(derived(&pooler, "for servers"), servers, "{method}");
         // Each wrong one costs as much as that of somebody who is not there.
         for count in 1..=2 {
-            who(&psql.clone().password("wrong")).refused();
+            psql.clone().password("wrong").who().refused();
             let wrong = if method == "plain" { count } else { 0 };
             assert_eq!(derived(&pooler, purpose), 1 + wrong, "{method}");
         }
         let before = derived(&pooler, purpose);
         for count in 1..=2 {
-            who(&pooler.psql().user("nobody").password("wrong")).refused();
+            pooler
+                .psql()
+                .user("nobody")
+                .password("wrong")
+                .who()
+                .refused();
             let costs = if method == "plain" { count } else { 1 };
             assert_eq!(derived(&pooler, purpose), before + costs, "{method}");
         }
@@ -118,8 +123,8 @@ fn new_password_opens_servers_at_once_and_the_old_one_is_not_tried_for_ever() {
         pooler.wait_log(&format!("none is known for user \"{user}\""));
         assert_eq!(pooler.log().matches(&refused).count(), 1);
         let psql = pooler.psql().user(user);
-        who(&psql.clone().password("secret")).refused();
-        assert_eq!(who(&psql.password("other")).ok(), user);
+        psql.clone().password("secret").who().refused();
+        assert_eq!(psql.password("other").who().ok(), user);
         // Who was there before goes on.
         assert_eq!(waiting.wait(), Ok(vec![user.to_owned()]));
         assert_eq!(sessions[1].value("select current_user"), user);
@@ -253,8 +258,4 @@ fn console(pooler: &Pooler, command: &str) -> Run {
 fn derived(pooler: &Pooler, purpose: &str) -> usize {
     let line = format!("keys of a password are derived, {purpose}");
     pooler.log().matches(&line).count()
-}
-
-fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
 }

@@ -1,8 +1,7 @@
 //! How a login can fail: what the client is told, and what the log says.
 
 use crate::harness::{
-    Certificates, Client, ErrorFields, Login, PATIENCE, Pooler, Postgres, Wire, startup_packet,
-    wait_for,
+    Certificates, Client, ErrorFields, Login, Pooler, Postgres, Wire, startup_packet,
 };
 
 /// SQLSTATE and text for the client, and what the log has behind its name.
@@ -95,7 +94,7 @@ fn every_refusal_has_its_sqlstate_and_its_line_in_the_log() {
         assert_eq!(told, ("FATAL", *sqlstate), "{login:?}: {error:?}");
         assert_eq!(&error.message, message, "{login:?}");
         let logged = logged.replace("hba=*", &format!("hba={}", hba_file(&pooler)));
-        wait_logged(&pooler, &format!("@127.|: closed: {message}{logged}"));
+        pooler.wait_logged(&format!("@127.|: closed: {message}{logged}"));
     }
     // Whose login it was stands in front, as far as it was said.
     for name in [
@@ -117,7 +116,7 @@ fn what_is_no_login_is_told_so() {
     let pooler = Pooler::start(&postgres, &format!("workers = 1\n{settings}"));
     let error = pooler.try_connect(&Login::new()).unwrap_err();
     assert_eq!(told(&error), ("28000", "SSL required"));
-    wait_logged(&pooler, "@127.|: closed: SSL required, age=");
+    pooler.wait_logged("@127.|: closed: SSL required, age=");
 
     let tls = || {
         pooler
@@ -143,7 +142,7 @@ fn what_is_no_login_is_told_so() {
     let login = Login::new().user("stranger");
     let error = Client::log_in(tls(), &login).unwrap_err();
     assert_eq!(told(&error), ("28000", "\"trust\" authentication failed"));
-    wait_logged(&pooler, "/stranger@127.|(unknown user), age=");
+    pooler.wait_logged("/stranger@127.|(unknown user), age=");
 }
 
 /// A pooler with these lines in its HBA file.
@@ -169,13 +168,4 @@ fn hba_file(pooler: &Pooler) -> String {
 
 fn told(error: &ErrorFields) -> (&str, &str) {
     (&error.sqlstate, &error.message)
-}
-
-/// Waits for a line with all these texts, which `|` divides.
-fn wait_logged(pooler: &Pooler, texts: &str) {
-    wait_for(&format!("{texts:?} in the log"), PATIENCE, || {
-        let log = pooler.log();
-        let mut lines = log.lines();
-        lines.any(|line| texts.split('|').all(|text| line.contains(text)))
-    });
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{Login, PATIENCE, Pgskein, Pooler, Postgres, Psql, Run, Signal, wait_for};
+use crate::harness::{Login, PATIENCE, Pgskein, Pooler, Postgres, Run, Signal, wait_for};
 
 #[test]
 fn no_secret_is_in_a_log_an_answer_a_title_or_an_environment() {
@@ -56,26 +56,26 @@ fn no_secret_is_in_a_log_an_answer_a_title_or_an_environment() {
 
     let mut said = String::new();
     let psql = |user: &str, password: &str| pooler.psql().user(user).password(password);
-    note(&mut said, who(&psql("alice", "Kept-plain")));
-    note(&mut said, who(&psql("alice", "Kept-wrong")));
+    note(&mut said, psql("alice", "Kept-plain").who());
+    note(&mut said, psql("alice", "Kept-wrong").who());
     note(
         &mut said,
-        who(&psql("alice", "Kept-forced").database("forced")),
+        psql("alice", "Kept-forced").database("forced").who(),
     );
     note(
         &mut said,
-        who(&psql("alice", "Kept-plain").database("forced")),
+        psql("alice", "Kept-plain").database("forced").who(),
     );
     note(
         &mut said,
-        who(&psql("alice", "Kept-plain").database("failing")),
+        psql("alice", "Kept-plain").database("failing").who(),
     );
-    note(&mut said, who(&psql("bob", "Kept-fetched")));
-    note(&mut said, who(&psql("nobody", "Kept-fetched")));
-    note(&mut said, who(&psql("learned", "Kept-learned")));
-    note(&mut said, who(&psql("learned", "Kept-wrong")));
-    note(&mut said, who(&psql("md5_user", "secret")));
-    note(&mut said, who(&psql("md5_user", "Kept-wrong")));
+    note(&mut said, psql("bob", "Kept-fetched").who());
+    note(&mut said, psql("nobody", "Kept-fetched").who());
+    note(&mut said, psql("learned", "Kept-learned").who());
+    note(&mut said, psql("learned", "Kept-wrong").who());
+    note(&mut said, psql("md5_user", "secret").who());
+    note(&mut said, psql("md5_user", "Kept-wrong").who());
     assert!(
         said.contains("learned") && said.contains("md5_user"),
         "{said}"
@@ -175,10 +175,6 @@ fn note(said: &mut String, run: Run) {
 fn note_text(said: &mut String, text: &str) {
     said.push_str(text);
     said.push('\n');
-}
-
-fn who(psql: &Psql) -> Run {
-    psql.run("select current_user")
 }
 
 /// All that SHOW knows.

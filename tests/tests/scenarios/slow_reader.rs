@@ -1,6 +1,6 @@
 //! A client that does not read stops its own server, and nobody else.
 
-use crate::harness::{PATIENCE, Pooler, Postgres, wait_for};
+use crate::harness::{Client, PATIENCE, Pooler, Postgres, Process, Wire, wait_for};
 
 #[test]
 fn result_of_a_gibibyte_that_nobody_reads_stays_in_postgresql() {
@@ -11,39 +11,17 @@ fn result_of_a_gibibyte_that_nobody_reads_stays_in_postgresql() {
     sibling.value("select 'warm'");
     let before = worker.resident();
 
-    // A thousand rows of a mebibyte each.
     let mut wire = pooler.wire_to_worker(1);
     wire.send(&crate::harness::Login::new().packet());
     while wire.read_message().expect("a login").tag != b'Z' {}
-    wire.send_message(
-        b'Q',
-        b"select repeat('x', 1048576) from generate_series(1, 1024)\0",
-    );
-    wait_for("PostgreSQL to be stopped", PATIENCE, || {
-        postgres.number("select count(*) from pg_stat_activity where wait_event = 'ClientWrite'")
-            == 1
-    });
-    for _ in 0..200 {
-        assert_eq!(sibling.value("select 'goes on'"), "goes on");
-    }
-    let held = worker.resident().saturating_sub(before);
-    assert!(held < MOST_HELD, "{held} bytes for one slow reader");
-
-    // Then it reads, and nothing is missing.
-    let mut bytes = 0;
-    loop {
-        let (tag, length) = wire.read_header().expect("the rest of the result");
-        assert_eq!(wire.skip(length.into()), u64::from(length));
-        match tag {
-            b'D' => bytes += u64::from(length) - 6,
-            b'Z' => break,
-            b'T' | b'C' => {}
-            _ => panic!("{tag}"),
-        }
-    }
-    assert_eq!(bytes, 1 << 30);
-    let held = worker.peak_resident().saturating_sub(before);
-    assert!(held < MOST_HELD, "{held} bytes at the peak");
+    let reader = SlowReader {
+        wire,
+        postgres: &postgres,
+        worker,
+        before,
+        most_held: MOST_HELD,
+    };
+    reader.has_its_result_kept_where_it_is(1024, &sibling);
 }
 
 #[test]
@@ -85,3 +63,51 @@ fn server_that_does_not_read_stops_its_own_client() {
 
 /// Bytes that a worker may keep for one connection that is slower than the other.
 const MOST_HELD: u64 = 16 << 20;
+
+/// A client that does not read its result for a while.
+pub(crate) struct SlowReader<'a> {
+    /// Its connection, which is logged in.
+    pub wire: Wire,
+    /// Where its result comes from.
+    pub postgres: &'a Postgres,
+    /// The worker that it is at.
+    pub worker: Process,
+    /// Memory of the worker before, in bytes.
+    pub before: u64,
+    /// Memory that the worker may have for it, in bytes.
+    pub most_held: u64,
+}
+
+impl SlowReader<'_> {
+    /// Asks for so many rows of a mebibyte each, reads nothing while a sibling at
+    /// the same worker has its queries answered, and then everything.
+    pub(crate) fn has_its_result_kept_where_it_is(mut self, rows: u64, sibling: &Client) {
+        let query = format!("select repeat('x', 1048576) from generate_series(1, {rows})\0");
+        self.wire.send_message(b'Q', query.as_bytes());
+        let stopped = "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'";
+        wait_for("PostgreSQL to be stopped", PATIENCE, || {
+            self.postgres.number(stopped) == 1
+        });
+        for _ in 0..200 {
+            assert_eq!(sibling.value("select 'goes on'"), "goes on");
+        }
+        let held = self.worker.resident().saturating_sub(self.before);
+        assert!(held < self.most_held, "{held} bytes for one slow reader");
+
+        // Then it reads, and nothing is missing.
+        let mut bytes = 0;
+        loop {
+            let (tag, length) = self.wire.read_header().expect("the rest of the result");
+            assert_eq!(self.wire.skip(length.into()), u64::from(length));
+            match tag {
+                b'D' => bytes += u64::from(length) - 6,
+                b'Z' => break,
+                b'T' | b'C' => {}
+                _ => panic!("{tag}"),
+            }
+        }
+        assert_eq!(bytes, rows << 20);
+        let held = self.worker.peak_resident().saturating_sub(self.before);
+        assert!(held < self.most_held, "{held} bytes at the peak");
+    }
+}

@@ -7,6 +7,7 @@ use crate::harness::{
     Certificates, Client, Drivers, Login, PATIENCE, Pooler, Postgres, Script, openssl_client,
     wait_for,
 };
+use crate::tls_modes::MODES;
 
 /// A pooler with TLS in this mode, and what was issued for it.
 fn start(postgres: &Postgres, mode: &str, more: &str) -> (Pooler, Certificates) {
@@ -23,14 +24,7 @@ fn psql_gets_what_its_sslmode_asks_for() {
     let (pooler, certificates) = start(&postgres, "allow", "");
     let root = certificates.path("ca.pem").display().to_string();
     let select = "select 1";
-    for mode in [
-        "disable",
-        "allow",
-        "prefer",
-        "require",
-        "verify-ca",
-        "verify-full",
-    ] {
+    for mode in MODES {
         let psql = pooler
             .psql()
             .user("postgres")

@@ -7,7 +7,7 @@
 use crate::harness::{Certificates, Login, Pooler, Postgres, Psql, Release};
 
 /// The sslmodes of both sides.
-const MODES: [&str; 6] = [
+pub(crate) const MODES: [&str; 6] = [
     "disable",
     "allow",
     "prefer",

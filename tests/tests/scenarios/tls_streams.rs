@@ -3,6 +3,7 @@
 use crate::harness::{
     Certificates, Client, Login, PATIENCE, Pooler, Postgres, SSL_REQUEST, Wire, wait_for,
 };
+use crate::slow_reader::SlowReader;
 
 /// A pooler with TLS, and what was issued for it.
 fn start(postgres: &Postgres, more: &str) -> (Pooler, Certificates) {
@@ -94,35 +95,15 @@ fn encrypted_result_that_nobody_reads_stays_in_postgresql() {
     let wire = pooler.wire().ask_for_tls(&tls).unwrap();
     let sibling = Client::log_in(wire, &Login::new()).unwrap();
     sibling.value("select 'warm'");
-    let mut wire = log_in(&pooler, &certificates);
-    let before = worker.resident();
-    wire.send_message(
-        b'Q',
-        b"select repeat('x', 1048576) from generate_series(1, 64)\0",
-    );
-    wait_for("PostgreSQL to be stopped", PATIENCE, || {
-        postgres.number("select count(*) from pg_stat_activity where wait_event = 'ClientWrite'")
-            == 1
-    });
-    for _ in 0..50 {
-        assert_eq!(sibling.value("select 'goes on'"), "goes on");
-    }
-    let held = worker.resident().saturating_sub(before);
-    assert!(held < MOST_HELD, "{held} bytes for one slow reader");
-    // Then it reads, and nothing is missing.
-    let mut bytes = 0;
-    loop {
-        let (tag, length) = wire.read_header().expect("the rest of the result");
-        assert_eq!(wire.skip(length.into()), u64::from(length));
-        match tag {
-            b'D' => bytes += u64::from(length) - 6,
-            b'Z' => break,
-            _ => {}
-        }
-    }
-    assert_eq!(bytes, 64 << 20);
-    let held = worker.peak_resident().saturating_sub(before);
-    assert!(held < MOST_HELD, "{held} bytes at the peak");
+    let wire = log_in(&pooler, &certificates);
+    let reader = SlowReader {
+        before: worker.resident(),
+        wire,
+        postgres: &postgres,
+        worker,
+        most_held: MOST_HELD,
+    };
+    reader.has_its_result_kept_where_it_is(64, &sibling);
 }
 
 /// The first byte of a record that says what ends TLS.

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::io::IoSlice;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -133,8 +134,16 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// The error of `dup(2)`, or of the socket: the link is then useless.
+    /// The error of `dup(2)`, or of the socket: the link is then useless, and
+    /// is shut down. What the other side has said before can still be received,
+    /// and then the end.
     pub(crate) fn send(&mut self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.try_to_send(frame, descriptors).inspect_err(|_| {
+            let _closed_already = self.socket.shutdown(Shutdown::Both);
+        })
+    }
+
+    fn try_to_send(&mut self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut bytes = frame.to_vec();
         let count = u8::try_from(descriptors.len())
             .ok()
@@ -289,6 +298,20 @@ mod tests {
         let mut out = Vec::new();
         message.encode(&mut out);
         out
+    }
+
+    #[test]
+    fn hears_the_last_words_of_one_that_cannot_be_told_anything() {
+        let (mut one, mut other) = Link::pair().unwrap();
+        one.send(&frame(&ToWorker::Exit), &[]).unwrap();
+        drop(one);
+        other
+            .send(&frame(&ToWorker::StopAccepting), &[])
+            .unwrap_err();
+        let (bytes, _) = other.receive().unwrap().unwrap();
+        assert_eq!(bytes, frame(&ToWorker::Exit));
+        let end = other.receive().unwrap_err();
+        assert!(matches!(end, LinkClosed::End), "{end}");
     }
 
     #[test]

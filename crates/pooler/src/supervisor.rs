@@ -35,6 +35,7 @@ mod welcomes;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -206,6 +207,24 @@ struct Worker {
     kill_at: Option<Instant>,
 }
 
+impl Worker {
+    /// Tells it something, and passes descriptors along; says whether it can be
+    /// told. One that cannot is given up when its link comes to its end, behind
+    /// what it has still said.
+    fn tell(&mut self, message: &ToWorker, descriptors: &[BorrowedFd<'_>]) -> bool {
+        let Some(link) = &mut self.link else {
+            return false;
+        };
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        let sent = link.send(&frame, descriptors);
+        if let Err(error) = &sent {
+            log::debug!("worker {}: control link: {error}", self.id.slot);
+        }
+        sent.is_ok()
+    }
+}
+
 impl Supervisor {
     /// Runs the group until it has ended.
     ///
@@ -345,15 +364,10 @@ impl Supervisor {
         told && self.workers.is_empty() && !starting
     }
 
-    /// Tells one worker something; if it cannot be told, it is given up.
+    /// Tells one worker something, if it can be told.
     fn tell(&mut self, token: Token, message: &ToWorker) {
-        let Some(worker) = self.workers.get_mut(&token) else {
-            return;
-        };
-        let mut frame = Vec::new();
-        message.encode(&mut frame);
-        if let Some(Err(error)) = worker.link.as_mut().map(|link| link.send(&frame, &[])) {
-            self.give_up(token, &error.to_string());
+        if let Some(worker) = self.workers.get_mut(&token) {
+            worker.tell(message, &[]);
         }
     }
 

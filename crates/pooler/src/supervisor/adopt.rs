@@ -82,17 +82,9 @@ impl Supervisor {
             return;
         };
         let listeners: Vec<_> = place.listeners.iter().map(AsFd::as_fd).collect();
-        let mut frame = Vec::new();
-        ToWorker::Adopt { slot }.encode(&mut frame);
-        let sent = worker
-            .link
-            .as_mut()
-            .map(|link| link.send(&frame, &listeners));
         log::debug!("slot {slot}: adopted by worker {}", worker.id.slot);
-        match sent {
-            Some(Ok(())) => place.adopter = Some(token),
-            Some(Err(error)) => self.give_up(token, &error.to_string()),
-            None => {}
+        if worker.tell(&ToWorker::Adopt { slot }, &listeners) {
+            place.adopter = Some(token);
         }
     }
 

@@ -221,13 +221,9 @@ impl Supervisor {
     }
 
     fn send_board(&mut self, token: Token) {
-        let mut frame = Vec::new();
-        ToWorker::Board.encode(&mut frame);
         let board = self.scoreboard.as_fd();
-        let link = self.workers.get_mut(&token);
-        let link = link.and_then(|worker| worker.link.as_mut());
-        if let Some(Err(error)) = link.map(|link| link.send(&frame, &[board])) {
-            self.give_up(token, &error.to_string());
+        if let Some(worker) = self.workers.get_mut(&token) {
+            worker.tell(&ToWorker::Board, &[board]);
         }
     }
 }

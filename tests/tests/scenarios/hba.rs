@@ -142,13 +142,19 @@ fn peer_is_whom_the_system_knows_or_the_map_names() {
     pooler.reload_files();
     for user in ["alice", "bob"] {
         assert_eq!(local(&pooler, user).who().ok(), user);
+        pooler.wait_logged(&format!(
+            "postgres/{user}@unix|: login, identity={me:?}, hba=|hba.conf:2"
+        ));
     }
     if me == "postgres" {
         assert_eq!(local(&pooler, me).who().ok(), me);
     }
     let said = local(&pooler, "carol").who().refused();
     assert!(said.contains("unix socket login rejected"), "{said}");
-    pooler.wait_logged("postgres/carol@unix|closed: unix socket login rejected (the user of the system may not be this one), hba=|hba.conf:3");
+    pooler.wait_logged(&format!(
+        "postgres/carol@unix|closed: unix socket login rejected (the user of the system may not \
+         be this one), identity={me:?}, hba=|hba.conf:3"
+    ));
     // Without the line of the map the same name is needed.
     pooler.write_file("ident.conf", "apps nobody alice\n");
     pooler.reload_files();

@@ -45,6 +45,8 @@ pub(super) struct HbaLine {
     place: Place,
     /// The map that says whom a peer may be.
     map: Option<String>,
+    /// The user of the system behind a peer's socket, once it is known.
+    identity: Option<String>,
 }
 
 impl Worker {
@@ -125,6 +127,7 @@ impl Worker {
         let line = Box::new(HbaLine {
             place: rule.place.clone(),
             map: rule.map.clone(),
+            identity: None,
         });
         let checker = rule.checker.clone();
         if let Some((login, _)) = self.login_mut(id) {
@@ -142,7 +145,11 @@ impl Worker {
         let Some((login, _)) = self.login_mut(id) else {
             return Ok(());
         };
-        let map = login.line.as_ref().and_then(|line| line.map.clone());
+        let line = login.line.as_deref_mut();
+        let map = line.and_then(|line| {
+            line.identity = name.map(str::to_owned);
+            line.map.clone()
+        });
         let user = login.user.clone();
         match name {
             None => Err(Reason::Denied(Denied::NamelessPeer)),
@@ -165,8 +172,8 @@ impl Client {
         tls + &self.known_by()
     }
 
-    /// By what a client that logs in is known: the name in its certificate, and the
-    /// line of the HBA file that it logs in by.
+    /// By what a client that logs in is known: the name in its certificate, or that
+    /// of the user of the system, and the line of the HBA file that it logs in by.
     pub(super) fn known_by(&self) -> String {
         let Stage::Login(login) = &self.stage else {
             return String::new();
@@ -174,11 +181,15 @@ impl Client {
         let shown = self.stream.tls().and_then(Tls::client_certificate);
         let name = shown.and_then(|shown| common_name(shown).ok());
         let name = name.map_or_else(String::new, |name| format!(", certificate={name:?}"));
-        let line = login.line.as_ref().map(|line| &line.place);
-        let line = line.map_or_else(String::new, |place| {
-            format!(", hba={}:{}", place.file, place.line)
-        });
-        name + &line
+        let Some(HbaLine {
+            place, identity, ..
+        }) = login.line.as_deref()
+        else {
+            return name;
+        };
+        let identity = identity.as_ref();
+        let identity = identity.map_or_else(String::new, |name| format!(", identity={name:?}"));
+        format!("{name}{identity}, hba={}:{}", place.file, place.line)
     }
 }
 

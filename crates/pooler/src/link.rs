@@ -182,6 +182,11 @@ impl Link {
         Ok(true)
     }
 
+    /// Whether everything that was sent is written.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
     /// Takes the next whole frame and its descriptors; `None` when nothing
     /// more has come yet.
     ///

@@ -25,6 +25,7 @@ use super::client::{Carrier, Client, SessionState, Stage};
 use super::quiet::SlowTurns;
 use super::reason::{Reason, ServerReason};
 use super::server::ServerState;
+use crate::link::Link;
 use crate::runtime_dir::{peer_socket_path, supervisor_socket_path};
 use crate::scoreboard::WorkerState;
 
@@ -248,6 +249,10 @@ impl Worker {
         while let Some(report) = self.drains.poll_report(self.now) {
             self.tell_supervisor(&ToSupervisor::Drain(report));
         }
+        let heard = self.control.as_ref().is_none_or(Link::has_sent_all);
+        if self.ending.listening == Listening::Over && self.servers.is_empty() && heard {
+            self.exit = Some(0);
+        }
         if let Some(at) = self.drains.next_deadline(self.now) {
             let left = at.saturating_duration_since(self.now);
             self.ticker.within(left.max(SHORTEST_WAIT));
@@ -288,9 +293,6 @@ impl Worker {
     /// Goes on with ending.
     fn end_turn(&mut self) {
         if self.ending.listening == Listening::Over {
-            if self.servers.is_empty() {
-                self.exit = Some(0);
-            }
             return;
         }
         let over = self.drains.stops_at().is_some_and(|at| at <= self.now);

@@ -78,10 +78,12 @@ impl SecretQuery {
             tags::DATA_ROW => self.on_row(body)?,
             tags::ERROR => {
                 let fields = ErrorFields::parse(body);
-                self.answer = Answer::Failed {
-                    sqlstate: fields.sqlstate().unwrap_or("XX000").to_owned(),
-                    message: fields.message().unwrap_or_default().into_owned(),
-                };
+                let sqlstate = fields.sqlstate().unwrap_or("XX000").to_owned();
+                let mut message = fields.message().unwrap_or_default().into_owned();
+                if NOT_FOUND.contains(&sqlstate.as_str()) && !message.contains('.') {
+                    message += NO_PATH;
+                }
+                self.answer = Answer::Failed { sqlstate, message };
             }
             tags::READY_FOR_QUERY => {
                 return TransactionStatus::parse(body).map(Some).ok_or(Malformed);
@@ -142,6 +144,14 @@ impl fmt::Display for Unfit {
         })
     }
 }
+
+/// States of errors about a function, a relation and a type that is not found.
+///
+/// Source: PostgreSQL documentation, "PostgreSQL Error Codes".
+const NOT_FOUND: [&str; 3] = ["42883", "42P01", "42704"];
+
+/// What is said of a name without a schema that is not found.
+const NO_PATH: &str = "; search_path is empty for auth_query: write the schema";
 
 #[cfg(test)]
 mod tests {
@@ -211,17 +221,23 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_error_of_the_server() {
-        let mut query = SecretQuery::ask("alice".to_owned(), "select", &mut Vec::new());
-        let body = b"SERROR\0C42883\0Mno such function\0\0";
-        query.on_message(tags::ERROR, body).unwrap();
-        assert_eq!(
-            query.into_answer(),
-            Answer::Failed {
-                sqlstate: "42883".to_owned(),
-                message: "no such function".to_owned()
-            }
-        );
+    fn keeps_the_error_of_the_server_and_says_that_a_schema_is_missing() {
+        let path = "; search_path is empty for auth_query: write the schema";
+        for (sqlstate, said, hint) in [
+            ("42501", "permission denied", ""),
+            ("42883", "function find(unknown) does not exist", path),
+            ("42883", "function keys.find(unknown) does not exist", ""),
+            ("42P01", "relation \"users\" does not exist", path),
+        ] {
+            let mut query = SecretQuery::ask("alice".to_owned(), "select", &mut Vec::new());
+            let body = format!("SERROR\0C{sqlstate}\0M{said}\0\0");
+            query.on_message(tags::ERROR, body.as_bytes()).unwrap();
+            let expected = Answer::Failed {
+                sqlstate: sqlstate.to_owned(),
+                message: format!("{said}{hint}"),
+            };
+            assert_eq!(query.into_answer(), expected);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod certified;
 mod directories;
 mod servers;
 mod tickets;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use self::certified::certified;
 use self::directories::for_directories;
 use self::servers::for_servers;
 use self::tickets::Ticketer;
+pub(crate) use self::words::words;
 use crate::pam_check;
 
 /// The protocol that is spoken inside TLS.

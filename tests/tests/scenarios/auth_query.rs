@@ -220,7 +220,7 @@ fn wrong_queries_and_lost_servers_refuse_the_login_and_are_logged() {
         (
             "auth_query = select name, secret from lookup($1)",
             "F0000",
-            "(auth_query: 42883 function lookup(unknown) does not exist)",
+            "(auth_query: 42883 function lookup(unknown) does not exist; search_path is empty",
         ),
         (
             "auth_user = md5_user",

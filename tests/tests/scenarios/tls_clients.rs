@@ -65,13 +65,24 @@ fn openssl_gets_the_version_and_the_cipher_that_were_chosen() {
     let run = openssl_client(pooler.port(), &["-tls1_2"]);
     let cipher = "Cipher is ECDHE-ECDSA-AES128-GCM-SHA256";
     assert!(run.stdout.contains(cipher), "{run:?}");
-    for wrong in [
-        &["-tls1_3"][..],
-        &["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"],
-        &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"],
+    for (wrong, reason) in [
+        (&["-tls1_3"][..], "no version of TLS in common (Tls12"),
+        (
+            &["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"],
+            "no version of TLS in common (Sig",
+        ),
+        (
+            &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"],
+            "no cipher in common",
+        ),
+        (
+            &["-tls1_2", "-cipher", "AES256-SHA"],
+            "no cipher or curve in common",
+        ),
     ] {
         let run = openssl_client(pooler.port(), wrong);
         assert!(run.stderr.contains("alert"), "{wrong:?}: {run:?}");
+        pooler.wait_log(&format!("closed: TLS: {reason}"));
     }
     pooler.wait_log("client_tls_ciphers: not offered and left out: AES128-SHA");
 }

@@ -30,7 +30,7 @@ use pgskein_protocol::{tls_server_end_point, write};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection};
 
-use crate::tls::{name_of, version_name};
+use crate::tls::{name_of, version_name, words};
 
 /// The encryption of a stream.
 pub(super) struct Tls {
@@ -399,7 +399,10 @@ pub(super) fn cause(error: &io::Error) -> Option<String> {
     let cause = error
         .get_ref()
         .filter(|_| error.kind() == ErrorKind::InvalidData);
-    cause.map(ToString::to_string)
+    cause.map(|cause| match cause.downcast_ref() {
+        Some(error) => words(error),
+        None => cause.to_string(),
+    })
 }
 
 fn interrupted() -> io::Error {

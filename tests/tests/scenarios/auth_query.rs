@@ -133,6 +133,8 @@ fn query_user_and_database_are_those_of_the_entry() {
     let pools = console.run("SHOW POOLS").ok();
     assert!(pools.contains("secrets|bob (auth_query)|"), "{pools}");
     assert!(pools.contains("postgres|postgres (auth_query)|"), "{pools}");
+    let leases = console.run("SHOW LEASES").ok();
+    assert!(leases.contains("secrets|bob (auth_query)|"), "{leases}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl Supervisor {
 fn lease_row(share: &PoolShare) -> Row {
     vec![
         Value::text(share.pool.database.as_str()),
-        Value::text(share.pool.user.as_str()),
+        Value::text(&*share.pool.shown()),
         share
             .worker
             .map_or(Value::Null, |slot| Value::number(slot.get())),

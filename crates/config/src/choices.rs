@@ -195,6 +195,21 @@ choices! {
     }
 }
 
+impl SslMode {
+    /// Whether a connection without TLS does not do.
+    pub fn demands_tls(self) -> bool {
+        match self {
+            Self::Disable | Self::Allow | Self::Prefer => false,
+            Self::Require | Self::VerifyCa | Self::VerifyFull => true,
+        }
+    }
+
+    /// Whether the other side needs a certificate of a known authority.
+    pub fn verifies(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyFull)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

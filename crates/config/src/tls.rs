@@ -124,13 +124,6 @@ struct Texts<'a> {
     ciphers13: (&'static str, &'a str),
 }
 
-impl Texts<'_> {
-    /// Whether the other side has to show a certificate of a known authority.
-    fn verifies(&self) -> bool {
-        matches!(self.mode.1, SslMode::VerifyCa | SslMode::VerifyFull)
-    }
-}
-
 impl Resolve<'_> {
     /// TLS towards clients.
     fn client(&mut self, settings: &Settings, fetch: &mut Fetch<'_>) -> Tls {
@@ -161,7 +154,7 @@ impl Resolve<'_> {
             self.need(&texts, texts.certificate.0, tls.certificate.is_some());
             self.need(&texts, texts.key.0, tls.key.is_some());
         }
-        if texts.verifies() {
+        if texts.mode.1.verifies() {
             self.need(&texts, texts.authorities.0, tls.authorities.is_some());
         }
         tls
@@ -179,7 +172,7 @@ impl Resolve<'_> {
             ciphers13: ("server_tls13_ciphers", &settings.server_tls13_ciphers),
         };
         let mut tls = self.side(&texts, fetch);
-        if texts.verifies() && texts.authorities.1.is_empty() {
+        if texts.mode.1.verifies() && texts.authorities.1.is_empty() {
             let setting = texts.authorities.0;
             tls.authorities = system_authorities(setting, &self.place(setting), fetch);
             self.need(&texts, texts.authorities.0, tls.authorities.is_some());
@@ -197,10 +190,7 @@ impl Resolve<'_> {
 
     /// Where TLS begins at once there is no way to go without.
     fn direct(&mut self, mode: SslMode) {
-        if matches!(
-            mode,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
-        ) {
+        if mode.demands_tls() {
             return;
         }
         let config = self.config;

@@ -190,9 +190,8 @@ fn for_clients(config: &Config) -> Result<Option<ForClients>, Finding> {
         Some(authorities) => {
             let roots = Arc::new(roots(authorities)?);
             let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
-            let needed = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
             // Who shows one without need is known by it, so it has to be good.
-            let builder = match needed {
+            let builder = match mode.verifies() {
                 true => builder,
                 false => builder.allow_unauthenticated(),
             };

@@ -29,8 +29,8 @@ pub(super) fn for_servers(config: &Config) -> Result<Option<Arc<ClientConfig>>, 
         return Ok(None);
     }
     let provider = Arc::new(provider(tls));
-    let authorities = match (mode, &tls.authorities) {
-        (SslMode::VerifyCa | SslMode::VerifyFull, Some(file)) => {
+    let authorities = match &tls.authorities {
+        Some(file) if mode.verifies() => {
             let system = config.settings.server_tls_ca_file.is_empty();
             Some(Authorities::of(file, system)?)
         }

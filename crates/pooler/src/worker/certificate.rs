@@ -6,7 +6,7 @@
 //!
 //! Source: PostgreSQL documentation, "Certificate Authentication".
 
-use pgskein_config::{ClientCertificate, SslMode};
+use pgskein_config::ClientCertificate;
 use pgskein_pool::slab::ClientId;
 use pgskein_protocol::common_name;
 use rustls::pki_types::UnixTime;
@@ -37,8 +37,7 @@ impl Worker {
             return Ok(());
         };
         let mode = self.config.settings.client_tls_sslmode;
-        let all_need_one = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull)
-            && matches!(client.origin, Origin::Tcp(_));
+        let all_need_one = mode.verifies() && matches!(client.origin, Origin::Tcp(_));
         if asked == ClientCertificate::NotNeeded && !all_need_one {
             return Ok(());
         }

@@ -118,11 +118,9 @@ impl Client {
     ///
     /// On a unix socket nobody listens in.
     pub(super) fn lacks_tls(&self, settings: &Settings) -> bool {
-        let needed = matches!(
-            settings.client_tls_sslmode,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
-        );
-        needed && self.stream.tls().is_none() && matches!(self.origin, Origin::Tcp(_))
+        settings.client_tls_sslmode.demands_tls()
+            && self.stream.tls().is_none()
+            && matches!(self.origin, Origin::Tcp(_))
     }
 
     /// Whether these bytes, the next of a login, begin TLS.

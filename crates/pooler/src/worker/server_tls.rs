@@ -185,9 +185,9 @@ impl Worker {
 
     /// How it begins where the server is asked.
     fn asked(&self) -> Opening {
-        match self.config.settings.server_tls_sslmode {
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Opening::Demanded,
-            SslMode::Disable | SslMode::Allow | SslMode::Prefer => Opening::Asked,
+        match self.config.settings.server_tls_sslmode.demands_tls() {
+            true => Opening::Demanded,
+            false => Opening::Asked,
         }
     }
 }

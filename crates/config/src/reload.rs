@@ -31,12 +31,6 @@ impl Config {
         changed
     }
 
-    /// Whether TLS towards clients is what it was in `old`.
-    pub fn secures_clients_like(&self, old: &Self) -> bool {
-        let mode = |config: &Self| config.settings.client_tls_sslmode;
-        self.client_tls == old.client_tls && mode(self) == mode(old)
-    }
-
     /// Whether clients that have shaken hands under `old` could have done so now:
     /// all but the certificate by which we are known is what it was.
     pub fn believes_clients_like(&self, old: &Self) -> bool {
@@ -168,9 +162,9 @@ mod tests {
         let mut new = old.clone();
         new.client_tls.authorities = file("authority", 3);
         new.server_tls = new.client_tls.clone();
-        assert!(new.secures_clients_like(&old) && new.secures_servers_like(&old));
+        assert!(new.believes_clients_like(&old) && new.secures_servers_like(&old));
         new.client_tls.certificate = file("new", 1);
-        assert!(!new.secures_clients_like(&old) && new.believes_clients_like(&old));
+        assert!(new.believes_clients_like(&old));
         new.client_tls.authorities = file("other", 2);
         assert!(!new.believes_clients_like(&old));
         new.settings.server_tls_sslmode = SslMode::Require;

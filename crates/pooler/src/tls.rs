@@ -141,18 +141,6 @@ impl Secured {
         there(self.servers.as_ref(), mode)
     }
 
-    /// Goes over to `new`, but for a side where nothing has changed, which keeps
-    /// the sessions that it could resume.
-    pub(crate) fn change(&mut self, new: Self, from: &Config, to: &Config) {
-        if !to.secures_clients_like(from) {
-            self.clients = new.clients;
-        }
-        self.directories = new.directories;
-        if !to.secures_servers_like(from) {
-            self.servers = new.servers;
-        }
-    }
-
     /// Has the sessions of clients resumed by tickets that these secrets are for.
     pub(crate) fn use_tickets(&mut self, config: &Config, secrets: &TicketSecrets) {
         if let Some(clients) = &mut self.clients {

@@ -67,7 +67,7 @@ impl Worker {
         config.keep_restart_settings(&self.config.settings);
         let old = std::mem::replace(&mut self.config, config);
         self.refuse_outdated_logins(&old);
-        self.tls.change(tls, &old, &self.config);
+        self.tls = tls;
         self.tls.use_tickets(&self.config, &self.tickets);
         self.config_version = version;
         self.old_hosts.forget();

@@ -118,7 +118,8 @@ settings! {
         /// File with the rules of `auth_type = hba`.
         auth_hba_file: Text = "", Now, Supported;
 
-        /// File that maps names of the system to users, for rules with `map=`.
+        /// File that maps names of the system, and those in certificates, to users, for rules
+        /// with `map=`.
         auth_ident_file: Text = "", Now, Supported;
 
         /// The directory of `auth_type = ldap`, and of `ldap` lines of the HBA file that have no

@@ -1,4 +1,7 @@
-//! The ident map: which users of the database a name of the system may be.
+//! The ident map: which users of the database a name may be that was proved.
+//!
+//! It is the name that the system has for a client (`peer`), or the common name of
+//! its certificate (`cert`).
 //!
 //! Source: PostgreSQL documentation, "User Name Maps".
 
@@ -24,7 +27,7 @@ struct Mapping {
     user: Target,
 }
 
-/// Whom a name of the system may be.
+/// Whom a proved name may be.
 #[derive(Clone, Debug, PartialEq)]
 enum Target {
     Users(Users),
@@ -59,8 +62,8 @@ impl IdentMap {
         }
     }
 
-    /// Whether who is `system` for the system may be `user`; without a map, if
-    /// these names are the same.
+    /// Whether who is `system`, for the system or by its certificate, may be `user`;
+    /// without a map, if these names are the same.
     pub fn admits(&self, map: Option<&str>, system: &str, user: &str) -> bool {
         let Some(map) = map else {
             return system == user;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use pgskein_config::{Config, Finding, Sources};
+use zeroize::Zeroizing;
 
 use crate::tls;
 
@@ -27,5 +28,50 @@ fn read_text(path: &Path) -> io::Result<String> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    fs::read_to_string(path)
+    text_of(fs::read(path)?)
+}
+
+/// The text of a file with these bytes.
+///
+/// What stands around the blocks of a PEM file is comment, in any encoding; its
+/// blocks are ASCII, or no good.
+fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).or_else(|error| {
+        let bytes = Zeroizing::new(error.into_bytes());
+        if bytes.windows(PEM.len()).any(|bytes| bytes == PEM) {
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        } else if bytes.first() == Some(&SEQUENCE) {
+            Err(io::Error::other("it is no PEM file, DER it may be"))
+        } else {
+            Err(io::Error::other("it is not in UTF-8"))
+        }
+    })
+}
+
+/// What every block of a PEM file begins with.
+const PEM: &[u8] = b"-----BEGIN ";
+
+/// What certificates and keys begin with in DER.
+const SEQUENCE: u8 = 0x30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_pem_with_comments_in_any_encoding() {
+        let text = text_of(b"M\xfcller\n-----BEGIN X-----\nAA==\n".to_vec()).unwrap();
+        assert!(text.ends_with("ller\n-----BEGIN X-----\nAA==\n"), "{text}");
+        assert_eq!(text_of("Müller".into()).unwrap(), "Müller");
+    }
+
+    #[test]
+    fn says_what_a_file_is_that_cannot_be_read() {
+        let said = |bytes: &[u8]| text_of(bytes.to_vec()).unwrap_err().to_string();
+        assert_eq!(said(b"M\xfcller"), "it is not in UTF-8");
+        assert_eq!(
+            said(b"\x30\x82\x01\xff"),
+            "it is no PEM file, DER it may be"
+        );
+    }
 }

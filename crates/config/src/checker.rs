@@ -156,7 +156,7 @@ fn authorities(
                 let file = TlsFile {
                     setting,
                     name: name.clone(),
-                    text,
+                    text: text.into(),
                     place: place.clone(),
                 };
                 (String::new(), Some(file))

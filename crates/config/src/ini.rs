@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use ini::{Ini, ParseOption};
+use zeroize::Zeroizing;
 
 use crate::finding::{Finding, Place, unknown};
 
@@ -106,7 +107,7 @@ impl Scan<'_, '_> {
             return self.wrong(named, INCLUDE, "too many files are included");
         }
         let text = match (self.fetch)(path) {
-            Ok(text) => text,
+            Ok(text) => Zeroizing::new(text),
             Err(reason) => {
                 let problem = format!("cannot read {}: {reason}", path.display());
                 return self.wrong(named, "", problem);

@@ -147,7 +147,7 @@ mod tests {
     fn knows_what_a_new_certificate_leaves_as_it_was() {
         let file = |text: &str, line| {
             Some(TlsFile {
-                text: text.to_owned(),
+                text: text.into(),
                 place: Place {
                     line,
                     ..Place::default()

@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
-/// A password, or what is known of one, as it stands in a file.
+/// A password, what is known of one, or a private key, as it stands in a file.
 ///
 /// It is shown nowhere, and overwritten when it is dropped.
 #[derive(Clone, Default, Eq, PartialEq)]

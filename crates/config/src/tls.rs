@@ -14,6 +14,7 @@ use crate::choices::{SslMode, SslNegotiation};
 use crate::config::Config;
 use crate::finding::{Finding, Place};
 use crate::ini::Fetch;
+use crate::secret_text::SecretText;
 use crate::table::Settings;
 
 pub use names::{TlsGroup, TlsSuite, TlsVersions};
@@ -44,8 +45,8 @@ pub struct TlsFile {
     pub setting: &'static str,
     /// The file as it was named.
     pub name: String,
-    /// What is in it.
-    pub text: String,
+    /// What is in it, which may be a private key.
+    pub text: SecretText,
     /// Where the setting is.
     pub place: Place,
 }
@@ -78,7 +79,7 @@ impl Default for Tls {
 }
 
 impl fmt::Debug for TlsFile {
-    /// Shows no text, which may be a private key.
+    /// Shows the name alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TlsFile").field(&self.name).finish()
     }
@@ -240,7 +241,7 @@ impl Resolve<'_> {
             Ok(text) => Some(TlsFile {
                 setting,
                 name: name.to_owned(),
-                text,
+                text: text.into(),
                 place: self.place(setting),
             }),
             Err(reason) => {
@@ -317,7 +318,7 @@ pub(crate) fn system_authorities(
         Some(TlsFile {
             setting,
             name: (*name).to_owned(),
-            text,
+            text: text.into(),
             place: place.clone(),
         })
     })

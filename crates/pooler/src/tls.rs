@@ -189,7 +189,7 @@ fn for_clients(config: &Config) -> Result<Option<ForClients>, Finding> {
         }
         None => WebPkiClientVerifier::no_client_auth(),
     };
-    let certified = certified(certificate, key, &provider)?;
+    let certified = certified(certificate, key)?;
     let own = certified.cert.first();
     let end_point = own.and_then(|own| tls_server_end_point(own));
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -331,7 +331,7 @@ mod tests {
         let file = |setting, text: &str| TlsFile {
             setting,
             name: "x.pem".to_owned(),
-            text: text.to_owned(),
+            text: text.into(),
             ..TlsFile::default()
         };
         let mut config = Config::default();

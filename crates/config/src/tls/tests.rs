@@ -150,7 +150,7 @@ fn ships_the_files_that_it_names() {
     let tls = &config.client_tls;
     assert_eq!(tls.suites.len(), 3, "{:?}", tls.suites);
     let key = tls.key.as_ref().unwrap();
-    assert_eq!((key.text.as_str(), key.place.line), ("secret", 5));
+    assert_eq!((&*key.text, key.place.line), ("secret", 5));
     assert_eq!(
         key.finding("is no key").to_string(),
         "a.ini:5: client_tls_key_file: k.pem: is no key"

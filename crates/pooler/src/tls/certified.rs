@@ -6,10 +6,11 @@
 
 use pgskein_config::{Finding, TlsFile};
 use pgskein_protocol::PublicKey;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::sign::CertifiedKey;
+use zeroize::Zeroize;
 
 use super::chain;
 
@@ -18,20 +19,17 @@ use super::chain;
 /// # Errors
 ///
 /// Which of the two files cannot be used, and why.
-pub(super) fn certified(
-    certificate: &TlsFile,
-    key: &TlsFile,
-    provider: &CryptoProvider,
-) -> Result<CertifiedKey, Finding> {
+pub(super) fn certified(certificate: &TlsFile, key: &TlsFile) -> Result<CertifiedKey, Finding> {
     let chain = chain(certificate)?;
     let own = chain.first().and_then(|first| PublicKey::of(first));
     let Some(own) = own else {
         return Err(certificate.finding("begins with something that is no certificate"));
     };
-    let signer = provider
-        .key_provider
-        .load_private_key(private_key(key)?)
-        .map_err(|_| key.finding("holds a private key of a kind that is not known"))?;
+    let mut private = private_key(key)?;
+    let signer = any_supported_type(&private);
+    private.zeroize();
+    let signer =
+        signer.map_err(|_| key.finding("holds a private key of a kind that is not known"))?;
     let others = signer.public_key().is_some_and(|info| *info != *own.info);
     if others {
         let problem = format!("is not the key of {}", certificate.name);

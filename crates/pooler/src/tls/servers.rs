@@ -54,7 +54,7 @@ pub(super) fn for_servers(config: &Config) -> Result<Option<Arc<ClientConfig>>, 
         .with_custom_certificate_verifier(Arc::new(believed));
     let mut client = match (&tls.certificate, &tls.key) {
         (Some(certificate), Some(key)) => {
-            let certified = certified(certificate, key, &provider)?;
+            let certified = certified(certificate, key)?;
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
         }
         _ => builder.with_no_client_auth(),

@@ -209,7 +209,7 @@ mod tests {
         let secrets = secrets(b"a");
         let file = |text: &str| {
             Some(TlsFile {
-                text: text.to_owned(),
+                text: text.into(),
                 ..TlsFile::default()
             })
         };

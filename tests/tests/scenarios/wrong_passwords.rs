@@ -1,4 +1,5 @@
-//! Wrong passwords cost time, and delay nobody once those who sent them are gone.
+//! Wrong passwords and wrong names cost time, and delay nobody once those who sent
+//! them are gone.
 
 use crate::harness::{Login, Pooler, Postgres, Wire};
 
@@ -34,6 +35,35 @@ fn wrong_passwords_of_clients_that_have_left_delay_nobody() {
     assert!(derived(&pooler, "to compare it") < MANY);
 }
 
+#[test]
+fn names_that_nobody_has_delay_nobody_once_those_who_gave_them_have_left() {
+    let postgres = Postgres::start();
+    let settings = "auth_type = scram-sha-256\nscram_iterations = 100000\nworkers = 1\nverbose = 1";
+    let pooler = Pooler::start(&postgres, settings);
+    pooler.write_file("users.txt", "\"scram_user\" \"secret\"\n");
+    pooler.reload_files();
+
+    // For each of them as much is done as for a user with a plain password.
+    let waiting: Vec<Wire> = (0..MANY)
+        .map(|number| {
+            let mut wire = pooler.wire();
+            wire.send(&Login::new().user(&format!("nobody{number}")).packet());
+            wire
+        })
+        .collect();
+    drop(waiting);
+
+    let scram = pooler.psql().user("scram_user").password("secret");
+    assert_eq!(scram.run("select current_user").ok(), "scram_user");
+    assert!(derived(&pooler, "to ask clients for them") < MANY);
+
+    // Whoever stays is asked in the end.
+    let mut wire = pooler.wire();
+    wire.send(&Login::new().user("nobody0").packet());
+    let request = wire.read_message().expect("a request");
+    assert_eq!(request.body[..4], [0, 0, 0, 10], "SASL");
+}
+
 /// A secret that no password fits, and that takes long to find out.
 fn secret(iterations: u32) -> String {
     let key = format!("{}=", "A".repeat(43));
@@ -56,5 +86,5 @@ fn derived(pooler: &Pooler, purpose: &str) -> usize {
     pooler.log().matches(&line).count()
 }
 
-/// Comparisons that are asked for.
+/// Comparisons, or secrets, that are asked for.
 const MANY: usize = 30;

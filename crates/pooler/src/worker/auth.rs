@@ -18,7 +18,6 @@ use super::admission::Method;
 use super::chores::Chore;
 use super::client::{Origin, Stage};
 use super::console::Rights;
-use super::credentials::Making;
 use super::denied::{Denied, Fault};
 use super::login::{Login, Step, is_console};
 use super::reason::{Reason, ServerReason};
@@ -132,17 +131,17 @@ impl Worker {
                 self.credentials.mock(&user, asked)
             }
             Some(Secret::Plain(password)) => {
-                let making = self.credentials.making(&user, &password);
-                match self.credentials.secrets.find(&making) {
+                let making = self.credentials.making(&user, Some(&password));
+                match self.credentials.makings.find(&making) {
                     Some(secret) => secret.clone(),
-                    None => return self.derive_secret(id, making, password),
+                    None => return self.make_secret(id, making, password),
                 }
             }
             // Who would have a plain password waits as long as who has one.
             None if self.credentials.form(&user, asked) == Form::Plain => {
-                let making = self.credentials.making(&user, "");
-                if self.credentials.secrets.find(&making).is_none() {
-                    return self.derive_secret(id, making, Zeroizing::default());
+                let making = self.credentials.making(&user, None);
+                if !self.credentials.makings.has_done(&making) {
+                    return self.make_secret(id, making, Zeroizing::default());
                 }
                 self.credentials.mock(&user, asked)
             }
@@ -161,31 +160,6 @@ impl Worker {
         self.ask(id, step, |out| write::authentication_sasl(out, mechanisms))
     }
 
-    fn derive_secret(
-        &mut self,
-        id: ClientId,
-        making: Making,
-        password: Zeroizing<String>,
-    ) -> Result<(), Reason> {
-        if let Some((login, _)) = self.login_mut(id) {
-            login.step = Step::Deriving;
-        }
-        if !self.credentials.secrets.wait(&making, id) {
-            return Ok(());
-        }
-        // The salt of a mock secret: all workers have the same.
-        let salt = self.credentials.mock(&making.user, false).salt;
-        let started = self.start_chore(Chore::DeriveSecret {
-            making: making.clone(),
-            password,
-            salt,
-        });
-        if started.is_err() {
-            self.credentials.secrets.settle(making, None);
-        }
-        started
-    }
-
     /// Has a thread do what a login waits for.
     pub(super) fn start_chore(&mut self, chore: Chore) -> Result<(), Reason> {
         self.chores
@@ -194,20 +168,6 @@ impl Worker {
                 sqlstate: "53000".to_owned(),
                 message: error.to_string(),
             })
-    }
-
-    /// A SCRAM secret was made of a plain password: those who have waited for it
-    /// go on, in as many turns as that takes.
-    pub(super) fn secret_derived(&mut self, making: Making, secret: ScramSecret) {
-        let secrets = &mut self.credentials.secrets;
-        for id in secrets.settle(making, Some(secret)) {
-            if let Some((login, _)) = self.login_mut(id)
-                && matches!(login.step, Step::Deriving)
-            {
-                login.step = Step::Derived;
-                self.wake_client(id);
-            }
-        }
     }
 
     /// Asks a client for its proof whose secret is there now.

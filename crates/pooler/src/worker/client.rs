@@ -198,6 +198,11 @@ impl Client {
         matches!(&self.stage, Stage::Login(login) if matches!(login.step, Step::CancelOnly))
     }
 
+    /// Whether it waits in its login for a thread.
+    pub(super) fn is_deriving(&self) -> bool {
+        matches!(&self.stage, Stage::Login(login) if login.step.is_deriving())
+    }
+
     /// Whether it is not decided yet which worker has it.
     pub(super) fn is_offered(&self) -> bool {
         match &self.stage {

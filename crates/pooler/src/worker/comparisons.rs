@@ -7,17 +7,16 @@
 //! passwords so delay others only as long as those who sent them stay.
 
 use pgskein_pool::desk::{Asked, Desk};
-use pgskein_pool::slab::{ClientId, Slab};
+use pgskein_pool::slab::ClientId;
 use pgskein_protocol::ScramSecret;
 use pgskein_protocol::scram::ScramKeys;
 use zeroize::Zeroizing;
 
 use super::Worker;
 use super::chores::Chore;
-use super::client::{Client, Stage};
+use super::client::Client;
 use super::credentials::Comparison;
 use super::denied::Denied;
-use super::login::Step;
 use super::once::Once;
 use super::reason::Reason;
 
@@ -103,7 +102,8 @@ impl Worker {
             return Ok(());
         }
         let clients = &self.clients;
-        self.comparisons.clear(|id| is_deriving(clients, id));
+        let waits = |id| clients.get(id).is_some_and(Client::is_deriving);
+        self.comparisons.clear(waits);
         let question = Question {
             comparison,
             password,
@@ -132,7 +132,8 @@ impl Worker {
     pub(super) fn compared(&mut self, comparison: Comparison, keys: Option<ScramKeys>) {
         let waiting = self.comparisons.right.settle(comparison, keys.clone());
         let clients = &self.clients;
-        self.comparisons.clear(|id| is_deriving(clients, id));
+        let waits = |id| clients.get(id).is_some_and(Client::is_deriving);
+        self.comparisons.clear(waits);
         if let Some(question) = self.comparisons.next() {
             let comparison = question.comparison;
             if let Err(reason) = self.start_chore(question.chore()) {
@@ -142,19 +143,12 @@ impl Worker {
             }
         }
         for id in waiting {
-            if is_deriving(&self.clients, id) {
+            if self.clients.get(id).is_some_and(Client::is_deriving) {
                 let outcome = self.conclude(id, keys.clone());
                 self.go_on(id, outcome);
             }
         }
     }
-}
-
-/// Whether a client is there, and waits in its login for a thread.
-fn is_deriving(clients: &Slab<ClientId, Client>, id: ClientId) -> bool {
-    clients.get(id).is_some_and(|client| {
-        matches!(&client.stage, Stage::Login(login) if matches!(login.step, Step::Deriving))
-    })
 }
 
 /// Comparisons that wait at most: seconds of work.
@@ -163,6 +157,7 @@ const ROOM: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use pgskein_config::Config;
+    use pgskein_pool::slab::Slab;
 
     use super::super::credentials::Credentials;
     use super::*;

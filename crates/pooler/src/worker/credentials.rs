@@ -7,22 +7,24 @@ use std::collections::HashMap;
 
 use pgskein_config::{Config, SecretText};
 use pgskein_pool::control::PoolKey;
-use pgskein_pool::slab::{ClientId, ServerId};
+use pgskein_pool::slab::ServerId;
 use pgskein_pool::usual_secrets::{Form, Forms, UsualSecrets};
 use pgskein_protocol::scram::{Challenge, ScramKeys};
 use pgskein_protocol::{Fingerprint, ScramSecret, Secret};
 use zeroize::Zeroizing;
 
+use super::makings::Makings;
 use super::once::Once;
 
 /// A SCRAM secret that is made of a plain password.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Making {
-    /// Whose it is.
-    pub user: String,
     /// How slow deriving its keys is.
     pub iterations: u32,
-    password: Fingerprint,
+    /// Whose it is; names may be long.
+    user: Fingerprint,
+    /// Of what; `None` for a name that nobody has.
+    password: Option<Fingerprint>,
 }
 
 /// A password that is compared with a SCRAM secret.
@@ -49,7 +51,7 @@ pub(super) struct Lesson(u64);
 #[derive(Default)]
 pub(super) struct Credentials {
     /// Secrets made of the plain passwords of users.
-    pub secrets: Once<Making, ScramSecret, ClientId>,
+    pub makings: Makings,
     /// Keys derived for servers.
     pub keys: Once<Derivation, ScramKeys, ServerId>,
     /// Keys that clients have shown, with the secret that they fit.
@@ -84,6 +86,13 @@ struct Kept {
     keys: Option<ScramKeys>,
 }
 
+impl Making {
+    /// Whether somebody has the name.
+    pub(super) fn is_of_user(&self) -> bool {
+        self.password.is_some()
+    }
+}
+
 impl Credentials {
     /// Remembers nothing yet. `host_key` is empty if the host has none.
     pub(super) fn new(config: &Config, group_key: [u8; 16], host_key: &[u8]) -> Self {
@@ -105,21 +114,20 @@ impl Credentials {
     pub(super) fn reconfigure(&mut self, config: &Config) {
         self.iterations = config.settings.scram_iterations;
         self.forms = config.auth.values().map(|text| Form::of(text)).collect();
-        let iterations = self.iterations;
-        self.secrets
-            .retain(|making| making.iterations == iterations);
+        self.makings.keep_those_of(self.iterations);
         self.learned.retain(|user, learned| {
             let text = config.auth.get(user);
             text.is_some_and(|text| Secret::parse(text) == Secret::Scram(learned.secret.clone()))
         });
     }
 
-    /// The secret that a user's plain password becomes.
-    pub(super) fn making(&self, user: &str, password: &str) -> Making {
+    /// The secret that a user's plain password becomes, or would if somebody had
+    /// this name.
+    pub(super) fn making(&self, user: &str, password: Option<&str>) -> Making {
         Making {
-            user: user.to_owned(),
             iterations: self.iterations,
-            password: self.fingerprint(password),
+            user: self.fingerprint(user),
+            password: password.map(|password| self.fingerprint(password)),
         }
     }
 

@@ -156,7 +156,7 @@ impl Worker {
         }
         for id in waiting.unwrap_or_default() {
             match self.login_mut(id) {
-                Some((login, _)) if matches!(login.step, Step::Deriving) => {
+                Some((login, _)) if login.step.is_deriving() => {
                     login.host = host.clone();
                 }
                 _ => continue,

@@ -38,6 +38,7 @@ mod idle;
 mod lending;
 mod login;
 mod lost;
+mod makings;
 mod moves;
 mod notices;
 mod once;

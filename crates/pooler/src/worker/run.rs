@@ -294,7 +294,7 @@ impl Worker {
         while let Some(done) = self.chores.poll_done() {
             match done {
                 Done::Resolved { host, addresses } => self.resolved(host, addresses),
-                Done::Secret { making, secret } => self.secret_derived(making, secret),
+                Done::Secret { making, secret } => self.secret_made(making, secret),
                 Done::Compared { comparison, keys } => self.compared(comparison, keys),
                 Done::NamedUser { uid, name } => self.user_named(uid, name),
                 Done::NamedHost { address, name } => self.host_named(address, name),

@@ -112,7 +112,7 @@ impl Worker {
     pub(super) fn user_named(&mut self, uid: u32, name: Option<String>) {
         for id in self.user_names.settle(uid, name.as_deref(), self.now) {
             match self.login_mut(id) {
-                Some((login, _)) if matches!(login.step, Step::Deriving) => {}
+                Some((login, _)) if login.step.is_deriving() => {}
                 _ => continue,
             }
             let outcome = self.admit_peer(id, name.as_deref());

@@ -58,6 +58,11 @@ impl Step {
         )
     }
 
+    /// Whether a thread does what the client waits for.
+    pub(in crate::worker) fn is_deriving(&self) -> bool {
+        matches!(self, Self::Deriving)
+    }
+
     /// Whether what comes next takes as long as many messages of others.
     pub(super) fn costs(&self) -> bool {
         matches!(self, Self::Derived | Self::Sasl { .. })

@@ -28,6 +28,7 @@ use super::rows::{Asking, Saying};
 use super::server::{Retire, ServerState, Target};
 use super::stream::{Filled, Outbox, Stream};
 use super::sweep::after;
+use super::tls::cause;
 use super::token::Subject;
 use super::{Runnable, Worker};
 use crate::scoreboard::guests::Guests;
@@ -292,8 +293,8 @@ impl Worker {
             Ok(Filled::Nothing) => return,
             Ok(Filled::End) => return self.end_errand(id, true),
             Err(error) => {
-                if error.kind() == std::io::ErrorKind::InvalidData {
-                    log::warn!("failed cancel request: TLS: {error}");
+                if let Some(cause) = cause(&error) {
+                    log::warn!("failed cancel request: TLS: {cause}");
                 }
                 return self.end_errand(id, true);
             }

@@ -115,7 +115,7 @@ impl Worker {
                     self.take_from_server(id, scratch.get(..end).unwrap_or_default())
                 }
                 Ok(Filled::Inbox(bytes)) => self.take_from_server(id, &bytes),
-                Err(error) => Err(ServerReason::SocketFailed(error.kind())),
+                Err(error) => Err(ServerReason::of_socket(&error)),
             };
             if let Err(reason) = heard {
                 self.lose_server(id, &reason);

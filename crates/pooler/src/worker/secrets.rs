@@ -178,7 +178,7 @@ impl Worker {
                 bytes.zeroize();
                 outcome
             }
-            Err(error) => Err(ServerReason::SocketFailed(error.kind())),
+            Err(error) => Err(ServerReason::of_socket(&error)),
         };
         self.scratch = scratch;
         match outcome {

@@ -84,10 +84,8 @@ impl Worker {
 
     /// Why a login has failed in which reading has failed.
     pub(super) fn failed_login(&self, id: ServerId, error: &io::Error) -> ServerReason {
-        match (self.servers.get(id), error.get_ref()) {
-            (Some(server), Some(cause)) if error.kind() == io::ErrorKind::InvalidData => {
-                tls_failed(&server.target, &cause.to_string())
-            }
+        match (self.servers.get(id), cause(error)) {
+            (Some(server), Some(cause)) => tls_failed(&server.target, &cause),
             _ => ServerReason::of_socket(error),
         }
     }

@@ -223,7 +223,7 @@ impl Worker {
             Ok(Filled::End) => return Err(Reason::Left),
             Ok(Filled::Scratch(end)) => self.scratch.get(..end).unwrap_or_default().to_vec(),
             Ok(Filled::Inbox(bytes)) => bytes,
-            Err(error) => return Err(Reason::SocketFailed(error.kind())),
+            Err(error) => return Err(Reason::of_socket(&error)),
         };
         client.heard = self.now;
         Ok(())

@@ -35,7 +35,7 @@ impl Worker {
         match open_socket(&target, &self.config.settings) {
             Ok(socket) => {
                 let mut stream = Stream::to_server(socket);
-                if let Err(error) = self.secure(&mut stream, &target, "") {
+                if let Err(error) = self.secure(&mut stream, &target) {
                     return log::warn!("{target}: failed cancel request: TLS: {error}");
                 }
                 self.start_errand(stream, outbox, Kind::CancelOrphan { lease });

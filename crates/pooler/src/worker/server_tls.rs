@@ -57,19 +57,14 @@ impl Worker {
         asked.map_err(|error| tls_failed(&server.target, &error.to_string()))
     }
 
-    /// Has a connection to a server begin with a request for TLS, where there is
-    /// to be any; `host` is its name, if that is known.
+    /// Has a connection to a server whose name is not known begin with a request for
+    /// TLS, where there is to be any.
     ///
     /// # Errors
     ///
     /// Why that is not possible.
-    pub(super) fn secure(
-        &self,
-        stream: &mut Stream,
-        target: &Target,
-        host: &str,
-    ) -> Result<(), String> {
-        let Some(name) = server_name(target, host) else {
+    pub(super) fn secure(&self, stream: &mut Stream, target: &Target) -> Result<(), String> {
+        let Some(name) = server_name(target, "") else {
             return Ok(());
         };
         let mode = self.config.settings.server_tls_sslmode;

@@ -23,6 +23,7 @@ pub(crate) fn check(config: &Config, main: &Path) -> (Vec<Finding>, Vec<Finding>
     check.log();
     check.passwords();
     check.secrets();
+    check.unused();
     check.drain();
     check.parameters();
     check.peers();
@@ -142,6 +143,34 @@ impl Check<'_> {
                 self.wrong("auth_dbname", format!("{name} is reserved for the console"));
             } else if self.config.database(name).is_none() {
                 self.wrong("auth_dbname", format!("{name} is no entry of [databases]"));
+            }
+        }
+    }
+
+    /// Files that somebody has named and nobody looks at.
+    fn unused(&mut self) {
+        let settings = &self.config.settings;
+        let mut unused = Vec::new();
+        let auth_type = settings.auth_type;
+        if auth_type != AuthType::Hba {
+            let problem = format!("has no effect: auth_type is {auth_type}, not hba");
+            for name in ["auth_hba_file", "auth_ident_file"] {
+                unused.push((name, problem.clone()));
+            }
+        }
+        if settings.client_tls_sslmode == SslMode::Disable {
+            let problem = "has no effect: client_tls_sslmode is disable";
+            unused.push(("client_tls_cert_file", problem.to_owned()));
+        }
+        let mode = settings.server_tls_sslmode;
+        if !matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull) {
+            let problem = format!("verifies no server: server_tls_sslmode is {mode}");
+            unused.push(("server_tls_ca_file", problem));
+        }
+        for (setting, problem) in unused {
+            let value = self.config.settings.value(setting);
+            if value.is_some_and(|value| !value.is_empty()) {
+                self.warn(setting, problem);
             }
         }
     }
@@ -326,6 +355,34 @@ mod tests {
             warnings,
             ["a.ini: auth_type: md5 knows no user without auth_file: every login will fail"]
         );
+    }
+
+    #[test]
+    fn warns_of_files_that_nobody_looks_at() {
+        let mut config = config();
+        let files = [
+            "auth_hba_file",
+            "auth_ident_file",
+            "client_tls_cert_file",
+            "server_tls_ca_file",
+        ];
+        for name in files {
+            config.settings.set(name, "there").unwrap();
+        }
+        assert_eq!(
+            texts(&config).1,
+            [
+                "a.ini: auth_hba_file: has no effect: auth_type is any, not hba",
+                "a.ini: auth_ident_file: has no effect: auth_type is any, not hba",
+                "a.ini: client_tls_cert_file: has no effect: client_tls_sslmode is disable",
+                "a.ini: server_tls_ca_file: verifies no server: server_tls_sslmode is prefer",
+            ]
+        );
+        config.settings.auth_type = AuthType::Hba;
+        config.settings.client_tls_sslmode = SslMode::Allow;
+        config.settings.server_tls_sslmode = SslMode::VerifyCa;
+        config.settings.auth_file = "users.txt".to_owned();
+        assert_eq!(texts(&config).1, [""; 0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::harness::{
     Account, Folder, PATIENCE, Pooler, Postgres, Process, Signal, Wire, wait_for,
@@ -118,6 +119,38 @@ fn service_that_does_not_answer_delays_nobody_else() {
         !asking.iter().any(alive)
     });
     drop(waiting);
+}
+
+#[test]
+fn so_many_wait_for_a_service_and_the_others_are_refused() {
+    let postgres = Postgres::start();
+    let services = Services::make();
+    let settings = format!(
+        "workers = 1\nmax_client_conn = 500\n{}",
+        services.settings("stuck")
+    );
+    let pooler = Pooler::start(&postgres, &settings);
+    // As many as are asked about at once, and as many as may wait.
+    let mut waiting: Vec<Wire> = (0..108)
+        .map(|_| say(&pooler, "alice", b"rabbit\0"))
+        .collect();
+    let refused = || {
+        let mut wire = say(&pooler, "alice", b"rabbit\0");
+        wire.poll_message(Duration::from_millis(300))
+    };
+    wait_for("a login to be refused", PATIENCE, || {
+        let Some(answer) = refused() else {
+            return false;
+        };
+        let error = answer.error();
+        assert_eq!(error.sqlstate, "53300");
+        assert_eq!(error.message, "too many logins wait for PAM authentication");
+        true
+    });
+    pooler.wait_logged("/alice@127.|too many logins wait for PAM authentication, age=");
+    // Who leaves makes room.
+    waiting.truncate(50);
+    wait_for("room for a login", PATIENCE, || refused().is_none());
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Secrets are told to nobody: no log, no console, no error, no environment.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::harness::{Login, PATIENCE, Pgskein, Pooler, Postgres, Run, Signal, wait_for};
+use crate::harness::{Login, PATIENCE, Pgskein, Pooler, Postgres, Process, Run, Signal, wait_for};
 
 #[test]
 fn no_secret_is_in_a_log_an_answer_a_title_or_an_environment() {
@@ -165,6 +166,67 @@ fn cancel_keys_and_query_texts_are_not_logged_either() {
     for word in ["kept", &secret[..16]] {
         assert!(!log.contains(word), "{word} is in the log");
     }
+}
+
+#[test]
+fn passwords_that_were_said_are_wiped_from_memory() {
+    let postgres = Postgres::start();
+    let password = "Said-once-and-for-all-and-wiped";
+    postgres.query(&format!("create role keeper login password '{password}'"));
+    let sql = "select rolpassword from pg_authid where rolname = 'keeper'";
+    let secret = postgres.query(sql).remove(0);
+    let pooler = Pooler::start(&postgres, "workers = 1\nauth_type = plain");
+    pooler.write_file("users.txt", &format!("\"keeper\" \"{secret}\"\n"));
+    pooler.reload_files();
+    let worker = pooler.worker(1);
+    let login = Login::new().user("keeper");
+    // What is looked for is found where it is: in what a client sends.
+    let client = pooler.connect_as(&login.clone().password(password));
+    let text = "Seen-in-a-query-that-is-not-whole";
+    client.send(&[b"Q\0\0\x01\0select '", text.as_bytes()].concat());
+    if !wait_readable(worker, text) {
+        return;
+    }
+    for said in [password, &format!("{password}-and-wrong")] {
+        for _ in 0..3 {
+            drop(pooler.try_connect(&login.clone().password(said)));
+        }
+    }
+    wait_for("the password to be wiped", PATIENCE, || {
+        find_in_memory(worker, password) == Some(false)
+    });
+    client.send(&[0; 300]);
+}
+
+/// Whether the memory of a process can be read at all, once this is in it.
+fn wait_readable(process: Process, text: &str) -> bool {
+    if find_in_memory(process, text).is_none() {
+        return false;
+    }
+    wait_for("the beginning of a query", PATIENCE, || {
+        find_in_memory(process, text) == Some(true)
+    });
+    true
+}
+
+/// Whether a text is in memory that a process can write to; nothing if nobody
+/// may look.
+fn find_in_memory(process: Process, text: &str) -> Option<bool> {
+    let memory = File::open(format!("/proc/{}/mem", process.0)).ok()?;
+    let maps = fs::read_to_string(format!("/proc/{}/maps", process.0)).ok()?;
+    let regions = maps.lines().filter(|line| line.contains(" rw"));
+    let mut found = false;
+    for region in regions {
+        let (begin, end) = region.split_once(' ')?.0.split_once('-')?;
+        let [begin, end] = [begin, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(end - begin).unwrap()];
+        // Some cannot be read, such as those of the kernel.
+        if memory.read_exact_at(&mut bytes, begin).is_ok() {
+            let mut windows = bytes.windows(text.len());
+            found |= windows.any(|window| window == text.as_bytes());
+        }
+    }
+    Some(found)
 }
 
 fn note(said: &mut String, run: Run) {

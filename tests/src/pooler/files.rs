@@ -85,6 +85,8 @@ pub(super) fn write_ini(
     set("workers", &DEFAULT_WORKERS.to_string());
     // Whoever wants a client of a chosen worker wants it to stay there.
     set("balance", "0");
+    // A host that is busy for seconds adds nothing to answers that are compared.
+    set("query_wait_notify", "0");
     // What a scenario is about begins with the first packet, where it is not TLS.
     set("server_tls_sslmode", "disable");
     if account.is_switched() {

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Client, Login, PATIENCE, Pooler, Postgres, SqlState, Wire, wait_for};
+use crate::harness::{
+    Certificates, Client, Login, PATIENCE, Pooler, Postgres, SqlState, Wire, wait_for,
+};
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction\nproxy_protocol = 1\n\
                         proxy_protocol_from = 127.0.0.5, 127.0.1.0/24";
@@ -195,6 +197,50 @@ fn cancels_come_through_the_proxy_as_well() {
     let mut wire = through_proxy(&pooler, &[LINE, &packet].concat());
     assert_eq!(wire.read_to_end(), []);
     pooler.wait_log("the last from 198.51.100.0/24");
+}
+
+#[test]
+fn lines_of_the_hba_file_are_for_the_clients_own_addresses() {
+    let postgres = Postgres::start();
+    let certificates = Certificates::make("authority");
+    certificates.issue("pooler");
+    let pooler = Pooler::start(&postgres, SETTINGS);
+    let hba = pooler.write_file(
+        "hba.conf",
+        "host    all alice 198.51.100.0/24 trust\n\
+         hostssl all bob   203.0.113.9/32  trust\n\
+         host    all all   2001:db8::/32   reject\n\
+         host    all carol all             trust\n",
+    );
+    pooler.reload(&format!(
+        "{SETTINGS}\nauth_type = hba\nauth_hba_file = {}\n{}",
+        hba.display(),
+        certificates.settings("allow", "pooler")
+    ));
+    let tls = certificates.client(&[]);
+    let encrypted = |header: &[u8]| through_proxy(&pooler, header).ask_for_tls(&tls).unwrap();
+    for (wire, user, comes_in) in [
+        (through_proxy(&pooler, LINE), "alice", true),
+        (encrypted(LINE), "alice", true),
+        (through_proxy(&pooler, &binary_v4()), "alice", false),
+        // Nor is the address of the proxy that of who comes through it.
+        (wire_from(&pooler, OTHER), "alice", false),
+        (through_proxy(&pooler, &binary_v4()), "bob", false),
+        (encrypted(&binary_v4()), "bob", true),
+        (encrypted(LINE), "bob", false),
+        (through_proxy(&pooler, LINE), "carol", true),
+        (through_proxy(&pooler, &binary_v6()), "carol", false),
+    ] {
+        match Client::log_in(wire, &Login::new().user(user)) {
+            Ok(client) => assert!(comes_in && client.value("select 1") == "1", "{user}"),
+            Err(error) => {
+                assert!(!comes_in, "{user}: {error:?}");
+                assert_eq!(error.message, "login rejected", "{user}");
+            }
+        }
+    }
+    pooler
+        .wait_logged("postgres/carol@|2001:db8::7|closed: login rejected (reject), hba=|:3, age=");
 }
 
 #[test]

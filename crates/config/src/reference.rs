@@ -150,8 +150,9 @@ comment, at the start of a line only. `%include FILE` reads another file in its
 place, relative to the working directory. Sections may be repeated; of repeated
 values the last one counts.
 
-`pgskein --check FILE` reads a configuration with every file that it names, and
-says `FILE:LINE: setting: what is wrong`.
+`pgskein --check FILE` reads a configuration with every file that it uses, and says
+`FILE:LINE: setting: what is wrong`: what it cannot go on with, then what it warns of
+if there is nothing of the former.
 
 ## `[pgskein]`
 ";

@@ -107,6 +107,30 @@ fn request_that_two_hosts_send_to_each_other_ends() {
 }
 
 #[test]
+fn requests_that_others_have_forwarded_are_counted() {
+    let postgres = Postgres::start();
+    let settings = "workers = 1\nadmin_users = postgres\npool_mode = transaction";
+    // The only peer of an address is known by it, and of several nobody is.
+    for (count, rows) in [(2, [("1", "0"), ("2", "1")]), (3, [("1", "1"), ("2", "0")])] {
+        let peers = Peers::start(&postgres, count, settings);
+        let client = peers.group(1).connect();
+        let query = client.start_long_query();
+        cancel_at(peers.group(2), 1, &client.cancel_packet());
+        assert!(query.wait().is_err());
+        for (id, received) in rows {
+            assert_eq!(row(peers.group(1), id)[2], received, "{count} hosts");
+        }
+        // What a client sends itself is none of them.
+        let query = client.start_long_query();
+        client.cancel();
+        assert!(query.wait().is_err());
+        let total = |group| ["1", "2"].map(|id| row(group, id)[2].clone());
+        assert_eq!(total(peers.group(1)), rows.map(|(_, received)| received));
+        assert_eq!(total(peers.group(2)), ["0", "0"]);
+    }
+}
+
+#[test]
 fn connection_of_the_client_is_held_until_the_peer_closes_its_own() {
     let postgres = Postgres::start();
     let settings = "workers = 1\nadmin_users = postgres\ncancel_wait_timeout = 60";

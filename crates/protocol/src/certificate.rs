@@ -11,7 +11,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::der::{FIRST, OBJECT_IDENTIFIER, SEQUENCE, split};
+use crate::der::{OBJECT_IDENTIFIER, SEQUENCE, fields, inside, split};
 
 /// Why nobody can be known by a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,25 +64,11 @@ pub fn common_name(certificate: &[u8]) -> Result<&str, NameError> {
 
 /// The relative names that the subject consists of.
 fn subject(certificate: &[u8]) -> Option<&[u8]> {
-    let (body, _) = inside(certificate, SEQUENCE)?;
-    let (fields, _) = inside(body, SEQUENCE)?;
-    // The version stands in front where it is not the first.
-    let serial = match split(fields)? {
-        (FIRST, _, behind) => behind,
-        _ => fields,
-    };
-    let (_, behind) = inside(serial, INTEGER)?;
-    let (_, behind) = inside(behind, SEQUENCE)?;
+    let (_signature, behind) = inside(fields(certificate)?, SEQUENCE)?;
     let (_issuer, behind) = inside(behind, SEQUENCE)?;
     let (_validity, behind) = inside(behind, SEQUENCE)?;
     let (subject, _) = inside(behind, SEQUENCE)?;
     Some(subject)
-}
-
-/// The content of the first value, which has this tag, and what follows it.
-fn inside(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (found, content, rest) = split(bytes)?;
-    (found == tag).then_some((content, rest))
 }
 
 impl NameError {
@@ -106,7 +92,6 @@ impl fmt::Display for NameError {
 
 impl Error for NameError {}
 
-const INTEGER: u8 = 0x02;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
 const IA5_STRING: u8 = 0x16;
@@ -120,6 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::der::{FIRST, INTEGER};
 
     /// 2.5.4.10.
     const ORGANIZATION: &[u8] = &[0x55, 4, 10];

@@ -7,7 +7,7 @@
 
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use crate::der::{FIRST, OBJECT_IDENTIFIER, SEQUENCE, split};
+use crate::der::{FIRST, OBJECT_IDENTIFIER, SEQUENCE, inside, split};
 
 /// The channel binding `tls-server-end-point` for a server with this
 /// `certificate`, in DER.
@@ -17,13 +17,9 @@ use crate::der::{FIRST, OBJECT_IDENTIFIER, SEQUENCE, split};
 ///
 /// Source: RFC 5929, section 4.1.
 pub fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
-    let (SEQUENCE, body, _) = split(certificate)? else {
-        return None;
-    };
+    let (body, _) = inside(certificate, SEQUENCE)?;
     let (_, _, behind) = split(body)?;
-    let (SEQUENCE, algorithm, _) = split(behind)? else {
-        return None;
-    };
+    let (algorithm, _) = inside(behind, SEQUENCE)?;
     Some(match hash_of(algorithm)? {
         Hash::Sha224 => Sha224::digest(certificate).to_vec(),
         Hash::Sha256 => Sha256::digest(certificate).to_vec(),
@@ -42,9 +38,7 @@ enum Hash {
 
 /// The hash of an AlgorithmIdentifier for signatures.
 fn hash_of(algorithm: &[u8]) -> Option<Hash> {
-    let (OBJECT_IDENTIFIER, name, parameters) = split(algorithm)? else {
-        return None;
-    };
+    let (name, parameters) = inside(algorithm, OBJECT_IDENTIFIER)?;
     if name == RSA_PSS {
         return hash_of_pss(parameters);
     }
@@ -61,18 +55,12 @@ fn hash_of(algorithm: &[u8]) -> Option<Hash> {
 /// The hash that the parameters of RSASSA-PSS name; SHA-1 if none, which is too
 /// weak.
 fn hash_of_pss(parameters: &[u8]) -> Option<Hash> {
-    let (SEQUENCE, parameters, _) = split(parameters)? else {
-        return None;
-    };
-    let Some((FIRST, identifier, _)) = split(parameters) else {
+    let (parameters, _) = inside(parameters, SEQUENCE)?;
+    let Some((identifier, _)) = inside(parameters, FIRST) else {
         return Some(Hash::Sha256);
     };
-    let (SEQUENCE, identifier, _) = split(identifier)? else {
-        return None;
-    };
-    let (OBJECT_IDENTIFIER, name, _) = split(identifier)? else {
-        return None;
-    };
+    let (identifier, _) = inside(identifier, SEQUENCE)?;
+    let (name, _) = inside(identifier, OBJECT_IDENTIFIER)?;
     Some(match name.strip_prefix(SHA2) {
         Some([1]) => Hash::Sha256,
         Some([2]) => Hash::Sha384,

@@ -5,7 +5,7 @@
 //!
 //! Source: RFC 5280, section 4.1.
 
-use crate::der::{FIRST, SEQUENCE, split};
+use crate::der::{SEQUENCE, fields, inside, split};
 
 /// The public key of a certificate, as its SubjectPublicKeyInfo has it, in DER.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,20 +21,13 @@ pub struct PublicKey<'a> {
 impl<'a> PublicKey<'a> {
     /// That of a `certificate` in DER; `None` if it is none.
     pub fn of(certificate: &'a [u8]) -> Option<Self> {
-        let (body, _) = sequence(certificate)?;
-        let (fields, _) = sequence(body)?;
-        // The first version does not say that it is that.
-        let fields = match split(fields)? {
-            (FIRST, _, behind) => behind,
-            _ => fields,
-        };
-        let (_, _, mut rest) = split(fields)?;
+        let mut rest = fields(certificate)?;
         for _ in BETWEEN {
-            (_, rest) = sequence(rest)?;
+            (_, rest) = inside(rest, SEQUENCE)?;
         }
-        let (key, behind) = sequence(rest)?;
+        let (key, behind) = inside(rest, SEQUENCE)?;
         let info = rest.get(..rest.len() - behind.len())?;
-        let (algorithm, behind) = sequence(key)?;
+        let (algorithm, behind) = inside(key, SEQUENCE)?;
         let (BIT_STRING, [0, bits @ ..], _) = split(behind)? else {
             return None;
         };
@@ -43,14 +36,6 @@ impl<'a> PublicKey<'a> {
             algorithm,
             bits,
         })
-    }
-}
-
-/// Splits a sequence off: its content and what follows.
-fn sequence(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    match split(bytes)? {
-        (SEQUENCE, content, behind) => Some((content, behind)),
-        _ => None,
     }
 }
 
@@ -63,6 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::der::FIRST;
 
     fn value(tag: u8, content: &[u8]) -> Vec<u8> {
         [&[tag, u8::try_from(content.len()).unwrap()], content].concat()

@@ -3,11 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pgskein_config::{Config, Finding, Sources};
 use zeroize::Zeroizing;
 
-use crate::tls;
+use crate::{pam_check, tls};
 
 /// Reads the configuration in `main` and every file that it names.
 ///
@@ -15,20 +16,43 @@ use crate::tls;
 ///
 /// Everything that is wrong with it.
 pub(crate) fn read(main: &Path) -> Result<(Sources, Config), Vec<Finding>> {
-    // A name that cannot be read is found to be none, where it counts.
-    let host_name = nix::unistd::gethostname().unwrap_or_default();
-    Sources::gather(main, &host_name.to_string_lossy(), &mut |path| {
-        read_text(path).map_err(|error| error.to_string())
-    })
-    .and_then(tls::checked)
+    let (sources, mut config) = Sources::gather(main, &host_name(), &mut read_text)?;
+    usable(&mut config)?;
+    Ok((sources, config))
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
-    // A pipe or a device could keep the whole group waiting.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    text_of(fs::read(path)?)
+/// Finds out whether certificates and keys can be used, and PAM if it is named; adds
+/// what is worth a warning.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub(crate) fn usable(config: &mut Config) -> Result<(), Vec<Finding>> {
+    tls::Secured::of(config)
+        .and_then(|_| pam_check::usable(config))
+        .map_err(|finding| vec![finding])?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let warnings = tls::warnings(config, now.unwrap_or_default().as_secs());
+    config.warnings.extend(warnings);
+    Ok(())
+}
+
+/// The name of this host; one that cannot be read is found to be none, where it
+/// counts.
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let read = || {
+        // A pipe or a device could keep the whole group waiting.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        text_of(fs::read(path)?)
+    };
+    read().map_err(|error: io::Error| error.to_string())
 }
 
 /// The text of a file with these bytes.

@@ -16,7 +16,7 @@ mod words;
 use std::fmt;
 use std::sync::Arc;
 
-use pgskein_config::{Config, Finding, Sources, SslMode, Tls, TlsFile, TlsGroup, TlsSuite};
+use pgskein_config::{Config, Finding, SslMode, Tls, TlsFile, TlsGroup, TlsSuite};
 use pgskein_pool::tickets::TicketSecrets;
 use pgskein_protocol::tls_server_end_point;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
@@ -33,11 +33,11 @@ use rustls::{
 };
 
 use self::certified::certified;
+pub(crate) use self::certified::warnings;
 use self::directories::for_directories;
 use self::servers::for_servers;
 use self::tickets::Ticketer;
 pub(crate) use self::words::words;
-use crate::pam_check;
 
 /// The protocol that is spoken inside TLS.
 ///
@@ -76,20 +76,6 @@ pub(crate) struct NotSetUp;
 impl fmt::Display for NotSetUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("it is not set up, and has to be")
-    }
-}
-
-/// A configuration whose certificates and keys can be used, and PAM if it says so.
-///
-/// # Errors
-///
-/// What is wrong with them.
-pub(crate) fn checked(
-    (sources, config): (Sources, Config),
-) -> Result<(Sources, Config), Vec<Finding>> {
-    match Secured::of(&config).and_then(|_| pam_check::usable(&config)) {
-        Ok(()) => Ok((sources, config)),
-        Err(finding) => Err(vec![finding]),
     }
 }
 

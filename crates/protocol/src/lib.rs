@@ -36,6 +36,7 @@ pub mod scram;
 pub mod secret;
 pub mod startup;
 pub mod tag;
+pub mod validity;
 pub mod write;
 
 pub use backend::{Authentication, ErrorFields, TransactionStatus};
@@ -52,4 +53,5 @@ pub use replication::{Replication, ReplicationError};
 pub use scram::{ScramClient, ScramCredential, ScramDone, ScramError, ScramServer};
 pub use secret::{Fingerprint, ScramSecret, Secret};
 pub use startup::{CancelRequest, MAX_STARTUP, Startup, StartupError, StartupMessage, Version};
+pub use validity::Validity;
 pub use write::{CancelError, Column, Report};

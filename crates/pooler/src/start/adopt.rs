@@ -22,7 +22,7 @@ use crate::scoreboard::Scoreboard;
 use crate::supervisor::Asker;
 use crate::sys::exec::{self, Inherited};
 use crate::sys::{capabilities, descriptors};
-use crate::{chain, logging, tls};
+use crate::{chain, files, logging};
 
 /// What another program has left, understood.
 #[derive(Debug)]
@@ -104,14 +104,12 @@ impl Heritage {
             &legacy.config.sources
         };
         let sources = Sources::decode(files).ok_or(AdoptError::Sources)?;
-        let config = sources.config().map_err(AdoptError::Findings)?;
-        let (sources, mut config) = if back {
-            // It was used already.
-            (sources, config)
-        } else {
-            // The other program has seen that it can use its certificates and keys.
-            tls::checked((sources, config)).map_err(AdoptError::Findings)?
-        };
+        let mut config = sources.config().map_err(AdoptError::Findings)?;
+        // What was used already can be used again. Of anything else the other program
+        // has only found out that it could use it.
+        if !back {
+            files::usable(&mut config).map_err(AdoptError::Findings)?;
+        }
         let running = Settings::default()
             .with_fixed(&legacy.config.fixed)
             .ok_or(AdoptError::Fixed)?;

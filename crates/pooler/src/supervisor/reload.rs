@@ -23,7 +23,7 @@ use pgskein_protocol::key::Slot;
 use super::Supervisor;
 use super::ask::Asker;
 use super::orders::silence;
-use crate::{files, logging, tls};
+use crate::{files, logging};
 
 /// Reloads that were asked for, and the one that is under way.
 #[derive(Debug, Default)]
@@ -231,7 +231,12 @@ impl Supervisor {
             notice: String::new(),
             askers: vec![asker],
         };
-        match self.sources.with(name, value).and_then(tls::checked) {
+        let made = self.sources.with(name, value);
+        let made = made.and_then(|(sources, mut config)| {
+            files::usable(&mut config)?;
+            Ok((sources, config))
+        });
+        match made {
             Ok((sources, mut config)) => {
                 self.keep_running(&mut config);
                 let known = &self.config.warnings;

@@ -1,11 +1,12 @@
 //! What we show ourselves: a certificate and its private key.
 //!
-//! Nothing of the certificate is checked but that the key is its own: it is for
-//! the other side to say whether it believes it. Old recipes make certificates of
+//! Nothing of the certificate is checked but that the key is its own, and what there
+//! is to warn of when its time is over: it is for the other side to say whether it
+//! believes it. Old recipes make certificates of
 //! the first version of X.509, which OpenSSL takes, and rustls does not.
 
-use pgskein_config::{Finding, TlsFile};
-use pgskein_protocol::PublicKey;
+use pgskein_config::{Config, Finding, SslMode, TlsFile};
+use pgskein_protocol::{PublicKey, Validity};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -13,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroize;
 
 use super::chain;
+use crate::logging::time_text;
 
 /// A certificate, with those between it and the root, and its key.
 ///
@@ -36,6 +38,37 @@ pub(super) fn certified(certificate: &TlsFile, key: &TlsFile) -> Result<Certifie
         return Err(key.finding(&problem));
     }
     Ok(CertifiedKey::new(chain, signer))
+}
+
+/// What is worth a warning of the certificates that we show `now`, in seconds since
+/// 1970: that one does not hold.
+pub(crate) fn warnings(config: &Config, now: u64) -> Vec<Finding> {
+    let settings = &config.settings;
+    let sides = [
+        (settings.client_tls_sslmode, &config.client_tls),
+        (settings.server_tls_sslmode, &config.server_tls),
+    ];
+    let used = sides.iter().filter(|(mode, _)| *mode != SslMode::Disable);
+    let files = used.filter_map(|(_, tls)| tls.certificate.as_ref());
+    files.filter_map(|file| outdated(file, now)).collect()
+}
+
+fn outdated(file: &TlsFile, now: u64) -> Option<Finding> {
+    let chain = chain(file).ok()?;
+    let Validity { from, until } = Validity::of(chain.first()?)?;
+    // Written alike, times compare as they follow each other.
+    let now = time_text(now);
+    if now < from {
+        Some(file.finding(&format!(
+            "is not valid before {from}: whoever verifies it refuses it"
+        )))
+    } else if until < now {
+        Some(file.finding(&format!(
+            "has expired at {until}: whoever verifies it refuses it"
+        )))
+    } else {
+        None
+    }
 }
 
 fn private_key(file: &TlsFile) -> Result<PrivateKeyDer<'static>, Finding> {

@@ -32,6 +32,22 @@ pub(crate) fn load(
     host_name: &str,
     fetch: &mut Fetch<'_>,
 ) -> Result<Config, Vec<Finding>> {
+    let (config, findings) = examine(main, overrides, host_name, fetch);
+    if findings.is_empty() {
+        Ok(config)
+    } else {
+        Err(findings)
+    }
+}
+
+/// What can be read of the same, and everything that is wrong with it, by file and
+/// line.
+pub(crate) fn examine(
+    main: &Path,
+    overrides: &BTreeMap<String, String>,
+    host_name: &str,
+    fetch: &mut Fetch<'_>,
+) -> (Config, Vec<Finding>) {
     let (entries, findings) = scan(main, fetch);
     let mut load = Load {
         config: Config::default(),
@@ -57,12 +73,9 @@ pub(crate) fn load(
         load.findings = findings;
         load.config.warnings.extend(warnings);
     }
-    if load.findings.is_empty() {
-        return Ok(load.config);
-    }
     let mut findings = load.findings;
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-    Err(findings)
+    (load.config, findings)
 }
 
 struct Load {

@@ -151,8 +151,8 @@ place, relative to the working directory. Sections may be repeated; of repeated
 values the last one counts.
 
 `pgskein --check FILE` reads a configuration with every file that it uses, and says
-`FILE:LINE: setting: what is wrong`: what it cannot go on with, then what it warns of
-if there is nothing of the former.
+`FILE:LINE: setting: what is wrong`. What is only worth a word is `warning: …`, and the
+exit code is 0 if there is nothing else.
 
 ## `[pgskein]`
 ";

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::finding::Finding;
-use crate::load::load;
+use crate::load::{examine, load};
 use crate::secret_text::SecretText;
 
 /// The text of every file that a configuration consists of.
@@ -57,6 +57,16 @@ impl Sources {
             host_name: host_name.to_owned(),
         };
         Ok((sources, config))
+    }
+
+    /// Reads as [`Sources::gather`] does: what can be read of the configuration, and
+    /// everything that is wrong with it.
+    pub fn examine(
+        main: &Path,
+        host_name: &str,
+        read: &mut dyn FnMut(&Path) -> Result<String, String>,
+    ) -> (Config, Vec<Finding>) {
+        examine(main, &BTreeMap::new(), host_name, read)
     }
 
     /// These files with another value of one setting, until they are read
@@ -231,6 +241,15 @@ mod tests {
             findings[0].to_string(),
             "x.ini: cannot read x.ini: no such file"
         );
+    }
+
+    #[test]
+    fn has_warnings_beside_what_is_wrong() {
+        let mut read =
+            |_: &Path| Ok("[pgskein]\nauth_type = any\npkt_buf = 1\nworkers = x\n".to_owned());
+        let (config, findings) = Sources::examine(Path::new("a.ini"), HOST, &mut read);
+        assert_eq!((config.warnings.len(), config.warnings[0].line), (1, 3));
+        assert_eq!((findings.len(), findings[0].line), (1, 4));
     }
 
     #[test]

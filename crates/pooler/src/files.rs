@@ -21,6 +21,15 @@ pub(crate) fn read(main: &Path) -> Result<(Sources, Config), Vec<Finding>> {
     Ok((sources, config))
 }
 
+/// Reads a configuration as [`read`] does: what can be read of it, and what is wrong.
+pub(crate) fn examine(main: &Path) -> (Config, Vec<Finding>) {
+    let (mut config, mut findings) = Sources::examine(main, &host_name(), &mut read_text);
+    if findings.is_empty() {
+        findings = usable(&mut config).err().unwrap_or_default();
+    }
+    (config, findings)
+}
+
 /// Finds out whether certificates and keys can be used, and PAM if it is named; adds
 /// what is worth a warning.
 ///

@@ -89,14 +89,12 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let passed = take_passed()?;
-    let (sources, config) = configuration(args)?;
     if args.check {
-        for warning in &config.warnings {
-            print(&format!("{warning}\n"));
-        }
+        check(args)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let passed = take_passed()?;
+    let (sources, config) = configuration(args)?;
     if !args.daemon {
         logging::start(!args.quiet, args.verbose);
         serve(sources, config, passed, None)?;
@@ -128,10 +126,42 @@ fn take_passed() -> Result<Passed, StartError> {
 fn configuration(args: &Args) -> Result<(Sources, Config), Failure> {
     let path = args.config.clone().unwrap_or_default();
     let (sources, mut config) = files::read(&path).map_err(Failure::Findings)?;
+    overrule(&mut config, args);
+    Ok((sources, config))
+}
+
+/// Prints what is worth a warning of a configuration.
+///
+/// # Errors
+///
+/// What is wrong with it, among the warnings.
+fn check(args: &Args) -> Result<(), Failure> {
+    let path = args.config.clone().unwrap_or_default();
+    let (mut config, mut findings) = files::examine(&path);
+    let mut warnings = std::mem::take(&mut config.warnings);
+    if findings.is_empty() {
+        overrule(&mut config, args);
+        warnings.extend(start::unreadable_to_the_user(&path, &config.settings));
+    }
+    for warning in &mut warnings {
+        warning.problem.insert_str(0, "warning: ");
+    }
+    if findings.is_empty() {
+        for warning in &warnings {
+            print(&format!("{warning}\n"));
+        }
+        return Ok(());
+    }
+    findings.extend(warnings);
+    findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    Err(Failure::Findings(findings))
+}
+
+/// Takes the user that the command line names.
+fn overrule(config: &mut Config, args: &Args) {
     if let Some(user) = &args.user {
         config.settings.user.clone_from(user);
     }
-    Ok((sources, config))
 }
 
 fn serve(

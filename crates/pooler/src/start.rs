@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use pgskein_config::{Config, Settings, Sources};
+use pgskein_config::{Config, Finding, Settings, Sources};
 use pgskein_protocol::key::Slot;
 
 use self::account::Account;
@@ -98,7 +98,9 @@ impl Foundation {
             log::warn!("{warning}");
         }
         if account.is_switched() {
-            warn_of_unreadable(&sources);
+            for finding in unreadable(sources.main()) {
+                log::warn!("{finding}");
+            }
         }
 
         let runtime_dir = RuntimeDir::lock(runtime_dir)?;
@@ -150,11 +152,25 @@ impl Foundation {
     }
 }
 
-/// Says which files root could read and the user cannot: a reload would fail.
-fn warn_of_unreadable(sources: &Sources) {
-    for finding in files::read(sources.main()).err().unwrap_or_default() {
-        log::warn!("RELOAD and RESTART will fail, which do not read as root: {finding}");
+/// What root could read and the user whom root is to become cannot; this process
+/// becomes that user for it.
+pub(crate) fn unreadable_to_the_user(main: &Path, settings: &Settings) -> Vec<Finding> {
+    match Account::choose(settings) {
+        Ok(account) if account.is_switched() && account.become_user(false).is_ok() => {
+            unreadable(main)
+        }
+        _ => Vec::new(),
     }
+}
+
+/// What root could read and this user cannot: a reload would fail.
+fn unreadable(main: &Path) -> Vec<Finding> {
+    let mut findings = files::read(main).err().unwrap_or_default();
+    for finding in &mut findings {
+        let consequence = "RELOAD and RESTART will fail, which do not read as root: ";
+        finding.problem.insert_str(0, consequence);
+    }
+    findings
 }
 
 fn log_listeners(

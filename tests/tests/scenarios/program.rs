@@ -73,8 +73,10 @@ fn check_accepts_a_good_file_and_refuses_a_bad_one() {
         ),
         ("workers = 200", "pgskein.ini:4: workers", "127"),
     ] {
-        let run = check(&format!("{head}{line}\n"));
+        let run = check(&format!("{head}{line}\npkt_buf = 4096\n"));
         assert_eq!(run.code, Some(1), "{line}");
+        let warned = "pgskein.ini:5: pkt_buf: warning: is obsolete";
+        assert!(run.stderr.contains(warned), "{line}: {}", run.stderr);
         assert!(run.stderr.contains(place), "{line}: {}", run.stderr);
         assert!(run.stderr.contains(also), "{line}: {}", run.stderr);
     }

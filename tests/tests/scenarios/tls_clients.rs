@@ -4,8 +4,8 @@
 use std::fs;
 
 use crate::harness::{
-    Certificates, Client, Drivers, Login, PATIENCE, Pooler, Postgres, Script, openssl_client,
-    wait_for,
+    Certificates, Client, Drivers, Login, PATIENCE, Pgskein, Pooler, Postgres, Script,
+    openssl_client, wait_for,
 };
 use crate::tls_modes::MODES;
 
@@ -153,7 +153,14 @@ fn reload_brings_new_certificates_to_new_connections() {
         pooler.wire().ask_for_tls(&tls).is_ok(),
         "until it is reloaded"
     );
+    let warned = "pooler.pem: has expired at 2020-01-01 00:00:00 UTC";
+    let check = Pgskein::run(&["--check", pooler.ini().to_str().unwrap()]).ok();
+    assert!(
+        check.contains("client_tls_cert_file: warning: ") && check.contains(warned),
+        "{check}"
+    );
     pooler.reload_files();
+    pooler.wait_log(warned);
     for worker in [1, 2, 1, 2] {
         let wire = pooler.wire_to_worker(worker);
         let error = wire.ask_for_tls(&tls).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{
-    Certificates, Client, Login, PATIENCE, Pooler, Postgres, Signal, TlsClient, wait_for,
+    Certificates, Client, Login, PATIENCE, Pgskein, Pooler, Postgres, Signal, TlsClient, wait_for,
 };
 
 fn log_in(pooler: &Pooler, tls: &TlsClient) -> Result<Client, String> {
@@ -225,11 +225,14 @@ fn key_that_only_root_can_read_is_told_at_the_start() {
     let pooler = Pooler::start_for("* = host=127.0.0.1", &settings);
     let tls = certificates.client(&[]);
     assert!(pooler.wire().ask_for_tls(&tls).is_ok());
-    let warning = "WARN RELOAD and RESTART will fail, which do not read as root: ";
+    let warning = "client_tls_key_file: RELOAD and RESTART will fail, which do not read as root: ";
+    let check = Pgskein::run(&["--check", pooler.ini().to_str().unwrap()]).ok();
     let console = pooler.local_psql().user("pgskein").database("pgskein");
     let reload = console.run("RELOAD");
     if pooler.account().is_switched() {
         pooler.wait_log(warning);
+        let checked = "client_tls_key_file: warning: RELOAD and RESTART will fail";
+        assert!(check.contains(checked), "{check}");
         assert!(reload.stderr.contains("pooler.key: Permission denied"));
         assert!(
             pooler.wire().ask_for_tls(&tls).is_ok(),

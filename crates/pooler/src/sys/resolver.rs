@@ -45,8 +45,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_no_name_of_an_address_for_documents() {
-        // None is ever given: RFC 5737 and RFC 3849.
+    fn knows_no_name_of_an_address_that_nobody_has() {
+        // 0.0.0.0/8 stands for this host on this network: RFC 1122, section 3.2.1.3.
         assert_eq!(name_of("0.0.0.1".parse().unwrap()), None);
     }
 }

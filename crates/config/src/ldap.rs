@@ -14,12 +14,12 @@ use std::fmt;
 
 use crate::secret_text::SecretText;
 
-pub use self::filter::{LdapFilter, LdapPiece, LdapValue};
+pub use self::filter::{LdapFilter, LdapValue};
 pub(crate) use self::options::LdapOptions;
 pub use self::url::LdapScope;
 
 /// A directory that knows the passwords of users.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ldap {
     /// Its servers; the first that answers is asked.
     pub servers: Vec<LdapServer>,
@@ -50,7 +50,7 @@ pub enum LdapEncryption {
 }
 
 /// How a user is found in a directory.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LdapLookup {
     /// By a name that is made of the user's.
     Bind {
@@ -81,16 +81,6 @@ impl fmt::Display for LdapServer {
         } else {
             write!(f, "{}:{}", self.host, self.port)
         }
-    }
-}
-
-impl fmt::Debug for Ldap {
-    /// Shows no password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ldap")
-            .field("servers", &self.servers)
-            .field("encryption", &self.encryption)
-            .finish_non_exhaustive()
     }
 }
 

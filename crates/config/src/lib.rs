@@ -48,9 +48,7 @@ pub use hba::{
     ClientCertificate, Hba, HbaMethod, HostName, IdentMap, Interfaces, Rule, Undecided, Visitor,
 };
 pub use kind::Kind;
-pub use ldap::{
-    Ldap, LdapEncryption, LdapFilter, LdapLookup, LdapPiece, LdapScope, LdapServer, LdapValue,
-};
+pub use ldap::{Ldap, LdapEncryption, LdapFilter, LdapLookup, LdapScope, LdapServer, LdapValue};
 pub use pam::Pam;
 pub use peer_id::PeerId;
 pub use reference::{reference_markdown, sample_ini};

@@ -18,7 +18,7 @@ pub struct SecretQuery {
 }
 
 /// What a server knows of a user.
-#[derive(Eq, PartialEq)]
+#[derive(Debug, Eq, PartialEq)]
 pub enum Answer {
     /// There is no such user.
     Nobody,
@@ -118,19 +118,6 @@ impl SecretQuery {
         };
         self.answer = answer;
         Ok(())
-    }
-}
-
-impl fmt::Debug for Answer {
-    /// Shows what it is, and no secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nobody => f.write_str("Nobody"),
-            Self::NoPassword => f.write_str("NoPassword"),
-            Self::Secret(_) => f.write_str("Secret(..)"),
-            Self::Failed { sqlstate, message } => write!(f, "Failed({sqlstate} {message})"),
-            Self::Unfit(unfit) => write!(f, "Unfit({unfit:?})"),
-        }
     }
 }
 
@@ -250,6 +237,6 @@ mod tests {
             Err(Malformed)
         );
         let secret = Answer::Secret("hunter2".into());
-        assert_eq!(format!("{secret:?}"), "Secret(..)");
+        assert_eq!(format!("{secret:?}"), "Secret(SecretText(..))");
     }
 }

@@ -54,10 +54,9 @@ pub struct Outcome<'a> {
 }
 
 /// How far below its base a search goes.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scope {
     /// The base itself.
-    #[default]
     Base,
     /// Its children.
     One,

@@ -54,7 +54,7 @@ pub struct LdapValue(Vec<LdapPiece>);
 
 /// A piece of a value.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LdapPiece {
+enum LdapPiece {
     /// These bytes.
     Bytes(Vec<u8>),
     /// The name of the user.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::choices::{AuthType, SslMode};
 use crate::config::{Config, is_reserved};
-use crate::finding::{Finding, Place};
+use crate::finding::Finding;
 use crate::peer_id::PeerId;
 use crate::reported::is_read_only_parameter;
 
@@ -122,7 +122,7 @@ impl Check<'_> {
             AuthType::Hba => !self.config.hba.knows_others(),
             _ => true,
         };
-        let mut entries = self.config.databases.values().chain(&self.config.wildcard);
+        let mut entries = self.config.entries();
         let asked = entries.any(|entry| entry.auth_user.is_some());
         if needed && settings.auth_file.is_empty() && settings.auth_user.is_empty() && !asked {
             let problem = format!(
@@ -134,7 +134,7 @@ impl Check<'_> {
     }
 
     fn secrets(&mut self) {
-        let entries = self.config.databases.values().chain(&self.config.wildcard);
+        let entries = self.config.entries();
         let names = entries.filter_map(|entry| entry.auth_dbname.as_deref());
         let setting = self.config.settings.auth_dbname.as_str();
         let all: Vec<_> = names.chain([setting]).filter(|n| !n.is_empty()).collect();
@@ -225,22 +225,15 @@ impl Check<'_> {
     }
 
     fn wrong(&mut self, setting: &str, problem: impl Into<String>) {
-        let finding = self.place(setting).finding(setting, problem);
+        let place = self.config.place(setting, self.main);
+        let finding = place.finding(setting, problem);
         self.findings.push(finding);
     }
 
     fn warn(&mut self, setting: &str, problem: impl Into<String>) {
-        let warning = self.place(setting).finding(setting, problem);
+        let place = self.config.place(setting, self.main);
+        let warning = place.finding(setting, problem);
         self.warnings.push(warning);
-    }
-
-    /// Where `setting` is set, or the main file if nowhere.
-    fn place(&self, setting: &str) -> Place {
-        let place = self.config.places.get(setting).cloned();
-        place.unwrap_or_else(|| Place {
-            file: self.main.display().to_string(),
-            line: 0,
-        })
     }
 }
 
@@ -263,6 +256,7 @@ mod tests {
     use super::*;
     use crate::choices::PeerKind;
     use crate::entries::Peer;
+    use crate::finding::Place;
 
     fn config() -> Config {
         let mut config = Config::default();

@@ -3,20 +3,19 @@
 
 use std::fmt;
 use std::iter::Peekable;
-use std::path::Path;
 use std::str::Chars;
 use std::sync::Arc;
 
 use crate::choices::AuthType;
 use crate::config::Config;
-use crate::finding::{Finding, Place};
-use crate::hba::HbaMethod;
+use crate::finding::Finding;
+use crate::hba::{HbaMethod, quotation};
 use crate::ini::Fetch;
 use crate::kind::Kind;
 use crate::ldap::{Ldap, LdapEncryption, LdapOptions};
 use crate::pam::Pam;
 use crate::secret_text::SecretText;
-use crate::tls::{TlsFile, system_authorities};
+use crate::tls::{TlsFile, file, system_authorities};
 
 /// Who is asked whether a password is right.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,31 +142,15 @@ fn authorities(
 ) -> Option<TlsFile> {
     let setting = "auth_ldap_ca_file";
     let name = &config.settings.auth_ldap_ca_file;
-    let place: Place = config.places.get(setting).cloned().unwrap_or_default();
-    let (problem, file) = if name.is_empty() {
+    let place = config.places.get(setting).cloned().unwrap_or_default();
+    let read = if name.is_empty() {
         let problem = "is needed for TLS with directories: this system has no list of authorities";
-        (
-            problem.to_owned(),
-            system_authorities(setting, &place, fetch),
-        )
+        let system = system_authorities(setting, &place, fetch);
+        system.ok_or_else(|| place.finding(setting, problem))
     } else {
-        match fetch(Path::new(name)) {
-            Ok(text) => {
-                let file = TlsFile {
-                    setting,
-                    name: name.clone(),
-                    text: text.into(),
-                    place: place.clone(),
-                };
-                (String::new(), Some(file))
-            }
-            Err(reason) => (format!("cannot read {name}: {reason}"), None),
-        }
+        file(setting, name, place, fetch)
     };
-    if file.is_none() {
-        findings.push(place.finding(setting, problem));
-    }
-    file
+    read.map_err(|finding| findings.push(finding)).ok()
 }
 
 impl Kind for Options {
@@ -249,14 +232,8 @@ fn word(chars: &mut Peekable<Chars<'_>>, ends: impl Fn(char) -> bool) -> Result<
         }
         return Ok(word);
     }
-    loop {
-        match chars.next() {
-            None => return Err("a quotation does not end".to_owned()),
-            Some('"') if chars.next_if_eq(&'"').is_some() => word.push('"'),
-            Some('"') => return Ok(word),
-            Some(c) => word.push(c),
-        }
-    }
+    quotation(chars, &mut word)?;
+    Ok(word)
 }
 
 /// The option that holds a password.

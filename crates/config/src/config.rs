@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::checker::Checker;
@@ -95,11 +96,30 @@ pub struct ClientLimits {
 }
 
 impl Config {
+    /// Where `setting` is set, or the file `main` if nowhere.
+    pub(crate) fn place(&self, setting: &str, main: &Path) -> Place {
+        let place = self.places.get(setting).cloned();
+        place.unwrap_or_else(|| Place {
+            file: main.display().to_string(),
+            line: 0,
+        })
+    }
+
+    /// The entries of `[databases]`, `*` among them.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Database> {
+        self.databases.values().chain(&self.wildcard)
+    }
+
+    /// The entry that `database` is served by, `*` as it is written.
+    pub(crate) fn entry(&self, database: &str) -> Option<&Database> {
+        self.databases.get(database).or(self.wildcard.as_ref())
+    }
+
     /// The limits for clients of `database`, an entry's name, that log in as
     /// `user`.
     pub fn client_limits(&self, database: &str, user: &str) -> ClientLimits {
         let settings = &self.settings;
-        let database = self.databases.get(database).or(self.wildcard.as_ref());
+        let database = self.entry(database);
         let user = self.users.get(user);
         ClientLimits {
             of_database: first(
@@ -156,7 +176,7 @@ impl Config {
     /// The settings of the pool of `database`, an entry's name, and `user`.
     pub fn pool(&self, database: &str, user: &str) -> PoolSettings {
         let settings = &self.settings;
-        let database = self.databases.get(database).or(self.wildcard.as_ref());
+        let database = self.entry(database);
         let user = self.users.get(user);
         let pool_size = first(
             user.and_then(|u| u.pool_size),

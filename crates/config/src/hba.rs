@@ -24,7 +24,8 @@ pub use self::host_name::HostName;
 pub use self::ident::IdentMap;
 pub use self::interfaces::Interfaces;
 use self::name::Name;
-use self::tokens::{Line, Word, lines};
+pub(crate) use self::tokens::quotation;
+use self::tokens::{Line, Word, read_each};
 use crate::checker::{Checker, CheckerOptions};
 use crate::config::{RESERVED, is_reserved};
 use crate::finding::{Finding, Place, unknown};
@@ -118,19 +119,8 @@ impl Hba {
         place: &Place,
         fetch: &mut Fetch<'_>,
     ) -> Result<Self, Vec<Finding>> {
-        let mut rules = Vec::new();
-        let (lines, mut findings) = lines(file, place, "auth_hba_file", fetch);
-        for line in lines {
-            match rule(&line) {
-                Ok(rule) => rules.push(rule),
-                Err(problem) => findings.push(line.place.finding("", problem)),
-            }
-        }
-        if findings.is_empty() {
-            Ok(Self { rules })
-        } else {
-            Err(findings)
-        }
+        let rules = read_each(file, place, "auth_hba_file", fetch, rule)?;
+        Ok(Self { rules })
     }
 
     /// The rule for `visitor`: the first that fits.

@@ -21,7 +21,7 @@ impl Config {
     pub fn secret_source<'a>(&'a self, database: &'a str) -> Option<SecretSource<'a>> {
         let settings = &self.settings;
         let entry = (!is_reserved(database))
-            .then(|| self.databases.get(database).or(self.wildcard.as_ref()))
+            .then(|| self.entry(database))
             .flatten();
         let user = entry.and_then(|entry| entry.auth_user.as_deref());
         let query = entry.and_then(|entry| entry.auth_query.as_deref());

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use crate::choices::{SslMode, SslNegotiation};
 use crate::config::Config;
+use crate::entries::Database;
 use crate::finding::{Finding, Place};
 use crate::ini::Fetch;
 use crate::secret_text::SecretText;
@@ -195,8 +196,8 @@ impl Resolve<'_> {
             return;
         }
         let config = self.config;
-        let databases = config.databases.values().chain(&config.wildcard);
-        for database in databases.filter(|d| d.sslnegotiation == SslNegotiation::Direct) {
+        let direct = |database: &&Database| database.sslnegotiation == SslNegotiation::Direct;
+        for database in config.entries().filter(direct) {
             let problem = format!(
                 "{}: sslnegotiation = direct needs require, verify-ca or verify-full",
                 database.name
@@ -237,15 +238,10 @@ impl Resolve<'_> {
         if name.is_empty() {
             return None;
         }
-        match fetch(Path::new(name)) {
-            Ok(text) => Some(TlsFile {
-                setting,
-                name: name.to_owned(),
-                text: text.into(),
-                place: self.place(setting),
-            }),
-            Err(reason) => {
-                self.wrong(setting, format!("cannot read {name}: {reason}"));
+        match file(setting, name, self.place(setting), fetch) {
+            Ok(file) => Some(file),
+            Err(finding) => {
+                self.findings.push(finding);
                 None
             }
         }
@@ -298,11 +294,25 @@ impl Resolve<'_> {
     }
 
     fn place(&self, setting: &str) -> Place {
-        let place = self.config.places.get(setting).cloned();
-        place.unwrap_or_else(|| Place {
-            file: self.main.display().to_string(),
-            line: 0,
-        })
+        self.config.place(setting, self.main)
+    }
+}
+
+/// Reads the file `name` that `setting` at `place` names.
+pub(crate) fn file(
+    setting: &'static str,
+    name: &str,
+    place: Place,
+    fetch: &mut Fetch<'_>,
+) -> Result<TlsFile, Finding> {
+    match fetch(Path::new(name)) {
+        Ok(text) => Ok(TlsFile {
+            setting,
+            name: name.to_owned(),
+            text: text.into(),
+            place,
+        }),
+        Err(reason) => Err(place.finding(setting, format!("cannot read {name}: {reason}"))),
     }
 }
 
@@ -313,15 +323,9 @@ pub(crate) fn system_authorities(
     place: &Place,
     fetch: &mut Fetch<'_>,
 ) -> Option<TlsFile> {
-    SYSTEM_AUTHORITIES.iter().find_map(|name| {
-        let text = fetch(Path::new(name)).ok()?;
-        Some(TlsFile {
-            setting,
-            name: (*name).to_owned(),
-            text: text.into(),
-            place: place.clone(),
-        })
-    })
+    SYSTEM_AUTHORITIES
+        .iter()
+        .find_map(|name| file(setting, name, place.clone(), fetch).ok())
 }
 
 /// Where systems keep the authorities that they know: Debian, Red Hat, Alpine.

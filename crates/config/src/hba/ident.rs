@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::Users;
 use super::name::Name;
-use super::tokens::{Line, lines};
+use super::tokens::{Line, read_each};
 use super::{next, one};
 use crate::finding::{Finding, Place};
 use crate::ini::Fetch;
@@ -47,19 +47,8 @@ impl IdentMap {
         place: &Place,
         fetch: &mut Fetch<'_>,
     ) -> Result<Self, Vec<Finding>> {
-        let mut mappings = Vec::new();
-        let (lines, mut findings) = lines(file, place, "auth_ident_file", fetch);
-        for line in lines {
-            match mapping(&line) {
-                Ok(mapping) => mappings.push(mapping),
-                Err(problem) => findings.push(line.place.finding("", problem)),
-            }
-        }
-        if findings.is_empty() {
-            Ok(Self { lines: mappings })
-        } else {
-            Err(findings)
-        }
+        let lines = read_each(file, place, "auth_ident_file", fetch, mapping)?;
+        Ok(Self { lines })
     }
 
     /// Whether who is `system`, for the system or by its certificate, may be `user`;

@@ -39,9 +39,36 @@ pub(crate) struct Line {
     pub(crate) fields: Vec<Vec<Word>>,
 }
 
+/// What `read` makes of each line of `file`, which `setting` at `place` names.
+///
+/// # Errors
+///
+/// Everything that is wrong with it and with the files that it names.
+pub(crate) fn read_each<T>(
+    file: &Path,
+    place: &Place,
+    setting: &str,
+    fetch: &mut Fetch<'_>,
+    read: fn(&Line) -> Result<T, String>,
+) -> Result<Vec<T>, Vec<Finding>> {
+    let (lines, mut findings) = lines(file, place, setting, fetch);
+    let mut all = Vec::with_capacity(lines.len());
+    for line in lines {
+        match read(&line) {
+            Ok(one) => all.push(one),
+            Err(problem) => findings.push(line.place.finding("", problem)),
+        }
+    }
+    if findings.is_empty() {
+        Ok(all)
+    } else {
+        Err(findings)
+    }
+}
+
 /// The lines of `file` that could be read, and what keeps others from it;
 /// `place` names it.
-pub(crate) fn lines(
+fn lines(
     file: &Path,
     place: &Place,
     setting: &str,
@@ -225,7 +252,10 @@ fn word(chars: &mut Peekable<Chars<'_>>) -> Result<Option<(Word, bool)>, &'stati
 }
 
 /// Reads up to the quote that ends a quotation; two of them are one quote.
-fn quotation(chars: &mut Peekable<Chars<'_>>, text: &mut String) -> Result<(), &'static str> {
+pub(crate) fn quotation(
+    chars: &mut Peekable<Chars<'_>>,
+    text: &mut String,
+) -> Result<(), &'static str> {
     loop {
         match chars.next() {
             None => return Err("a quotation does not end"),

@@ -38,7 +38,7 @@ impl<T> Desk<T> {
 
     /// Takes a question. Those that nobody wants to be answered any more make
     /// room for it.
-    pub fn ask(&mut self, question: T, wanted: impl Fn(&T) -> bool) -> Asked<T> {
+    pub fn ask(&mut self, question: T, wanted: impl FnMut(&T) -> bool) -> Asked<T> {
         if self.busy < self.seats {
             self.busy += 1;
             return Asked::Now(question);
@@ -54,7 +54,7 @@ impl<T> Desk<T> {
     }
 
     /// One was answered; gives the next that somebody still wants to be.
-    pub fn on_answered(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+    pub fn on_answered(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Option<T> {
         while let Some(question) = self.waiting.pop_front() {
             if wanted(&question) {
                 return Some(question);

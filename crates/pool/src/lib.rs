@@ -13,6 +13,7 @@ pub mod handoff;
 pub mod keys;
 pub mod ledger;
 pub mod legacy;
+pub mod line;
 pub mod lost;
 pub mod moves;
 mod octets;

@@ -280,7 +280,7 @@ fn name_of(uid: u32) -> Option<String> {
 
 /// A name server that does not answer holds up one thread; with two, other
 /// names are still found.
-const NAME_THREADS: usize = 2;
+pub(super) const NAME_THREADS: usize = 2;
 
 /// The same for addresses of clients, of which there are more.
-const HOST_THREADS: usize = 4;
+pub(super) const HOST_THREADS: usize = 4;

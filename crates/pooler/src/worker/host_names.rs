@@ -14,20 +14,23 @@ use std::time::{Duration, Instant};
 
 use nix::ifaddrs::getifaddrs;
 use pgskein_config::{Config, HostName, Interfaces};
+use pgskein_pool::desk::Asked;
+use pgskein_pool::line::Line;
 use pgskein_pool::slab::ClientId;
 
 use super::Worker;
-use super::chores::Chore;
+use super::chores::{Chore, HOST_THREADS};
+use super::client::Client;
 use super::denied::Denied;
 use super::login::Step;
 use super::reason::Reason;
 
 /// What is known of the names of clients' hosts, and of our own addresses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct HostNames {
     known: HashMap<IpAddr, Known>,
     /// Who waits for the name of an address.
-    waiting: HashMap<IpAddr, Vec<ClientId>>,
+    line: Line<IpAddr, ClientId>,
     /// Our addresses, if they count and can be read.
     interfaces: Option<Interfaces>,
 }
@@ -64,7 +67,11 @@ impl Host {
 impl HostNames {
     /// Knows no name yet.
     pub(super) fn new(config: &Config) -> Self {
-        let mut names = Self::default();
+        let mut names = Self {
+            known: HashMap::new(),
+            line: Line::new(HOST_THREADS, ROOM),
+            interfaces: None,
+        };
         names.reconfigure(config);
         names
     }
@@ -120,20 +127,20 @@ impl Worker {
             return Ok(true);
         }
         login.step = Step::Deriving;
-        let waiting = &mut self.host_names.waiting;
-        if let Some(clients) = waiting.get_mut(&address) {
-            clients.push(id);
-            return Ok(false);
+        let clients = &self.clients;
+        let waits = |id| clients.get(id).is_some_and(Client::is_deriving);
+        match self.host_names.line.wait(address, id, waits) {
+            Asked::Now(address) => {
+                let started = self.start_chore(Chore::NameHost { address });
+                if started.is_err() {
+                    // Nothing is in the queue where this was not.
+                    self.host_names.line.on_answered(&address, |_| false);
+                }
+                started.map(|()| false)
+            }
+            Asked::Waits => Ok(false),
+            Asked::Full => Err(Reason::Denied(Denied::NotLookedUp)),
         }
-        if waiting.len() >= WAITING_MAX {
-            return Err(Reason::Denied(Denied::NotLookedUp));
-        }
-        waiting.insert(address, vec![id]);
-        let started = self.start_chore(Chore::NameHost { address });
-        if started.is_err() {
-            self.host_names.waiting.remove(&address);
-        }
-        started.map(|()| false)
     }
 
     /// The name of an address was looked up: those who have waited go on.
@@ -149,12 +156,18 @@ impl Worker {
                 (Host::Nameless, settings.dns_nxdomain_ttl)
             }
         };
-        let waiting = self.host_names.waiting.remove(&address);
+        let clients = &self.clients;
+        let waits = |id| clients.get(id).is_some_and(Client::is_deriving);
+        let (waiting, next) = self.host_names.line.on_answered(&address, waits);
         if ttl > Duration::ZERO {
             let until = self.now + ttl;
             self.host_names.keep(address, host.clone(), until, self.now);
         }
-        for id in waiting.unwrap_or_default() {
+        if let Some(address) = next {
+            // Its threads are there.
+            let _ = self.start_chore(Chore::NameHost { address });
+        }
+        for id in waiting {
             match self.login_mut(id) {
                 Some((login, _)) if login.step.is_deriving() => {
                     login.host = host.clone();
@@ -193,8 +206,8 @@ fn own_interfaces() -> Option<Interfaces> {
 /// Names that are kept at most.
 const KNOWN_MAX: usize = 10_000;
 
-/// Names that are looked up at once at most, while name servers do not answer.
-const WAITING_MAX: usize = 1_000;
+/// Names that wait for being looked up at most, while name servers do not answer.
+const ROOM: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -202,7 +215,7 @@ mod tests {
 
     #[test]
     fn keeps_names_for_a_while_and_not_too_many() {
-        let mut names = HostNames::default();
+        let mut names = HostNames::new(&Config::default());
         let now = Instant::now();
         let late = now + Duration::from_secs(10);
         let address = |number| IpAddr::V4(std::net::Ipv4Addr::from_bits(number));

@@ -9,20 +9,22 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use pgskein_pool::desk::Asked;
+use pgskein_pool::line::Line;
 use pgskein_pool::slab::ClientId;
 
 use super::Worker;
-use super::chores::Chore;
-use super::client::Origin;
+use super::chores::{Chore, NAME_THREADS};
+use super::client::{Client, Origin};
 use super::denied::Denied;
 use super::login::Step;
 use super::reason::Reason;
 
 /// What is known of the users of the system, and who waits for their names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct UserNames {
     known: HashMap<u32, Known>,
-    waiting: HashMap<u32, Vec<ClientId>>,
+    line: Line<u32, ClientId>,
 }
 
 #[derive(Debug)]
@@ -31,46 +33,28 @@ struct Known {
     name: String,
 }
 
-/// What becomes of somebody who waits for a name.
-#[derive(Debug, Eq, PartialEq)]
-enum Waiting {
-    /// The name is to be found.
-    First,
-    /// It is being found.
-    Joined,
-    /// Too many are.
-    Refused,
-}
-
 impl UserNames {
     fn find(&self, uid: u32, now: Instant) -> Option<&str> {
         let known = self.known.get(&uid)?;
         (known.until > now).then_some(known.name.as_str())
     }
 
-    fn wait(&mut self, uid: u32, id: ClientId) -> Waiting {
-        if let Some(waiting) = self.waiting.get_mut(&uid) {
-            waiting.push(id);
-            return Waiting::Joined;
-        }
-        if self.waiting.len() >= WAITING_MAX {
-            return Waiting::Refused;
-        }
-        self.waiting.insert(uid, vec![id]);
-        Waiting::First
+    fn keep(&mut self, uid: u32, name: &str, now: Instant) {
+        self.known.retain(|_, known| known.until > now);
+        let known = Known {
+            until: now + KEPT,
+            name: name.to_owned(),
+        };
+        self.known.insert(uid, known);
     }
+}
 
-    /// Takes those who wait, and keeps the name if there is one.
-    fn settle(&mut self, uid: u32, name: Option<&str>, now: Instant) -> Vec<ClientId> {
-        if let Some(name) = name {
-            self.known.retain(|_, known| known.until > now);
-            let known = Known {
-                until: now + KEPT,
-                name: name.to_owned(),
-            };
-            self.known.insert(uid, known);
+impl Default for UserNames {
+    fn default() -> Self {
+        Self {
+            known: HashMap::new(),
+            line: Line::new(NAME_THREADS, ROOM),
         }
-        self.waiting.remove(&uid).unwrap_or_default()
     }
 }
 
@@ -94,23 +78,36 @@ impl Worker {
             let name = name.to_owned();
             return self.admit_peer(id, Some(&name));
         }
-        match self.user_names.wait(uid, id) {
-            Waiting::First => {
+        let clients = &self.clients;
+        let waits = |id| clients.get(id).is_some_and(Client::is_deriving);
+        match self.user_names.line.wait(uid, id, waits) {
+            Asked::Now(uid) => {
                 let started = self.start_chore(Chore::NameUser { uid });
                 if started.is_err() {
-                    self.user_names.settle(uid, None, now);
+                    // Nothing is in the queue where this was not.
+                    self.user_names.line.on_answered(&uid, |_| false);
                 }
                 started
             }
-            Waiting::Joined => Ok(()),
-            Waiting::Refused => Err(Reason::Denied(Denied::PeerNotLookedUp)),
+            Asked::Waits => Ok(()),
+            Asked::Full => Err(Reason::Denied(Denied::PeerNotLookedUp)),
         }
     }
 
     /// The name of a user of the system was looked up: those who have waited go
     /// on.
     pub(super) fn user_named(&mut self, uid: u32, name: Option<String>) {
-        for id in self.user_names.settle(uid, name.as_deref(), self.now) {
+        if let Some(name) = &name {
+            self.user_names.keep(uid, name, self.now);
+        }
+        let clients = &self.clients;
+        let waits = |id| clients.get(id).is_some_and(Client::is_deriving);
+        let (waiting, next) = self.user_names.line.on_answered(&uid, waits);
+        if let Some(uid) = next {
+            // Its threads are there.
+            let _ = self.start_chore(Chore::NameUser { uid });
+        }
+        for id in waiting {
             match self.login_mut(id) {
                 Some((login, _)) if login.step.is_deriving() => {}
                 _ => continue,
@@ -124,41 +121,22 @@ impl Worker {
 /// How long names are kept.
 const KEPT: Duration = Duration::from_secs(5);
 
-/// Names that are looked up at once at most, while a directory does not answer.
-const WAITING_MAX: usize = 100;
+/// Names that wait for being looked up at most, while a directory does not answer.
+const ROOM: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use pgskein_pool::slab::Slab;
-
     use super::*;
 
     #[test]
-    fn finds_a_name_once_for_all_who_wait_and_keeps_it_for_a_moment() {
-        let id = Slab::<ClientId, ()>::default().insert_with(|_| ());
+    fn keeps_a_name_for_a_moment() {
         let mut names = UserNames::default();
         let now = Instant::now();
-        assert_eq!(names.wait(7, id), Waiting::First);
-        assert_eq!(names.wait(7, id), Waiting::Joined);
-        assert_eq!(names.settle(7, Some("alice"), now), [id, id]);
+        names.keep(7, "alice", now);
         assert_eq!(names.find(7, now), Some("alice"));
-        assert_eq!(names.find(7, now + KEPT), None);
-        // Who has no name may have one soon.
-        assert_eq!(names.wait(8, id), Waiting::First);
-        assert_eq!(names.settle(8, None, now), [id]);
         assert_eq!(names.find(8, now), None);
-    }
-
-    #[test]
-    fn refuses_too_many_names_at_once() {
-        let id = Slab::<ClientId, ()>::default().insert_with(|_| ());
-        let mut names = UserNames::default();
-        for uid in 0..100 {
-            assert_eq!(names.wait(uid, id), Waiting::First);
-        }
-        assert_eq!(names.wait(5_000, id), Waiting::Refused);
-        assert_eq!(names.wait(3, id), Waiting::Joined);
-        names.settle(3, None, Instant::now());
-        assert_eq!(names.wait(5_000, id), Waiting::First);
+        assert_eq!(names.find(7, now + KEPT), None);
+        names.keep(8, "bob", now + KEPT);
+        assert_eq!(names.known.len(), 1);
     }
 }

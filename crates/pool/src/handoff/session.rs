@@ -100,12 +100,13 @@ pub enum Carrier {
     Told,
 }
 
-/// SCRAM keys that a client has shown, with the secret that they fit.
+/// What servers are logged in to with as the user of a client.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Learned {
-    /// The secret, as PostgreSQL writes it.
+    /// The secret, as PostgreSQL writes it, or the password.
     pub secret: String,
-    /// Proves that its user knows the password.
+    /// Proves that its user knows the password of a SCRAM secret; zeros if no
+    /// client has shown it, or the secret is none.
     pub client_key: [u8; 32],
 }
 

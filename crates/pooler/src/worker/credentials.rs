@@ -56,7 +56,8 @@ pub(super) struct Credentials {
     pub keys: Once<Derivation, ScramKeys, ServerId>,
     /// Keys that clients have shown, with the secret that they fit.
     learned: HashMap<String, Learned>,
-    /// What the database knows of the users of pools, as it was last told.
+    /// What is known of the users of pools who are not in `auth_file`, as it was
+    /// last told.
     fetched: HashMap<PoolKey, Kept>,
     /// How much was learned so far.
     lessons: u64,
@@ -79,10 +80,12 @@ struct Learned {
     keys: ScramKeys,
 }
 
-/// What the database knows of a user.
+/// What the database knows of a user, or a directory or PAM has admitted.
 struct Kept {
     lesson: Lesson,
+    /// The secret, of any kind, or the password.
     text: SecretText,
+    /// Those that a client has shown, if the secret is for SCRAM.
     keys: Option<ScramKeys>,
 }
 

@@ -55,7 +55,8 @@ pub(super) struct Login {
     pub version: Version,
     /// Whether the client takes GoAway.
     pub goaway: bool,
-    /// What the database knows of the user, if it was asked.
+    /// What the database knows of the user, if it was asked; the password, if a
+    /// directory or PAM was.
     pub fetched: Option<Fetched>,
     /// The name of the host that it comes from.
     pub host: Host,

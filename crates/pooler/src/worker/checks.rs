@@ -71,7 +71,8 @@ struct Answered {
     failed: Vec<(LdapServer, String)>,
     /// The one that has answered.
     server: Option<LdapServer>,
-    verdict: Verdict,
+    /// Whether user and password belong together, or why nobody says so.
+    verdict: Result<(), String>,
 }
 
 /// Threads for one service, and who waits for them.
@@ -217,17 +218,18 @@ impl Question {
                 for server in servers {
                     match ldap::ask(&self, server) {
                         Verdict::Failed(why) => failed.push((server.clone(), why)),
-                        answer => {
-                            answered_by = Some(server.clone());
-                            verdict = Some(answer);
-                            break;
-                        }
+                        Verdict::Admitted => verdict = Some(Ok(())),
+                        Verdict::Refused(why) => verdict = Some(Err(why)),
+                    }
+                    if verdict.is_some() {
+                        answered_by = Some(server.clone());
+                        break;
                     }
                     if !self.is_wanted() {
                         break;
                     }
                 }
-                verdict.unwrap_or_else(|| unanswered(&failed))
+                verdict.unwrap_or_else(|| Err(unanswered(&failed)))
             }
             Of::Pam { pam, remote } => {
                 let question = pam_check::Question {
@@ -237,10 +239,9 @@ impl Question {
                     remote: remote.as_bytes(),
                 };
                 match pam_check::ask(&question, || self.is_wanted()) {
-                    Ok(Some(Ok(()))) => Verdict::Admitted,
-                    Ok(Some(Err(why))) => Verdict::Refused(why),
-                    Ok(None) => Verdict::Refused(String::new()),
-                    Err(error) => Verdict::Refused(format!("PAM cannot be asked: {error}")),
+                    Ok(Some(verdict)) => verdict,
+                    Ok(None) => Err(String::new()),
+                    Err(error) => Err(format!("PAM cannot be asked: {error}")),
                 }
             }
         };
@@ -258,11 +259,11 @@ impl Question {
 }
 
 /// No server has answered.
-fn unanswered(failed: &[(LdapServer, String)]) -> Verdict {
+fn unanswered(failed: &[(LdapServer, String)]) -> String {
     let each = failed
         .iter()
         .map(|(server, why)| format!("{server}: {why}"));
-    Verdict::Refused(each.collect::<Vec<_>>().join("; "))
+    each.collect::<Vec<_>>().join("; ")
 }
 
 impl Worker {
@@ -345,14 +346,12 @@ impl Worker {
                 _ => continue,
             }
             let outcome = match answered.verdict {
-                Verdict::Admitted => {
+                Ok(()) => {
                     login.step = Step::Deriving;
                     login.fetched = shown(&password);
                     self.authenticated(client)
                 }
-                Verdict::Refused(why) | Verdict::Failed(why) => {
-                    Err(Reason::Unconfirmed(Unconfirmed::Refused(service, why)))
-                }
+                Err(why) => Err(Reason::Unconfirmed(Unconfirmed::Refused(service, why))),
             };
             self.go_on(client, outcome);
         }

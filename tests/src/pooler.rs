@@ -403,12 +403,15 @@ impl Pooler {
         outcome.unwrap_or_else(|run| panic!("pgskein did not start: {run:?}"))
     }
 
-    /// Waits until a worker answers and all are there.
+    /// Waits until all workers are there, each for the clients of its own slot.
     fn wait_ready(&self, workers: usize) -> Result<(), Run> {
         let mut ready = false;
         wait_for("pgskein to answer", PATIENCE, || {
             let lives = self.exit_status().is_none();
-            ready = lives && self.answers() && self.workers().len() == workers;
+            ready = lives
+                && self.answers()
+                && self.workers().len() == workers
+                && self.all_accept(workers);
             ready || !lives
         });
         if ready {

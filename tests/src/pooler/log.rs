@@ -31,4 +31,15 @@ impl Pooler {
             lines.any(|line| texts.split('|').all(|text| line.contains(text)))
         });
     }
+
+    /// Whether every worker of the last start has been ready, and accepts for
+    /// itself alone.
+    pub(super) fn all_accept(&self, workers: usize) -> bool {
+        let log = self.log();
+        let start = log.rfind(" starting: version=").unwrap_or(0);
+        let since = &log[start..];
+        let lines = |text: &str| since.lines().filter(|line| line.contains(text)).count();
+        let ready = (1..=workers).all(|n| lines(&format!(" worker {n}: ready")) > 0);
+        ready && lines(" INFO accepting for worker ") == lines(" no longer accepting for worker ")
+    }
 }

@@ -127,15 +127,20 @@ impl Listeners {
         Ok(())
     }
 
-    /// Stops accepting from the listeners of a slot, which live on elsewhere.
-    pub(super) fn drop_slot(&mut self, registry: &Registry, slot: Slot) {
-        for place in &mut self.places {
-            if place.as_ref().is_some_and(|place| place.slot == Some(slot))
-                && let Some(mut place) = place.take()
-            {
-                place.deregister(registry);
-            }
+    /// Stops accepting from the listeners of a slot, which live on elsewhere; says
+    /// whether there were any.
+    pub(super) fn drop_slot(&mut self, registry: &Registry, slot: Slot) -> bool {
+        let of_slot = |place: &mut Place| place.slot == Some(slot);
+        let mut dropped = false;
+        for mut place in self
+            .places
+            .iter_mut()
+            .filter_map(|place| place.take_if(of_slot))
+        {
+            place.deregister(registry);
+            dropped = true;
         }
+        dropped
     }
 
     /// Stops accepting altogether; the sockets live on elsewhere, with those who

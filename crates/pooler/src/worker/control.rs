@@ -140,8 +140,8 @@ impl Worker {
                 }
             }
             ToWorker::DropListener { slot } => {
-                if slot != self.slot {
-                    self.listeners.drop_slot(self.poll.registry(), slot);
+                if slot != self.slot && self.listeners.drop_slot(self.poll.registry(), slot) {
+                    log::info!("no longer accepting for worker {slot}");
                 }
                 self.tell_supervisor(&ToSupervisor::DroppedListener { slot });
             }

@@ -312,6 +312,14 @@ impl Client {
         self.wait_closed();
     }
 
+    /// Says goodbye, waits until the other side has closed, and resets what the
+    /// kernel has of the connection: no TIME_WAIT is left, and nobody shows it.
+    pub(crate) fn end_without_trace(self) {
+        self.send_message(b'X', b"");
+        self.wait_closed();
+        self.reset();
+    }
+
     /// Drops the connection with a reset.
     pub fn reset(self) {
         self.session.into_inner().wire.reset();

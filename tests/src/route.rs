@@ -104,8 +104,7 @@ impl Route {
         let client = Client::log_in(Wire::tcp(stream), &Login::new())
             .unwrap_or_else(|e| panic!("a login that looks for a worker failed: {e:?}"));
         let slot = client.slot();
-        // A reset leaves no TIME_WAIT behind, so the port can be used at once.
-        client.reset();
+        client.end_without_trace();
         self.known
             .lock()
             .unwrap()

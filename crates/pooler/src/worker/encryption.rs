@@ -82,10 +82,10 @@ impl Worker {
         self.tickets = secrets;
     }
 
-    /// Whether enough of this turn went into handshakes and proofs: each takes as
+    /// Whether enough of this turn is over for logins: each step of one takes as
     /// long as many messages of others, who are to have their turns between.
     pub(super) fn has_worked_enough(&self) -> bool {
-        self.now.elapsed() > HANDSHAKES
+        self.now.elapsed() > LOGINS
     }
 
     fn note_asked(
@@ -168,8 +168,8 @@ impl Reason {
     }
 }
 
-/// How long a turn goes on with handshakes, and proofs by SCRAM.
-const HANDSHAKES: Duration = Duration::from_millis(1);
+/// How long a turn goes on with logins.
+const LOGINS: Duration = Duration::from_millis(1);
 
 /// The first byte of a TLS record that is part of a handshake.
 const HANDSHAKE: u8 = 0x16;

@@ -128,7 +128,6 @@ impl Worker {
         };
         let waits = login.step.waits();
         let derived = matches!(login.step, Step::Derived);
-        let costs = client.stream.is_shaking_hands() || login.step.costs();
         if let Err(error) = client.stream.flush_tls() {
             return self.close_client(id, &Reason::of_socket(&error));
         }
@@ -136,7 +135,7 @@ impl Worker {
         if !derived && (silent || !client.stream.readable()) {
             return;
         }
-        if costs && self.has_worked_enough() {
+        if self.has_worked_enough() {
             return self.wake_client(id);
         }
         if derived {

@@ -62,9 +62,4 @@ impl Step {
     pub(in crate::worker) fn is_deriving(&self) -> bool {
         matches!(self, Self::Deriving)
     }
-
-    /// Whether what comes next takes as long as many messages of others.
-    pub(super) fn costs(&self) -> bool {
-        matches!(self, Self::Derived | Self::Sasl { .. })
-    }
 }

@@ -163,7 +163,7 @@ impl Check<'_> {
             unused.push(("client_tls_cert_file", problem.to_owned()));
         }
         let mode = settings.server_tls_sslmode;
-        if !matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull) {
+        if !mode.verifies() {
             let problem = format!("verifies no server: server_tls_sslmode is {mode}");
             unused.push(("server_tls_ca_file", problem));
         }

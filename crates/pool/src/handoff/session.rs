@@ -100,7 +100,7 @@ pub enum Carrier {
     Told,
 }
 
-/// What servers are logged in to with as the user of a client.
+/// With what servers are logged in to as the user of a client.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Learned {
     /// The secret, as PostgreSQL writes it, or the password.

@@ -356,6 +356,19 @@ impl Pooler {
         self.route.learn(n, count);
     }
 
+    /// Stops worker `n`, and has so many clients wait in the queue of its listener.
+    pub fn stop_with_queue(&self, n: u8, count: usize) -> (Process, Vec<Wire>) {
+        // A source port may not be free again yet.
+        self.learn(n, count + 10);
+        let worker = self.worker(n);
+        worker.signal(Signal::SIGSTOP);
+        let mut queued: Vec<_> = (0..count).map(|_| self.wire_to_worker(n)).collect();
+        for wire in &mut queued {
+            wire.send(&Login::new().packet());
+        }
+        (worker, queued)
+    }
+
     /// Writes the configuration anew, with these settings, and does not reload.
     pub fn write_settings(&self, settings: &str) {
         self.write_ini(&self.databases, settings);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use crate::harness::{
-    Client, Login, PATIENCE, Pooler, Postgres, Process, Signal, SqlState, Stop, Wire, wait_for,
+    Client, Login, PATIENCE, Pooler, Postgres, Signal, SqlState, Stop, Wire, wait_for,
 };
 
 const SETTINGS: &str = "workers = 2\npool_mode = transaction\n";
@@ -51,7 +51,7 @@ fn no_queued_connection_is_lost_when_listening_stops() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, &format!("{SETTINGS}drain_listen = close"));
     let witness = pooler.connect_to_worker_as(1, &Login::new().goaway());
-    let (worker, queued) = stop_with_queue(&pooler);
+    let (worker, queued) = pooler.stop_with_queue(2, 20);
     pooler.signal(Signal::SIGTERM);
     witness.wait_goaway();
     witness.close();
@@ -67,12 +67,13 @@ fn no_queued_connection_is_lost_when_a_port_that_refuses_is_closed() {
     let pooler = Pooler::start(&postgres, &format!("{SETTINGS}drain_listen = answer"));
     let witness = pooler.connect_to_worker_as(1, &Login::new().goaway());
     let other = pooler.worker(1);
-    pooler.learn(2, 30);
+    // Whoever looks for a worker later is refused.
+    pooler.learn(2, 100);
     pooler.signal(Signal::SIGTERM);
     wait_for("worker 2 to refuse", PATIENCE, || {
         pooler.try_connect_to_worker(2, &Login::new()).is_err()
     });
-    let (worker, queued) = stop_with_queue(&pooler);
+    let (worker, queued) = pooler.stop_with_queue(2, 20);
     // The port stays open until the last client has left.
     witness.close();
     wait_for("the other worker to end", PATIENCE, || !other.is_alive());
@@ -89,19 +90,6 @@ fn connections_are_answered_until_the_port_is_closed() {
     ] {
         storm_the_end(more, answers);
     }
-}
-
-/// Stops worker 2, which has not accepted what is queued then.
-fn stop_with_queue(pooler: &Pooler) -> (Process, Vec<Wire>) {
-    // A source port may not be free again yet.
-    pooler.learn(2, 25);
-    let worker = pooler.worker(2);
-    worker.signal(Signal::SIGSTOP);
-    let mut queued: Vec<_> = (0..20).map(|_| pooler.wire_to_worker(2)).collect();
-    for wire in &mut queued {
-        wire.send(&Login::new().packet());
-    }
-    (worker, queued)
 }
 
 fn assert_answered(queued: Vec<Wire>, tag: u8) {

@@ -62,15 +62,7 @@ fn slot_of_a_killed_worker_serves_within_a_second() {
 fn connections_queued_at_a_killed_worker_are_served() {
     let postgres = Postgres::start();
     let pooler = Pooler::start(&postgres, SETTINGS);
-    // A source port may not be free again yet.
-    pooler.learn(2, 40);
-    let worker = pooler.worker(2);
-    // What connects now stays in the queue of the listener.
-    worker.signal(Signal::SIGSTOP);
-    let mut queued: Vec<_> = (0..30).map(|_| pooler.wire_to_worker(2)).collect();
-    for wire in &mut queued {
-        wire.send(&Login::new().packet());
-    }
+    let (worker, mut queued) = pooler.stop_with_queue(2, 30);
     worker.signal(Signal::SIGKILL);
     for (number, wire) in queued.iter_mut().enumerate() {
         let answer = wire.read_message();
